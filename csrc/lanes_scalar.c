@@ -1,0 +1,18 @@
+/* The kernels for one VM at a time, in plain C: on every machine, and for the rows left over by the wide ones.
+ * Compiled without flags of its own: lanes.h marks the functions for the instruction set. Only xenmem.c calls these,
+ * and only where cpu.c says that the machine can run them. */
+#include "kernels.h"
+
+#define XENMEM_LANES 1
+#include "lanes.h"
+#include "checks.h"
+#include "overhead.h"
+#include "maximise.h"
+#include "build.h"
+
+const xenmem_kernels xenmem_kernels_scalar = {
+    [XENMEM_OVERHEAD] = {overhead_is_suspicious, overhead},
+    [XENMEM_REQUIRED_MEMORY] = {required_memory_is_suspicious, required_memory},
+    [XENMEM_MAXIMISE_MEMORY] = {maximise_memory_is_suspicious, maximise_memory},
+    [XENMEM_BUILD_MEMORY] = {build_memory_is_suspicious, build_memory},
+};
