@@ -1,0 +1,225 @@
+"""What bad input gets: a one-line error that names file, place, field and value, and with lenient a counted skip."""
+
+import gzip
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inventory.dumps import DOM0, GUEST, HOST, METRICS, POOL, dump, pool, row, vm
+
+import xenmem
+from xenmem import Fleet, InventoryError
+
+BOMB = (
+    b'<?xml version="1.0"?><!DOCTYPE database [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
+    b'<!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><database><table name="VM"><row ref="&c;"/></table></database>'
+)
+
+
+def refused(document: bytes, *, lenient: bool = False) -> str:
+    file = io.BytesIO(document)
+    file.name = "pool.file"
+    with pytest.raises(InventoryError) as caught:
+        xenmem.read(file, lenient=lenient)
+    text = str(caught.value)
+    assert text.startswith("pool.file: ")
+    assert "\n" not in text
+    assert len(text) < 600
+    return text
+
+
+@pytest.mark.parametrize("document", [b"", b" \n\n", gzip.compress(b"")])
+def test_an_empty_file(document: bytes) -> None:
+    assert "the file is empty" in refused(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        (b"hello world", "neither a database dump, nor records, nor the text of xe: starts with 'hello world'"),
+        (b"\x00\x01\x02\xff", "neither a database dump"),
+        (b"<html><body/></html>", "not a pool database: <html> at the top"),
+        (b"<database><manifest></database>", "not a pool database: mismatched tag"),
+        (BOMB, "a document type declaration is refused"),
+        (b"<!DOCTYPE methodResponse [<!ENTITY a 'b'>]><methodResponse/>", "a document type declaration is refused"),
+        (b"<methodResponse><params><param><foo/></param></params></methodResponse>", "<foo> within <param>"),
+        (b"<methodResponse/>", "not an XML-RPC value"),
+        (b"<database>" * 1000, "<database> within <database>"),
+        (b'<database><table name="VM"><row ref="a"><row ref="b"/></row></table></database>', "<row> within <row>"),
+        (b'<database><table name="VBD"><row ref="a"><row ref="b"/></row></table></database>', "<row> within <row>"),
+        (b'<database><table name="VBD"><b/></table></database>', "<b> within <table>"),
+        (b'<database><table name="VBD"><b></b></table></database>', "within <table>"),
+        (b'<database><table name="VM"><row ref="a" ref="b"/></table></database>', "duplicate attribute"),
+        (b"[" * 100_000, "nests too deep"),
+        (b'{"VM": ' + b"[" * 100_000, "nests too deep"),
+        (b"{", "not JSON"),
+        (b"{}", "holds no records"),
+        (b"[]", "holds neither VMs nor hosts"),
+        (b'{"pools": []}', "holds no pools"),
+        (b'{"a": 1}', "neither records nor an answer"),
+        (b'{"VM": 1}', "VM: not a map of reference to record"),
+        (b'{"VM": {"a": 1}}', "VM a: .*object"),
+        (b'{"VM": {"a": {}, "a": {}}}', "VM 'a': duplicate ref"),
+        (b"[1]", "item 0: 1 is not a record"),
+        (b'{"VM": {"a": {"uuid": "\xff"}}}', "VM a: .*utf-8"),
+    ],
+)
+def test_what_is_no_inventory(document: bytes, message: str) -> None:
+    assert re.search(message, refused(document))
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.999])
+def test_a_file_that_is_cut_short(data: Path, part: float) -> None:
+    for name, message in (
+        ("pool-small.statedb.xml", "the dump is cut short"),
+        ("pool-small.records.json", "not JSON: .*truncated"),
+    ):
+        content = (data / "inventories" / name).read_bytes()
+        assert re.search(message, refused(content[: int(len(content) * part)]))
+        packed = gzip.compress(content)
+        assert "damaged or cut short" in refused(packed[: int(len(packed) * part)])
+
+
+def test_damaged_gzip(data: Path) -> None:
+    packed = bytearray(gzip.compress((data / "inventories" / "pool-small.statedb.xml").read_bytes()))
+    packed[len(packed) // 2] ^= 0xFF
+    refused(bytes(packed))
+
+
+BAD_FIELDS: list[tuple[str, dict[str, Any], str]] = [
+    ("VM", {"memory_static_max": "12x"}, "'12x' is not an integer"),
+    ("VM", {"memory_static_max": "1_000"}, "'1_000' is not an integer"),
+    ("VM", {"memory_static_max": ""}, "'' is not an integer"),
+    ("VM", {"memory_static_max": "1\n"}, "is not an integer"),
+    ("VM", {"memory_static_max": "\u0663"}, "is not an integer"),
+    ("VM", {"memory_static_max": "-1"}, "-1 is outside 0..1125899906842624"),
+    ("VM", {"memory_dynamic_min": str(2**50 + 1)}, f"{2**50 + 1} is outside"),
+    ("VM", {"memory_dynamic_max": str(2**63)}, f"{2**63} does not fit 64 bits"),
+    ("VM", {"memory_overhead": "9" * 30}, "is not an integer|does not fit"),
+    ("VM", {"VCPUs_max": "65536"}, "65536 is outside 0..65535"),
+    ("VM", {"VCPUs_at_startup": "-1"}, "-1 is outside"),
+    ("VM", {"HVM_shadow_multiplier": "nan"}, "'nan' is not a number"),
+    ("VM", {"HVM_shadow_multiplier": "inf"}, "'inf' is not a number"),
+    ("VM", {"HVM_shadow_multiplier": "1e999"}, "'1e999' is not finite"),
+    ("VM", {"HVM_shadow_multiplier": "-0.5"}, "-0.5 is outside 0..1024"),
+    ("VM", {"HVM_shadow_multiplier": "1025"}, "1025.0 is outside 0..1024"),
+    ("VM", {"domain_type": "hvmm"}, "'hvmm' is not one of hvm, pv, pv_in_pvh, pvh, unspecified"),
+    ("VM", {"power_state": "halted"}, "'halted' is not one of Halted, Paused, Running, Suspended"),
+    ("VM", {"is_a_template": "yes"}, "'yes' is not true or false"),
+    ("VM", {"resident_on": "OpaqueRef:gone"}, "resident_on: 'OpaqueRef:gone' is not in the inventory"),
+    ("VM", {"scheduled_to_be_resident_on": "OpaqueRef:gone"}, "'OpaqueRef:gone' is not in the inventory"),
+    ("host", {"metrics": "OpaqueRef:gone"}, "metrics: 'OpaqueRef:gone' is not in the inventory"),
+    ("host", {"memory_overhead": "-4096"}, "-4096 is outside"),
+    ("host_metrics", {"memory_total": "-2"}, "-2 is outside -1.."),
+    ("host_metrics", {"memory_free": "x"}, "'x' is not an integer"),
+    ("pool", {"master": "OpaqueRef:gone"}, "master: 'OpaqueRef:gone' is not in the inventory"),
+    ("pool", {"ha_host_failures_to_tolerate": "-1"}, "-1 is outside"),
+]
+ROWS = {"VM": GUEST, "host": HOST, "host_metrics": METRICS, "pool": POOL}
+
+
+@pytest.mark.parametrize(("table", "fields", "message"), BAD_FIELDS)
+def test_a_bad_value(table: str, fields: dict[str, Any], message: str) -> None:
+    tables = pool()
+    ref = ROWS[table]
+    tables[table][ref] = tables[table][ref] | fields
+    document = dump(tables)
+    text = refused(document)
+    assert re.search(message, text)
+    assert f"{table} {ref}: " in text
+    place = re.search(r"byte (\d+): ", text)
+    assert place is not None
+    assert document[int(place[1]) :].startswith(f'<row ref="{ref}"'.encode())
+    text = refused(json.dumps(tables).encode())
+    assert re.search(message, text)
+    assert f"{table} {ref}: {next(iter(fields))}: " in text
+
+
+@pytest.mark.parametrize(("table", "fields", "message"), [case for case in BAD_FIELDS if case[0] == "VM"])
+def test_lenient_reading_skips_bad_rows_and_says_so(table: str, fields: dict[str, Any], message: str) -> None:
+    for document in (dump(pool(**fields)), json.dumps(pool(**fields)).encode()):
+        fleet = xenmem.read(io.BytesIO(document), lenient=True)
+        assert fleet.vms.uuid.tolist() == ["dom0"]
+        (note,) = [note for note in fleet.notes if note.kind == "skipped"]
+        assert note.count == 1
+        assert re.search(message, str(note))
+        assert fleet.hosts.control_domain.tolist() == [0]
+
+
+def test_lenient_reading_skips_a_host_and_the_vms_on_it() -> None:
+    tables = pool()
+    tables["host"][HOST] = tables["host"][HOST] | {"metrics": "OpaqueRef:gone"}
+    tables["host"]["OpaqueRef:good"] = tables["host"][HOST] | {"uuid": "good", "metrics": METRICS}
+    fleet = Fleet.from_records(tables, lenient=True)
+    assert (fleet.hosts.uuid.tolist(), fleet.vms.uuid.tolist()) == (["good"], ["guest"])
+    assert fleet.pools.master.tolist() == [-1]
+    assert {note.text for note in fleet.notes if note.kind == "skipped"} == {
+        "1 bad VM rows were skipped",
+        "1 bad host rows were skipped",
+    }
+
+
+def test_rows_without_reference_and_with_that_of_another() -> None:
+    good = dump(pool())
+    lost = good.replace(f'ref="{GUEST}"'.encode(), b"")
+    assert "VM row without ref" in refused(lost)
+    twice = good.replace(b'<table name="VM">', f'<table name="VM">{row("VM", GUEST, vm("other"))}'.encode())
+    assert f"VM {GUEST}: duplicate ref" in refused(twice)
+    assert xenmem.read(io.BytesIO(lost), lenient=True).vms.ref.tolist() == [DOM0]
+    assert xenmem.read(io.BytesIO(twice), lenient=True).vms.uuid.tolist() == ["other", "dom0"]
+    records = json.dumps([*pool()["VM"].values(), vm("dom0")]).encode()
+    assert "VM dom0: duplicate ref" in refused(records)
+
+
+def test_a_column_without_which_nothing_can_be_computed() -> None:
+    tables = pool()
+    del tables["VM"][GUEST]["memory_static_max"]
+    assert f"VM {GUEST}: memory__static_max: missing" in refused(dump(tables))
+
+
+def test_several_pool_records() -> None:
+    tables = pool()
+    tables["pool"]["OpaqueRef:second"] = {"uuid": "second", "master": HOST}
+    assert "holds 2 pools" in refused(dump(tables))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "memory-static-max ( RW): ",
+            "memory-static-max ( RW): x",
+            r"line \d+: VM \S+: memory-static-max: 'x\d+' is not",
+        ),
+        ("domain-type ( RW): hvm", "domain-type ( RW): hvn", r"line \d+: VM \S+: domain-type: 'hvn' is not one of"),
+        ("memory-total ( RO): ", "memory-total ( RO): -", r"line \d+: host_metrics \S+: memory-total: -\d+ is outside"),
+    ],
+)
+def test_a_bad_value_in_xe_text(data: Path, old: str, new: str, message: str) -> None:
+    text = (data / "inventories" / "pool-small.xe.txt").read_text()
+    assert old in text
+    assert re.search(message, refused(text.replace(old, new, 1).encode()))
+
+
+def test_xe_text_with_other_trouble(data: Path) -> None:
+    text = (data / "inventories" / "pool-small.xe.txt").read_bytes()
+    assert "not UTF-8" in refused(text + b"\xff\xfe\n")
+    minimal = b"uuid ( RO)           : 6f613b0e-0000-4000-8000-000000000000\n    power-state ( RO): halted\n"
+    assert "xe lists need params=all" in refused(minimal)
+    merged = re.sub(rb"\nuuid( \( RO\) +: 7579109c)", rb"\nuvid\1", text)
+    assert merged != text
+    assert re.search(r"line \d+: name-label is there twice in one record", refused(merged))
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, message in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(InventoryError, match=message) as caught:
+            xenmem.read(path)
+        assert str(caught.value).startswith(str(path))
+    with pytest.raises(TypeError, match="opened as text"):
+        xenmem.read(io.StringIO("x"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="source: nothing to read"):
+        xenmem.read([])

@@ -1,0 +1,49 @@
+"""xenmem: the memory accounting and packing of Xen fleets, exactly as xapi computes it.
+
+The names below are imported when they are first used: `import xenmem` itself loads neither numpy nor numba.
+Amounts are bytes.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xenmem import kernel
+    from xenmem.fleet import Fleet, Note, PowerState
+    from xenmem.inventory import read
+    from xenmem.inventory.error import InventoryError
+    from xenmem.xenapi import Failure, connect
+
+    __version__: str
+
+__all__ = ["Failure", "Fleet", "InventoryError", "Note", "PowerState", "__version__", "connect", "kernel", "read"]
+
+_HOME = {
+    "Failure": "xenmem.xenapi",
+    "Fleet": "xenmem.fleet",
+    "InventoryError": "xenmem.inventory.error",
+    "Note": "xenmem.fleet",
+    "PowerState": "xenmem.fleet",
+    "connect": "xenmem.xenapi",
+    "read": "xenmem.inventory",
+}
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("xenmem")
+    elif name == "kernel":
+        value = import_module("xenmem.kernel")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module 'xenmem' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

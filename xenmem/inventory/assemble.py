@@ -1,0 +1,516 @@
+"""Raw tables of one pool to a Fleet: references to rows, domain types, models, defaults, and notes of what was assumed.
+
+The same for every format. Amounts are bytes. Rules: inventory-formats, sections 4 (versions) and 5 (domain types).
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xenmem import kernel
+from xenmem.fleet import Bools, Fleet, Hosts, Note, Objects, Pools, PowerState, Rows, VMGroups, VMs
+from xenmem.inventory.error import InventoryError, shown
+from xenmem.inventory.schema import TABLES, UNSPECIFIED, TableSchema
+from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
+from xenmem.units import MIB
+
+Column = NDArray[Any]
+Columns = dict[str, Column]
+
+_DANGLING: Final = -2
+_LAST_SCHEMA_OF_7_0: Final = 93
+_SCHEMA_OF_7_3: Final = 133
+_PLACEMENTS: Final = np.array(list(TABLES["VM_group"].columns[-1].members or ()), dtype=object)
+_HAVE_THEIR_OWN_NOTE: Final = frozenset({"domain_type", "memory_overhead", "scheduled_to_be_resident_on", "metrics"})
+_NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
+    "boot_free_mem",
+    "control_domain",
+    "domid",
+    "groups",
+    "hvm",
+    "last_booted_record",
+    "nested_virt",
+    "videoram",
+}
+"""Fields without which nothing has to be assumed: an old server has no such thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an inventory comes from.
+
+    Attributes
+    ----------
+    source : the file's name for messages
+    schema_minor : minor schema version of a database dump
+    schema : the whole schema version of a database dump, else empty
+    lenient : skip bad rows
+    """
+
+    source: str
+    schema_minor: int | None = None
+    schema: str = ""
+    lenient: bool = False
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Target(Generic[T]):
+    """What an inventory is read into.
+
+    Attributes
+    ----------
+    schemas : the classes and columns to read
+    assemble : makes the result of the filled tables; they are used up
+    """
+
+    schemas: Mapping[str, TableSchema]
+    assemble: Callable[[Mapping[str, RawTable], Codec, Origin], T]
+
+    def raw_tables(self, codec: Codec, origin: Origin) -> dict[str, RawTable]:
+        """Empty tables for a reader to fill."""
+        return {
+            name: RawTable(schema, codec, origin.source, lenient=origin.lenient, schema_minor=origin.schema_minor)
+            for name, schema in self.schemas.items()
+        }
+
+
+def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Fleet:
+    """The Fleet of one pool.
+
+    Parameters
+    ----------
+    tables : the filled tables, one for each class of the schema; they are used up
+    codec, origin : how and from what they were read
+
+    Raises
+    ------
+    InventoryError : nothing was read, there are several pools, or a reference that matters dangles
+    """
+    return _Assembler(tables, codec, origin).fleet()
+
+
+FLEET: Final = Target(TABLES, assemble)
+"""What `xenmem.read` reads into."""
+
+
+class _Assembler:
+    def __init__(self, tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> None:
+        self.tables = tables
+        self.codec = codec
+        self.origin = origin
+        self.notes: list[Note] = []
+        if not len(tables["VM"]) and not len(tables["host"]) and not any(table.skipped for table in tables.values()):
+            raise InventoryError(origin.source, "", "holds neither VMs nor hosts")
+        if len(tables["pool"]) > 1:
+            raise InventoryError(
+                origin.source,
+                "",
+                f"holds {len(tables['pool'])} pools, and hosts do not name theirs: give one inventory for each",
+            )
+        self.columns = {
+            name: {column.result: table.column(column.result) for column in table.columns}
+            for name, table in tables.items()
+        }
+        for name, table in tables.items():
+            self.columns[name]["ref"] = np.fromiter(table.rows, object, len(table))
+
+    def fleet(self) -> Fleet:
+        for table in self.tables.values():
+            self._note_missing(table)
+        hosts, hosts_map = self._hosts()
+        vms, vms_map = self._vms(hosts_map, len(hosts["ref"]))
+        groups = self._vm_groups()
+        pools = self._pools(hosts, hosts_map)
+        self._link_control_domains(hosts, vms_map)
+        self._derive_domain_types(vms, hosts)
+        self._account(vms)
+        self._fill_overheads(vms, pools)
+        hosts["is_coordinator"] = np.arange(len(hosts["ref"])) == pools["master"][0]
+        for columns in (hosts, vms, groups):
+            columns["pool"] = np.zeros(len(columns["ref"]), dtype=np.int32)
+        skipped = [note for table in self.tables.values() for note in table.notes()]
+        return Fleet(
+            VMs(**_chosen(VMs, vms)),
+            Hosts(**_chosen(Hosts, hosts)),
+            Pools(**_chosen(Pools, pools)),
+            VMGroups(**_chosen(VMGroups, groups)),
+            [*skipped, *self.notes],
+        )
+
+    def _note(self, kind: str, text: str, count: int, example: str = "") -> None:
+        self.notes.append(Note(self.origin.source, kind, text, count, example))
+
+    def _note_missing(self, table: RawTable) -> None:
+        by_count: dict[tuple[int, str], list[str]] = defaultdict(list)
+        for column, field in zip(table.columns, table.fields, strict=True):
+            if field and column.result in table.missing and column.result not in _NOT_MISSED:
+                by_count[table.missing[column.result]].append(field)
+        for (count, example), names in by_count.items():
+            self._note(
+                "missing",
+                f"{_counted(count, f'{table.schema.name} row', 'has', 'have')} no {', '.join(names)}: default taken",
+                count,
+                example,
+            )
+
+    def _resolve(self, table: str, column: str, keep: NDArray[np.int32]) -> Rows:
+        """Row numbers for the codes of a reference column; keep maps rows of the target table as read to final rows."""
+        raw = self.tables[table]
+        target = next(c.target for c in raw.columns if c.result == column)
+        rows = self.tables[target].rows
+        references = [rows.get(ref, _DANGLING) for ref in raw.references(column)]
+        translated = np.array([keep[row] if row >= 0 else row for row in references] + [-1], dtype=np.int32)
+        resolved: Rows = translated[self.columns[table][column]]
+        return resolved
+
+    def _reject_dangling(self, table: str, column: str, resolved: Rows) -> Bools:
+        """Which rows have a reference that must not dangle and does: an error, unless reading is lenient."""
+        dangling: Bools = resolved == _DANGLING
+        raw = self.tables[table]
+        for row in np.flatnonzero(dangling).tolist():
+            raw.skip(InventoryError(self.origin.source, raw.where(row), f"{self._dangling(table, column, row)}"))
+        return dangling
+
+    def _dangling(self, table: str, column: str, row: int) -> str:
+        raw = self.tables[table]
+        ref = self.columns[table]["ref"][row]
+        value = raw.references(column)[self.columns[table][column][row]]
+        return f"{raw.schema.name} {ref}: {column}: {shown(value)} is not in the inventory"
+
+    def _all_rows(self, table: str) -> NDArray[np.int32]:
+        return np.arange(len(self.tables[table]), dtype=np.int32)
+
+    def _hosts(self) -> tuple[Columns, NDArray[np.int32]]:
+        hosts = self.columns["host"]
+        count = len(hosts["ref"])
+        metrics_table = self.columns["host_metrics"]
+        metrics = self._resolve("host", "metrics", self._all_rows("host_metrics"))
+        if len(self.tables["host_metrics"]):
+            keep = ~self._reject_dangling("host", "metrics", metrics)
+        else:
+            keep = np.ones(count, dtype=np.bool_)
+        unknown = metrics < 0
+        if (unknown & keep).any():
+            number = int((unknown & keep).sum())
+            self._note(
+                "no-host-metrics",
+                f"{_counted(number, 'host', 'has', 'have')} no metrics: memory_total unknown, taken as not live",
+                number,
+                hosts["ref"][(unknown & keep).argmax()],
+            )
+        for name, neutral in (("memory_total", -1), ("memory_free", -1), ("live", False)):
+            hosts[name] = _gather(metrics_table[name], metrics, neutral)
+        hosts["cpu_count"] = np.array([_in_int32(text) for text in hosts["cpu_count"]], dtype=np.int32)
+        hosts["xapi_version"] = np.fromiter(map(_xapi_version, hosts["software_version"]), object, count)
+        hosts["model"] = np.fromiter(map(_model_name, hosts["xapi_version"]), object, count)
+        hosts["control_domain_code"] = hosts["control_domain"]
+        kept = {name: column[keep] for name, column in hosts.items()}
+        return kept, _renumbered(keep)
+
+    def _vms(self, hosts_map: NDArray[np.int32], hosts: int) -> tuple[Columns, NDArray[np.int32]]:
+        vms = self.columns["VM"]
+        keep = np.ones(len(vms["ref"]), dtype=np.bool_)
+        for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
+            resolved = self._resolve("VM", name, hosts_map)
+            dangling = resolved == _DANGLING
+            if dangling.any():
+                row = int(dangling.argmax())
+                number = int(dangling.sum())
+                if not len(self.tables["host"]):
+                    pass
+                elif name == "affinity":
+                    self._note(
+                        "dangling-affinity",
+                        f"{_counted(number, 'VM', 'has', 'have')} an affinity for a host that is not in the inventory",
+                        number,
+                        self._dangling("VM", name, row),
+                    )
+                else:
+                    keep &= ~self._reject_dangling("VM", name, resolved)
+                resolved[dangling] = -1
+            vms[f"{name}_row"] = resolved
+        if not len(self.tables["host"]):
+            self._note("no-hosts", "no host records: nothing is known of where VMs run", 0)
+        metrics = self._resolve("VM", "metrics", self._all_rows("VM_metrics"))
+        for name, neutral in (("memory_actual", 0), ("nested_virt", False), ("hvm", False)):
+            vms[name] = _gather(self.columns["VM_metrics"][name], metrics, neutral)
+        vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
+        vms["video_ram"] = self._video_ram(vms)
+        vms["groups"] = self._groups(vms)
+        for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
+            vms[name] = vms.pop(f"{name}_row")
+        count, example = self.tables["VM"].missing.get("scheduled_to_be_resident_on", (0, ""))
+        if count and len(self.tables["host"]):
+            self._note(
+                "no-reservations",
+                f"no scheduled_to_be_resident_on in {self.codec.format}"
+                + ("" if self.codec.format == "xe" else " before 8.2")
+                + ": while VMs start or migrate, free memory is an upper bound",
+                count,
+                example,
+            )
+        kept = vms if keep.all() else {name: column[keep] for name, column in vms.items()}
+        return kept, _renumbered(keep)
+
+    def _video_ram(self, vms: Columns) -> Column:
+        megabytes = {text: _in_int32(text) for text in set(vms["videoram"])}
+        bad = [text for text, number in megabytes.items() if text is not None and str(number) != text.strip()]
+        if bad:
+            count = sum(text in bad for text in vms["videoram"])
+            self._note(
+                "videoram",
+                f"{_counted(count, 'VM', 'has', 'have')} a platform:videoram that is no size: ignored",
+                count,
+                shown(bad[0]),
+            )
+        return np.array([megabytes[text] for text in vms["videoram"]], dtype=np.int64) * MIB
+
+    def _groups(self, vms: Columns) -> Column:
+        rows = self.tables["VM_group"].rows
+        groups = vms["groups"]
+        dangling = 0
+        example = ""
+        for row in [row for row, refs in enumerate(groups) if refs]:
+            refs = groups[row]
+            groups[row] = tuple(rows[ref] for ref in refs if ref in rows)
+            if len(groups[row]) != len(refs):
+                lost = next(ref for ref in refs if ref not in rows)
+                example = example or f"VM {vms['ref'][row]}: groups: {shown(lost)} is not in the inventory"
+                dangling += len(refs) - len(groups[row])
+        if dangling:
+            text = f"{dangling} references to VM groups that are not in the inventory"
+            self._note("dangling-group", text, dangling, example)
+        return groups
+
+    def _vm_groups(self) -> Columns:
+        groups = self.columns["VM_group"]
+        groups["placement"] = _PLACEMENTS[groups["placement"].astype(np.intp)]
+        return groups
+
+    def _pools(self, hosts: Columns, hosts_map: NDArray[np.int32]) -> Columns:
+        pools = self.columns["pool"]
+        if not len(pools["ref"]):
+            pools = self._nameless_pool()
+            self._note("no-pool", "no pool record: the coordinator is unknown", 0)
+        else:
+            master = self._resolve("pool", "master", hosts_map)
+            if master[0] == _DANGLING:
+                if len(self.tables["host"]):
+                    raw = self.tables["pool"]
+                    problem = InventoryError(self.origin.source, raw.where(0), self._dangling("pool", "master", 0))
+                    if not self.origin.lenient:
+                        raise problem
+                    self._note("dangling-master", "the coordinator is unknown", 1, problem.problem)
+                master[0] = -1
+            pools["master"] = master
+            pools["restrict_dmc"] = pools["restrict_dmc"] == "true"
+        for name, value in (
+            ("source", self.origin.source),
+            ("format", self.codec.format),
+            ("schema", self.origin.schema),
+            ("model", self._pool_model(hosts, int(pools["master"][0]))),
+        ):
+            pools[name] = np.array([value], dtype=object)
+        return pools
+
+    def _nameless_pool(self) -> Columns:
+        neutral: dict[type, object] = {np.object_: "", np.bool_: False, np.int64: 0, np.int32: -1}
+        dtypes = {
+            "ref": np.object_,
+            "uuid": np.object_,
+            "name_label": np.object_,
+            "master": np.int32,
+            "ha_enabled": np.bool_,
+            "ha_host_failures_to_tolerate": np.int64,
+            "ha_plan_exists_for": np.int64,
+            "ha_allow_overcommit": np.bool_,
+            "restrict_dmc": np.bool_,
+        }
+        return {name: np.array([neutral[dtype]], dtype=dtype) for name, dtype in dtypes.items()}
+
+    def _pool_model(self, hosts: Columns, master: int) -> str:
+        """The coordinator's version computes; what to take when it is unknown is said in a note."""
+        if master >= 0 and hosts["model"][master]:
+            return str(hosts["model"][master])
+        known: set[str] = set(hosts["model"]) - {""}
+        has_domain_type = self.columns["VM"]["has_domain_type"]
+        if len(known) == 1:
+            model, because = known.pop(), "the version of the other hosts"
+        elif len(has_domain_type) and not has_domain_type.any():
+            model, because = "pre-26.3", "VMs without domain_type are of a server before 7.5"
+        else:
+            model, because = kernel.DEFAULT_MODEL, "the current one"
+        self._note("model-assumed", f"the coordinator's xapi version is unknown: model {model} taken ({because})", 1)
+        return model
+
+    def _link_control_domains(self, hosts: Columns, vms_map: NDArray[np.int32]) -> None:
+        raw = self.tables["host"]
+        rows = self.tables["VM"].rows
+        linked = []
+        for ref in raw.references("control_domain"):
+            row = rows.get(ref, _DANGLING)
+            linked.append(int(vms_map[row]) if row >= 0 else _DANGLING)
+        codes = hosts.pop("control_domain_code").astype(np.intp)
+        control_domain = np.array([*linked, -1], dtype=np.int32)[codes]
+        dangling = control_domain == _DANGLING
+        if dangling.any():
+            example = f"host {hosts['ref'][dangling.argmax()]}"
+            number = int(dangling.sum())
+            self._note(
+                "dangling-control-domain",
+                f"{_counted(number, 'host', 'has', 'have')} a control_domain that is not in the inventory",
+                number,
+                example,
+            )
+            control_domain[dangling] = -1
+        hosts["control_domain"] = control_domain
+
+    def _derive_domain_types(self, vms: Columns, hosts: Columns) -> None:
+        unspecified = vms["domain_type"] == UNSPECIFIED
+        if not unspecified.any():
+            return
+        has_field = vms["has_domain_type"]
+        always_pv = np.where(
+            has_field, self._is_domain_zero(vms, hosts), vms["is_control_domain"] & self._is_up_to_7_0(vms)
+        )
+        is_hvm = vms["has_boot_policy"]
+        if self.origin.schema_minor == _SCHEMA_OF_7_3:
+            is_hvm = np.where(_is_live(vms), vms["hvm"], is_hvm)
+        derived = np.where(is_hvm & ~always_pv, kernel.DomainType.HVM, kernel.DomainType.PV)
+        vms["domain_type"] = np.where(unspecified, derived, vms["domain_type"]).astype(np.uint8)
+        number = int(unspecified.sum())
+        self._note(
+            "domain-type-derived",
+            f"{_counted(number, 'VM', 'names', 'name')} no domain_type: derived from HVM_boot_policy",
+            number,
+            f"VM {vms['ref'][unspecified.argmax()]}",
+        )
+
+    def _is_domain_zero(self, vms: Columns, hosts: Columns) -> Bools:
+        is_control_domain: Bools = vms["is_control_domain"]
+        has_domid_0: Bools = is_control_domain & (vms["domid"] == 0)
+        if not len(hosts["ref"]):
+            return has_domid_0 if has_domid_0.any() else is_control_domain
+        resident_on = vms["resident_on"]
+        is_own: Bools = (resident_on >= 0) & (hosts["control_domain"][resident_on] == np.arange(len(resident_on)))
+        return is_control_domain & is_own
+
+    def _is_up_to_7_0(self, vms: Columns) -> Bools:
+        if self.origin.schema_minor is not None:
+            return np.full(len(vms["ref"]), self.origin.schema_minor <= _LAST_SCHEMA_OF_7_0)
+        return ~vms["has_requires_reboot"]
+
+    def _account(self, vms: Columns) -> None:
+        """The values that the server computes with: up to 7.2 those that a live VM was booted with."""
+        source = {
+            "accounted_static_max": "memory_static_max",
+            "accounted_VCPUs_max": "VCPUs_max",
+            "accounted_shadow_multiplier": "HVM_shadow_multiplier",
+            "accounted_domain_type": "domain_type",
+        }
+        accounted = {name: vms[field] for name, field in source.items()}
+        records: Objects = vms.get("last_booted_record", np.zeros(0, object))
+        counts = _is_live(vms) & ~vms["has_domain_type"]
+        rows = [row for row, record in enumerate(records) if record is not None and counts[row]]
+        if rows:
+            accounted = {name: column.copy() for name, column in accounted.items()}
+            always_pv = vms["is_control_domain"] & self._is_up_to_7_0(vms)
+            for row in rows:
+                self._account_booted(accounted, row, records[row], bool(always_pv[row]))
+            changed = np.zeros(len(vms["ref"]), dtype=np.bool_)
+            for name, field in source.items():
+                differs = accounted[name] != vms[field]
+                changed |= differs
+                if not differs.any():
+                    accounted[name] = vms[field]
+            if changed.any():
+                number = int(changed.sum())
+                self._note(
+                    "booted-record",
+                    f"{_counted(number, 'VM', 'was', 'were')} changed while live:"
+                    " up to 7.2 the server computes with what they booted with",
+                    number,
+                    f"VM {vms['ref'][changed.argmax()]}",
+                )
+        vms.update(accounted)
+
+    def _account_booted(self, accounted: Columns, row: int, record: BootRecord, always_pv: bool) -> None:
+        for name, value in (
+            ("accounted_static_max", record.static_max),
+            ("accounted_VCPUs_max", record.vcpus_max),
+            ("accounted_shadow_multiplier", record.shadow_multiplier),
+        ):
+            if value is not None:
+                accounted[name][row] = value
+        if record.has_boot_policy is not None:
+            is_hvm = record.has_boot_policy and not always_pv
+            accounted["accounted_domain_type"][row] = kernel.DomainType.HVM if is_hvm else kernel.DomainType.PV
+
+    def _fill_overheads(self, vms: Columns, pools: Columns) -> None:
+        unknown = vms["memory_overhead"] < 0
+        if not unknown.any():
+            return
+        rows = np.flatnonzero(unknown)
+        vms["memory_overhead"][rows] = kernel.overhead(
+            vms["accounted_domain_type"][rows],
+            vms["accounted_static_max"][rows],
+            vms["accounted_VCPUs_max"][rows],
+            vms["accounted_shadow_multiplier"][rows],
+            model=pools["model"][0],
+        )
+        self._note(
+            "overhead-recomputed",
+            f"{_counted(len(rows), 'VM', 'has', 'have')} no memory_overhead: recomputed with model {pools['model'][0]}",
+            len(rows),
+            f"VM {vms['ref'][rows[0]]}",
+        )
+
+
+def _chosen(table: type[Any], columns: Columns) -> Columns:
+    return {field.name: columns[field.name] for field in fields(table)}
+
+
+def _counted(number: int, noun: str, singular: str, plural: str) -> str:
+    return f"1 {noun} {singular}" if number == 1 else f"{number} {noun}s {plural}"
+
+
+def _gather(column: Column, rows: Rows, neutral: object) -> Column:
+    """The values of another table's column, the neutral value where there is no row."""
+    if not len(column):
+        return np.full(len(rows), neutral)
+    gathered = column[np.maximum(rows, 0)]
+    gathered[rows < 0] = neutral
+    return gathered
+
+
+def _renumbered(keep: Bools) -> NDArray[np.int32]:
+    """Final row by row as read; what was dropped dangles."""
+    return np.where(keep, np.cumsum(keep) - 1, _DANGLING).astype(np.int32)
+
+
+def _is_live(vms: Columns) -> Bools:
+    is_live: Bools = vms["power_state"] != PowerState.HALTED
+    return is_live
+
+
+def _in_int32(text: object) -> int:
+    number = integer_or_none(text)
+    return number if number is not None and 0 <= number < 2**31 else 0
+
+
+def _xapi_version(software_version: Mapping[str, Any]) -> str:
+    return str(software_version.get("xapi_build") or software_version.get("xapi") or "")
+
+
+def _model_name(xapi_version: str) -> str:
+    try:
+        return kernel.model_name_for(xapi_version)
+    except ValueError:
+        return ""

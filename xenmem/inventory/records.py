@@ -1,0 +1,306 @@
+"""XenAPI records: JSON files, answers of JSON-RPC and XML-RPC, mappings of a program (inventory-formats, section 6).
+
+A JSON document is held in memory as text and decoded record by record, so what is kept grows with the columns.
+Ints are accepted as numbers and as text everywhere. Knows no reference between tables.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BufferedReader
+from typing import Any, Final, Generic
+
+import msgspec
+
+from xenmem.fleet import Fleet
+from xenmem.inventory import xmlrpc
+from xenmem.inventory.assemble import FLEET, Origin, T, Target
+from xenmem.inventory.boot_record import parse_boot_record
+from xenmem.inventory.error import InventoryError, shown
+from xenmem.inventory.schema import TABLES, Column
+from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable
+
+MAX_JSON_BYTES: Final = 2 << 30
+"""Largest JSON document: it is held in memory while it is read. A dump of the database has no such limit."""
+
+MAX_XMLRPC_BYTES: Final = 256 << 20
+"""Largest XML-RPC answer: all of it becomes Python objects."""
+
+_HEAD_BYTES: Final = 4096
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+Document = Any
+"""A part of a document: msgspec.Raw where it is still JSON text, else what it was decoded to."""
+
+
+class RecordsCodec:
+    """How records spell values."""
+
+    format = "records"
+
+    def place(self, position: int) -> str:
+        """Records are named by class and reference alone."""
+        return ""
+
+    def field(self, column: Column) -> str:
+        """The API's name of the field."""
+        return column.api
+
+    def spell(self, member: str) -> str:
+        """As in the schema."""
+        return member
+
+    def text(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def mapping(self, value: Any) -> Mapping[str, Any]:
+        """A map is a mapping."""
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{shown(value)} is not a map")
+        return value
+
+    def entry(self, value: Any, key: str) -> Any:
+        """One entry of a map."""
+        return self.mapping(value).get(key)
+
+    def items(self, value: Any) -> Sequence[str]:
+        """A set is a list of texts."""
+        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"{shown(value)} is not a set of texts")
+        return value
+
+    def boot_record(self, value: str) -> BootRecord | None:
+        """As text, like in the database."""
+        return parse_boot_record(value)
+
+
+class _Ref(str):
+    """The type of a JSON object's keys while it is checked that none is there twice."""
+
+    __slots__ = ()
+
+
+_BY_REF: Final = dict[_Ref, msgspec.Raw]
+
+
+def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool = False) -> list[T]:
+    """The pools of a document of records.
+
+    Parameters
+    ----------
+    file : JSON: a map of classes, one class, a list of records, one record, or an answer of JSON-RPC; of several pools
+        a list of maps of classes, or such a list under the key ``pools``. Or an XML-RPC answer
+    target : what to read, and what to make of it
+    source : the file's name for messages
+    lenient : skip bad rows
+
+    Raises
+    ------
+    InventoryError : the document is no such thing, or a record is bad
+    """
+    reader = _Reader(source, lenient, target)
+    is_xml = file.peek(_HEAD_BYTES)[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"<")
+    document = _whole(file, MAX_XMLRPC_BYTES if is_xml else MAX_JSON_BYTES, source)
+    try:
+        if is_xml:
+            return reader.pools(xmlrpc.parse_response(document))
+        if document.startswith(_BYTE_ORDER_MARK):
+            del document[: len(_BYTE_ORDER_MARK)]
+        return reader.pools(msgspec.json.decode(document, type=msgspec.Raw))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise reader.error(f"not JSON: {error}") from None
+    except xmlrpc.XMLRPCError as error:
+        raise reader.error(str(error)) from None
+    except RecursionError:
+        raise reader.error("JSON nests too deep") from None
+
+
+def _whole(file: BufferedReader, limit: int, source: str) -> bytearray:
+    document = bytearray()
+    while data := file.read(1 << 20):
+        document += data
+        if len(document) > limit:
+            raise InventoryError(
+                source, "", f"records of more than {limit >> 20} MiB; a database dump has no such limit"
+            )
+    return document
+
+
+def read_tables(records: Mapping[str, Mapping[str, Mapping[str, Any]]], *, source: str, lenient: bool = False) -> Fleet:
+    """The pool of a map of classes; see Fleet.from_records."""
+    return _Reader(source, lenient, FLEET).classes(records)
+
+
+class _Reader(Generic[T]):
+    def __init__(self, source: str, lenient: bool, target: Target[T]) -> None:
+        self.source = source
+        self.lenient = lenient
+        self.target = target
+
+    def error(self, problem: str, place: str = "") -> InventoryError:
+        return InventoryError(self.source, place, problem)
+
+    def pools(self, document: Document) -> list[T]:
+        """The pools of a document of any accepted shape."""
+        items = _as_list(document)
+        if items is not None:
+            if items and all(_is_map_of_classes(_as_map(item)) for item in items):
+                return [self._numbered(number).pool(item) for number, item in enumerate(items)]
+            return [self.lone_records(items)]
+        members = _as_map(document)
+        if members is None:
+            raise self.error("neither records nor an answer of the API")
+        if "pools" in members and (several := _as_list(members["pools"])) is not None:
+            return self.pools(several) if several else self._nothing()
+        answer = self._answer(members)
+        return [self.pool(document)] if answer is None else self.pools(answer)
+
+    def _nothing(self) -> list[T]:
+        raise self.error("holds no pools")
+
+    def _numbered(self, number: int) -> "_Reader[T]":
+        return _Reader(f"{self.source}[{number}]", self.lenient, self.target)
+
+    def _answer(self, members: Mapping[str, Document]) -> Document | None:
+        """What an answer of the API carries; None if the members are not those of an answer."""
+        if "Status" in members and members.keys() <= {"Status", "Value", "ErrorDescription"}:
+            if _plain(members["Status"]) == "Success" and "Value" in members:
+                return members["Value"]
+            raise self.error(f"the answer is a failure: {shown(_plain(members.get('ErrorDescription')))}")
+        if ("result" in members or "error" in members) and members.keys() <= {"jsonrpc", "result", "error", "id"}:
+            if _plain(members.get("error")) is not None:
+                raise self.error(f"the answer is a failure: {shown(_plain(members['error']))}")
+            if "result" in members:
+                return members["result"]
+        return None
+
+    def pool(self, document: Document) -> T:
+        """One pool: a map of classes, one class, or one record."""
+        members = _as_map(document)
+        if not members:
+            raise self.error("holds no records")
+        if _is_map_of_classes(members):
+            return self.classes(members)
+        if "uuid" in members:
+            return self.lone_records([document])
+        name = self._class_of(_as_map(next(iter(members.values()))))
+        if name is None:
+            raise self.error("neither records nor an answer of the API")
+        return self.classes({name: document})
+
+    def classes(self, classes: Mapping[str, Document]) -> T:
+        """One pool: class name to reference to record."""
+        codec = RecordsCodec()
+        origin = Origin(self.source, lenient=self.lenient)
+        tables = self.target.raw_tables(codec, origin)
+        for name, table in tables.items():
+            if name in classes:
+                self._fill(table, self._records(table, classes[name]))
+        return self.target.assemble(tables, codec, origin)
+
+    def lone_records(self, items: Iterable[Document]) -> T:
+        """One pool: records without references, which go by their uuid."""
+        by_class: dict[str, list[tuple[str, Document]]] = {}
+        for number, item in enumerate(items):
+            record = _as_map(item)
+            if record is None:
+                raise self.error(f"{shown(_plain(item))} is not a record", f"item {number}")
+            name = self._class_of(record)
+            if name is not None:
+                by_class.setdefault(name, []).append((_plain(record.get("uuid")), item))
+        codec = RecordsCodec()
+        origin = Origin(self.source, lenient=self.lenient)
+        tables = self.target.raw_tables(codec, origin)
+        for name, records in by_class.items():
+            self._fill(tables[name], records)
+        return self.target.assemble(tables, codec, origin)
+
+    def _class_of(self, record: Mapping[str, Document] | None) -> str | None:
+        for schema in TABLES.values():
+            if record is not None and schema.signature <= record.keys():
+                return schema.name
+        return None
+
+    def _records(self, table: RawTable, document: Document) -> Iterator[tuple[str, Document]]:
+        """References and records of one class."""
+        name = table.schema.name
+        if isinstance(document, msgspec.Raw):
+            refs: list[str] = []
+
+            def remember(kind: type, key: str) -> _Ref:
+                refs.append(key)
+                return _Ref(key)
+
+            try:
+                records = msgspec.json.decode(document, type=_BY_REF, dec_hook=remember)
+            except msgspec.ValidationError:
+                raise self.error(f"{name}: not a map of reference to record") from None
+            if len(refs) != len(records):
+                for ref, count in Counter(refs).items():
+                    for _ in range(count - 1):
+                        table.skip(self.error(f"{name} {shown(ref)}: duplicate ref"))
+            yield from ((str(ref), record) for ref, record in records.items())
+        elif isinstance(document, Mapping):
+            yield from document.items()
+        else:
+            raise self.error(f"{name}: not a map of reference to record")
+
+    def _fill(self, table: RawTable, records: Iterable[tuple[str, Document]]) -> None:
+        fields = table.fields
+        decode = _decoder(table)
+        rows: list[tuple[Any, ...]] = []
+        for ref, record in records:
+            if isinstance(record, msgspec.Raw):
+                try:
+                    rows.append((ref, *decode(record)))
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                    table.skip(self.error(f"{table.schema.name} {ref}: {error}"))
+            elif isinstance(record, Mapping):
+                rows.append((ref, *map(record.get, fields)))
+            else:
+                table.skip(self.error(f"{table.schema.name} {ref}: {shown(record)} is not a record"))
+            if len(rows) == CHUNK_ROWS:
+                table.add(rows, range(CHUNK_ROWS))
+                rows = []
+        table.add(rows, range(len(rows)))
+
+
+def _decoder(table: RawTable) -> Any:
+    """A function from the JSON text of a record to the values of a table's fields."""
+    names = list(dict.fromkeys(table.fields))
+    attributes = [f"field{number}" for number in range(len(names))]
+    record = msgspec.defstruct(
+        "Record", [(name, Any, None) for name in attributes], rename=dict(zip(attributes, names, strict=True))
+    )
+    decoder = msgspec.json.Decoder(record)
+    order = [names.index(field) for field in table.fields]
+
+    def decode(text: msgspec.Raw) -> tuple[Any, ...]:
+        values = msgspec.structs.astuple(decoder.decode(text))
+        return tuple(values[number] for number in order)
+
+    return decode
+
+
+def _as_map(document: Document) -> Mapping[str, Document] | None:
+    if isinstance(document, msgspec.Raw):
+        if bytes(memoryview(document)[:1]) != b"{":
+            return None
+        return msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+    return document if isinstance(document, Mapping) else None
+
+
+def _as_list(document: Document) -> Sequence[Document] | None:
+    if isinstance(document, msgspec.Raw):
+        if bytes(memoryview(document)[:1]) != b"[":
+            return None
+        return msgspec.json.decode(document, type=list[msgspec.Raw])
+    return document if isinstance(document, list) else None
+
+
+def _plain(document: Document) -> Any:
+    return msgspec.json.decode(document) if isinstance(document, msgspec.Raw) else document
+
+
+def _is_map_of_classes(members: Mapping[str, Document] | None) -> bool:
+    return members is not None and not TABLES.keys().isdisjoint(members) and "uuid" not in members

@@ -1,0 +1,178 @@
+"""Files, standard input, gzip and progress: bytes for the readers, whatever they come from; and the choice of reader.
+
+Memory is bounded by the reader, never by the size of the file. Sizes are bytes. Knows no more of a format than its
+first bytes (inventory-formats, section 1).
+"""
+
+import gzip
+import io
+import os
+import re
+import stat
+import sys
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import IO, Any, Final, TypeGuard, cast
+
+from xenmem.fleet import Fleet
+from xenmem.inventory import records, statedb, xe
+from xenmem.inventory.assemble import FLEET, T, Target
+from xenmem.inventory.error import InventoryError, shown
+
+Source = str | os.PathLike[str] | IO[bytes]
+Progress = Callable[[int, int | None], None]
+
+_READERS: Final = {"statedb": statedb.read, "records": records.read, "xe": xe.read}
+
+FORMATS: Final = tuple(_READERS)
+
+_BUFFER_BYTES: Final = 1 << 20
+_HEAD_BYTES: Final = 4096
+_GZIP: Final = b"\x1f\x8b"
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_XE_RECORD: Final = re.compile(rb"^uuid \( RO\) *: ", re.MULTILINE)
+
+
+def read(
+    source: Source | Iterable[Source],
+    format: str | None = None,
+    *,
+    lenient: bool = False,
+    progress: Progress | None = None,
+) -> Fleet:
+    """A Fleet from inventory files.
+
+    Parameters
+    ----------
+    source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
+    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
+    lenient : skip bad rows and count them in ``Fleet.notes``
+    progress : called about once a MiB with the bytes read of a file, and its size where that is known
+
+    Raises
+    ------
+    InventoryError : a file cannot be read; names file, place and value
+    ValueError : the format does not exist
+    """
+    return Fleet.concatenate(read_pools(source, FLEET, format, lenient=lenient, progress=progress))
+
+
+def read_pools(
+    source: Source | Iterable[Source],
+    target: Target[T],
+    format: str | None = None,
+    *,
+    lenient: bool = False,
+    progress: Progress | None = None,
+) -> list[T]:
+    """What a target makes of each pool of inventory files.
+
+    Parameters
+    ----------
+    source : as in `read`
+    target : what to read, and what to make of it
+    format, lenient, progress : as in `read`
+
+    Raises
+    ------
+    InventoryError : a file cannot be read; names file, place and value
+    ValueError : the format does not exist
+    """
+    if format is not None and format not in FORMATS:
+        raise ValueError(f"format: {format!r} is none of {', '.join(FORMATS)}")
+    sources = list(source) if _are_several(source) else [cast(Source, source)]
+    if not sources:
+        raise ValueError("source: nothing to read")
+    return [pool for one in sources for pool in _read_one(one, target, format, lenient, progress)]
+
+
+def _read_one(
+    source: Source, target: Target[T], format: str | None, lenient: bool, progress: Progress | None
+) -> list[T]:
+    name = _name(source)
+    try:
+        with _opened(source) as file:
+            stream = _unpacked(io.BufferedReader(_Counted(file, progress), _BUFFER_BYTES))
+            head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK)
+            reader = _READERS[_sniffed(head, name) if format is None else format]
+            return reader(stream, target, source=name, lenient=lenient)
+    except (EOFError, zlib.error) as error:
+        raise InventoryError(name, "", f"the gzip file is damaged or cut short: {error}") from None
+    except OSError as error:
+        raise InventoryError(name, "", error.strerror or str(error)) from None
+
+
+def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
+    return not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read")
+
+
+def _name(source: Source) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        return "<stdin>" if source == "-" else os.fspath(source)
+    return str(getattr(source, "name", "<stream>"))
+
+
+def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
+    if isinstance(source, (str, os.PathLike)):
+        return nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb", buffering=0)
+    return nullcontext(source)
+
+
+def _unpacked(stream: io.BufferedReader) -> io.BufferedReader:
+    if stream.peek(2)[:2] != _GZIP:
+        return stream
+    return io.BufferedReader(gzip.GzipFile(fileobj=stream), _BUFFER_BYTES)
+
+
+def _sniffed(head: bytes, name: str) -> str:
+    start = head.lstrip()
+    if not start:
+        problem = "the file is empty"
+        raise InventoryError(name, "", f"{problem}; a bug report holds an empty dump when its own parser failed")
+    if start.startswith(b"<"):
+        return "records" if b"<methodResponse" in head else "statedb"
+    if start.startswith((b"{", b"[")):
+        return "records"
+    if _XE_RECORD.search(head):
+        return "xe"
+    text = shown(start[:40].decode(errors="replace"))
+    raise InventoryError(name, "", f"neither a database dump, nor records, nor the text of xe: starts with {text}")
+
+
+class _Counted(io.RawIOBase):
+    """A file that reports how much of it was read."""
+
+    def __init__(self, file: IO[bytes], progress: Progress | None) -> None:
+        self._file = file
+        self._progress = progress
+        self._done = 0
+        self._total = _size(file) if progress else None
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = self._readinto(buffer)
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+        return count
+
+    def _readinto(self, buffer: Any) -> int:
+        if isinstance(self._file, io.IOBase) and hasattr(self._file, "readinto"):
+            return self._file.readinto(buffer) or 0
+        data: object = self._file.read(len(buffer))
+        if not isinstance(data, (bytes, bytearray)):
+            raise TypeError("source: a file opened as text; open it as binary")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _size(file: IO[bytes]) -> int | None:
+    try:
+        status = os.fstat(file.fileno())
+    except (AttributeError, OSError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

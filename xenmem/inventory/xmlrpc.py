@@ -1,0 +1,144 @@
+"""XML-RPC answers and values to Python values, without trust: no document type, no entities, bounded depth.
+
+Untyped values are text, as xapi sends ints (inventory-formats, section 6). Dates stay text. Knows no class or field.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+from xml.parsers import expat
+
+from xenmem.inventory.error import shown
+
+_MAX_DEPTH: Final = 64
+_NOTHING: Final = object()
+_SCALARS: Final = frozenset(("string", "int", "i4", "i8", "double", "boolean", "nil", "dateTime.iso8601", "base64"))
+_WITH_TEXT: Final = _SCALARS | {"value", "name"}
+_PARENTS: Final = {
+    "methodResponse": ("",),
+    "params": ("methodResponse",),
+    "param": ("params",),
+    "fault": ("methodResponse",),
+    "value": ("", "param", "fault", "member", "data"),
+    "struct": ("value",),
+    "member": ("struct",),
+    "name": ("member",),
+    "array": ("value",),
+    "data": ("array",),
+} | dict.fromkeys(_SCALARS, ("value",))
+
+
+class XMLRPCError(ValueError):
+    """The text is not XML-RPC, or is a fault."""
+
+
+def parse_response(document: bytes | bytearray) -> Any:
+    """What a ``<methodResponse>`` answers.
+
+    Raises
+    ------
+    XMLRPCError : not well-formed, not an answer, or a fault
+    """
+    builder = _Builder()
+    builder.feed(document)
+    if builder.is_fault:
+        fault = builder.result
+        text = fault.get("faultString", fault) if isinstance(fault, dict) else fault
+        raise XMLRPCError(f"the answer is a fault: {shown(text)}")
+    return builder.result
+
+
+def parse_value(text: str) -> Any:
+    """What a ``<value>`` is.
+
+    Raises
+    ------
+    XMLRPCError : not well-formed, or not a value
+    """
+    builder = _Builder()
+    builder.feed(text.encode())
+    return builder.result
+
+
+@dataclass(slots=True)
+class _Element:
+    name: str
+    text: list[str] = field(default_factory=list)
+    value: Any = _NOTHING
+    key: str = ""
+
+
+class _Builder:
+    def __init__(self) -> None:
+        self.is_fault = False
+        self._result: Any = _NOTHING
+        self._open: list[_Element] = []
+        self._parser = parser = expat.ParserCreate("utf-8")
+        parser.buffer_text = True
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._characters
+        parser.StartDoctypeDeclHandler = _refuse_doctype
+
+    @property
+    def result(self) -> Any:
+        if self._result is _NOTHING:
+            raise XMLRPCError("not an XML-RPC value")
+        return self._result
+
+    def feed(self, document: bytes | bytearray) -> None:
+        try:
+            self._parser.Parse(document, True)
+        except expat.ExpatError as error:
+            raise XMLRPCError(f"not well-formed XML-RPC: {error}") from None
+
+    def _start(self, name: str, attributes: object) -> None:
+        parent = self._open[-1].name if self._open else ""
+        if parent not in _PARENTS.get(name, ()):
+            raise XMLRPCError(f"<{name[:40]}> within <{parent}> is not XML-RPC")
+        if len(self._open) >= _MAX_DEPTH:
+            raise XMLRPCError("XML-RPC nests too deep")
+        self.is_fault |= name == "fault"
+        initial: Any = {} if name == "struct" else [] if name == "data" else _NOTHING
+        self._open.append(_Element(name, value=initial))
+
+    def _characters(self, text: str) -> None:
+        if self._open[-1].name in _WITH_TEXT:
+            self._open[-1].text.append(text)
+
+    def _end(self, name: str) -> None:
+        element = self._open.pop()
+        text = "".join(element.text)
+        if name in _SCALARS or (name == "value" and element.value is _NOTHING):
+            element.value = _scalar(name, text)
+        if not self._open:
+            self._result = element.value
+            return
+        parent = self._open[-1]
+        if name == "name":
+            parent.key = text
+        elif name == "member":
+            parent.value[_member_name(element)] = element.value
+        elif parent.name == "data":
+            parent.value.append(element.value)
+        else:
+            parent.value = element.value
+
+
+def _member_name(member: _Element) -> str:
+    if member.value is _NOTHING:
+        raise XMLRPCError(f"member {shown(member.key)} has no value")
+    return member.key
+
+
+def _scalar(name: str, text: str) -> Any:
+    if name == "nil":
+        return None
+    if name == "boolean":
+        if text.strip() not in ("0", "1"):
+            raise XMLRPCError(f"{shown(text)} is not a boolean")
+        return text.strip() == "1"
+    return text
+
+
+def _refuse_doctype(*declaration: object) -> None:
+    raise XMLRPCError("a document type declaration is refused")
