@@ -1,0 +1,146 @@
+"""What bad input gets: one line on standard error that says what is wrong, status 2, and nothing like a result."""
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Complaint = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "Missing command"),
+        (["nope"], "No such command 'nope'"),
+        (["report"], "Missing argument 'INVENTORY...'"),
+        (["report", "--nope", "SMALL"], "No such option '--nope'"),
+        (["report", "SMALL", "--format", "yaml"], "'yaml' is not one of"),
+        (["report", "SMALL", "--sort", "size"], "'size' is none of ref, uuid"),
+        (["report", "SMALL", "--model", "27"], "'27' is none of 26.3, pre-26.3"),
+        (["report", "SMALL", "SMALL"], "was already read from"),
+        (["report", "-", "-"], "standard input can be read only once"),
+        (["explain", "SMALL"], "Missing argument 'VM'"),
+        (["explain", "SMALL", "nobody"], "there is no VM 'nobody' in the inventory"),
+        (["maximise", "SMALL", "nobody"], "there is no VM 'nobody' in the inventory"),
+        (["maximise", "SMALL", "lab-git-011", "--host", "xen9"], "there is no host 'xen9' in the inventory"),
+        (["maximise", "SMALL", "lab-git-011", "--host", "a", "--total", "1GiB"], "exclude each other"),
+        (["maximise", "SMALL", "lab-git-011", "--total", "64"], None),
+        (["maximise", "SMALL", "lab-git-011", "--total", "64 bananas"], "'64 bananas' is not a size such as 16GiB"),
+        (["maximise", "SMALL", "lab-git-011", "--total", "-1GiB"], "'-1GiB' is not a size"),
+        (["maximise", "SMALL", "lab-git-011", "--total", "2PiB"], "'2PiB' is more than 1PiB"),
+        (["fit", "SMALL", "--vcpus", "4"], "Missing option '--memory'"),
+        (["fit", "SMALL", "--memory", "1GiB"], "Missing option '--vcpus'"),
+        (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "0"], "0 is not in the range"),
+        (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "65536"], "vcpus_max: 65536 is outside 0..65535"),
+        (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "4", "--domain-type", "xen"], "'xen' is none of hvm, pv"),
+        (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "4", "--count", "0"], "0 is not in the range"),
+        (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "4", "--shadow-multiplier", "nan"], "nan is outside 0..1024"),
+        (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "4", "--shadow-multiplier", "inf"], "inf is outside 0..1024"),
+        (["upgrade-check", "SMALL"], "Missing option '--to'"),
+        (["upgrade-check", "SMALL", "--to", "next"], "'next' is neither a model"),
+        (["info", "more"], "unexpected extra argument"),
+    ],
+)
+def test_bad_arguments(
+    xenmem: Any, complaint: Complaint, small: str, arguments: list[str], expected: str | None
+) -> None:
+    given = [small if argument == "SMALL" else argument for argument in arguments]
+    if expected is None:
+        assert xenmem(*given).returncode == 0
+    else:
+        assert expected in complaint(*given)
+
+
+def test_ambiguous_name_lists_the_candidates(complaint: Complaint, small: str, tmp_path: Path) -> None:
+    records = json.loads(Path(small).read_text())
+    twins = [vm for vm in records["VM"].values() if not vm["is_a_template"]][:2]
+    for vm in twins:
+        vm["name_label"] = "twin"
+    (tmp_path / "twins.json").write_text(json.dumps(records))
+    line = complaint("explain", "twins.json", "twin")
+    assert "VM 'twin' is ambiguous" in line
+    assert all(vm["uuid"] in line for vm in twins)
+
+
+def bad_files() -> list[tuple[str, bytes, str]]:
+    """Name, content, and a word of the complaint."""
+    statedb = (Path(__file__).parent.parent / "data" / "inventories" / "pool-small.statedb.xml").read_bytes()
+    records = (Path(__file__).parent.parent / "data" / "inventories" / "pool-small.records.json").read_bytes()
+    bomb = b'<?xml version="1.0"?><!DOCTYPE d [<!ENTITY a "' + b"a" * 1000 + b'"><!ENTITY b "' + b"&a;" * 1000 + b'">]>'
+    row = b'<row ref="OpaqueRef:1" memory__static_max="many"/>'
+    return [
+        ("empty", b"", "empty"),
+        ("blank", b" \n\n ", "empty"),
+        ("text", b"dear diary\n", "dear diary"),
+        ("binary", bytes(range(256)) * 40, "neither"),
+        ("cut.xml", statedb[: len(statedb) // 2], "cut short"),
+        ("cut.json", records[: len(records) // 2], "truncated"),
+        ("cut.gz", gzip.compress(statedb)[:5000], "cut short"),
+        ("broken.gz", b"\x1f\x8b" + b"nonsense" * 9, "compression"),
+        ("bomb.xml", bomb + b'<database><manifest/><table name="VM">&b;</table></database>', "bomb.xml"),
+        ("deep.json", b'{"VM": ' + b"[" * 100_000, "deep.json"),
+        ("deep.xml", b"<database>" + b"<table>" * 100_000, "deep.xml"),
+        ("number.xml", b'<database><manifest/><table name="VM">' + row + b"</table></database>", "many"),
+        ("list.json", b"[1, 2]", "list.json"),
+        ("true.json", b'{"VM": true}', "true.json"),
+        ("nothing.json", b"{}", "nothing.json"),
+    ]
+
+
+@pytest.mark.parametrize(("name", "content", "word"), bad_files(), ids=[name for name, _, _ in bad_files()])
+def test_bad_files_are_named(complaint: Complaint, tmp_path: Path, name: str, content: bytes, word: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    line = complaint("report", name)
+    assert line.startswith(f"{name}: ")
+    assert word in line
+    assert complaint("report", "-", stdin=content).startswith("<stdin>: ")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "word"),
+    [
+        ("memory_static_max", "-1", "-1"),
+        ("memory_static_max", str(1 << 63), str(1 << 63)),
+        ("memory_static_max", "lots", "lots"),
+        ("domain_type", "quantum", "quantum"),
+        ("HVM_shadow_multiplier", "nan", "nan"),
+        ("HVM_shadow_multiplier", "inf", "inf"),
+        ("power_state", "Asleep", "Asleep"),
+        ("resident_on", "OpaqueRef:nowhere", "OpaqueRef:nowhere"),
+        ("VCPUs_max", "70000", "70000"),
+    ],
+)
+def test_bad_values_are_named_with_their_record(
+    complaint: Complaint, small: str, tmp_path: Path, field: str, value: str, word: str
+) -> None:
+    records = json.loads(Path(small).read_text())
+    ref = next(ref for ref, vm in records["VM"].items() if not vm["is_a_template"])
+    records["VM"][ref][field] = value
+    (tmp_path / "bad.json").write_text(json.dumps(records))
+    line = complaint("report", "bad.json", "--format", "json")
+    assert line.startswith("bad.json: ")
+    assert ref in line
+    assert field in line
+    assert word in line
+
+
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [("missing", "No such file or directory"), (".", "Is a directory"), ("a\nb\x1b[1m", "a\\nb\\x1b[1m: No such file")],
+)
+def test_unreadable_paths(complaint: Complaint, path: str, problem: str) -> None:
+    assert problem in complaint("report", path)
+
+
+def test_one_bad_file_among_good_ones_prints_no_result(complaint: Complaint, small: str) -> None:
+    assert complaint("report", small, "missing") == "missing: No such file or directory"
+
+
+@pytest.mark.parametrize("arguments", [["info"], ["report", "SMALL"]])
+def test_bad_environment(complaint: Complaint, small: str, arguments: list[str]) -> None:
+    given = [small if argument == "SMALL" else argument for argument in arguments]
+    assert complaint(*given, XENMEM_THREADS="many") == "XENMEM_THREADS: 'many' is not a positive number"

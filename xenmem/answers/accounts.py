@@ -1,0 +1,255 @@
+"""What the answers share: identities, amounts by policy, the memory that VMs take of their hosts, and finding by name.
+
+Amounts are bytes. Sums are exact: they stay integers. Depends on the Fleet and the kernel only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from xenmem import kernel
+from xenmem.fleet import POLICIES, Bools, Bytes, Fleet, Rows, Table
+from xenmem.units import format_size
+
+_MAX_USED: Final = 4 * kernel.MAX_BYTES
+_NAMES_SHOWN: Final = 3
+
+
+class QuestionError(ValueError):
+    """A question that cannot be answered as it was asked. The text is one line."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """Base of all results."""
+
+
+class Named(Result, frozen=True):
+    """An object of the inventory; uuid and name_label may be empty."""
+
+    ref: str
+    uuid: str
+    name_label: str
+
+
+class Amounts(Result, frozen=True):
+    """Bytes under each accounting policy."""
+
+    static_max: int
+    dynamic_max: int
+    dynamic_min: int
+
+
+class Finding(Result, frozen=True):
+    """Something an operator wants to know of a pool.
+
+    Attributes
+    ----------
+    kind : what it is, in a word that stays the same
+    text : the same for people, on one line
+    hosts, vms : references of the objects concerned
+    memory : bytes concerned in all; None where no amount is
+    """
+
+    kind: str
+    text: str
+    hosts: list[str] = []
+    vms: list[str] = []
+    memory: int | None = None
+
+
+class PoolHead(Result, frozen=True):
+    """Which pool it is, and what computes there.
+
+    Attributes
+    ----------
+    xapi_version : of the coordinator; empty if unknown
+    model : kernel model that the coordinator computes with
+    source, format, schema : the inventory, its format, and the schema version of a database dump
+    """
+
+    ref: str
+    uuid: str
+    name_label: str
+    xapi_version: str
+    model: str
+    source: str
+    format: str
+    schema: str
+
+
+def pool_head(fleet: Fleet, pool: int) -> PoolHead:
+    """The head of a row of ``fleet.pools``."""
+    pools = fleet.pools
+    master = int(pools.master[pool])
+    return PoolHead(
+        **identity(pools, pool),
+        xapi_version=fleet.hosts.xapi_version[master] if master >= 0 else "",
+        model=pools.model[pool],
+        source=pools.source[pool],
+        format=pools.format[pool],
+        schema=pools.schema[pool],
+    )
+
+
+def identity(table: Table, row: int) -> dict[str, str]:
+    """Reference, uuid and name of a row, as the arguments of a result."""
+    return {"ref": table.ref[row], "uuid": table.uuid[row], "name_label": table.name_label[row]}
+
+
+def named(table: Table, row: int) -> Named | None:
+    """The object that a reference names; None for no reference."""
+    return Named(**identity(table, row)) if row >= 0 else None
+
+
+def label(item: Any) -> str:
+    """What messages call an object of the inventory: its name, or its uuid or reference if it has none; printable."""
+    text: str = item.name_label or item.uuid or item.ref
+    return text if text.isprintable() else repr(text)
+
+
+def listed(items: Sequence[str]) -> str:
+    """The first few items, and how many there are beside them."""
+    shown = ", ".join(items[:_NAMES_SHOWN])
+    return shown if len(items) <= _NAMES_SHOWN else f"{shown} and {len(items) - _NAMES_SHOWN} more"
+
+
+def labels(table: Table, rows: Sequence[int]) -> str:
+    """The first few objects by name, and how many there are beside them."""
+    shown = [label(Named(**identity(table, row))) for row in rows[:_NAMES_SHOWN]]
+    return listed(shown + [""] * (len(rows) - len(shown)))
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"1 {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
+def refs(table: Table, rows: Iterable[int]) -> list[str]:
+    """The references of rows."""
+    return [table.ref[row] for row in rows]
+
+
+def at(columns: Mapping[str, Sequence[int]], row: int) -> Amounts:
+    """One row of columns by policy."""
+    return Amounts(**{policy: columns[policy][row] for policy in POLICIES})
+
+
+def total(amounts: Iterable[Amounts]) -> Amounts:
+    """The sum of amounts, policy by policy."""
+    rows = list(amounts)
+    return Amounts(**{policy: sum(getattr(row, policy) for row in rows) for policy in POLICIES})
+
+
+def known(amount: int) -> int | None:
+    """A measured amount, None if it is unknown."""
+    return amount if amount >= 0 else None
+
+
+def known_totals(fleet: Fleet) -> Bools:
+    """The hosts whose memory_total is known."""
+    return fleet.hosts.memory_total > 0
+
+
+def available(fleet: Fleet) -> Bytes:
+    """Memory of each host for its VMs, control domains included."""
+    return fleet.hosts.memory_total - fleet.hosts.memory_overhead
+
+
+def at_hosts(fleet: Fleet, amount: Bytes, which: Bools | None = None) -> Bytes:
+    """Sum of an amount of each VM over those resident on a host and those scheduled there, without removing duplicates.
+
+    Parameters
+    ----------
+    amount : shape (vms,), >= 0
+    which : shape (vms,), the VMs to count; all by default
+
+    Returns
+    -------
+    int64 array, shape (hosts,)
+
+    Raises
+    ------
+    QuestionError : a sum is beyond any host
+    """
+    sums = np.zeros(len(fleet.hosts), dtype=np.int64)
+    if not len(fleet.vms):
+        return sums
+    may_overflow = int(amount.max()) * 2 * len(amount) > _MAX_USED
+    for rows in (fleet.vms.resident_on, fleet.vms.scheduled_to_be_resident_on):
+        there = rows >= 0 if which is None else (rows >= 0) & which
+        if may_overflow and (np.bincount(rows[there], weights=amount[there], minlength=len(sums)) > _MAX_USED).any():
+            raise QuestionError(f"the VMs of a host take more than {format_size(_MAX_USED)}")
+        np.add.at(sums, rows[there], amount[there])
+    return sums
+
+
+def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None) -> Bytes:
+    """By how much the VMs of each host exceed its memory, 0 where they do not or its memory is unknown.
+
+    Parameters
+    ----------
+    overhead : shape (vms,); the stored one by default
+    """
+    stored = fleet.vms.memory_overhead if overhead is None else overhead
+    excess = at_hosts(fleet, fleet.amount(policy) + stored) - available(fleet)
+    return np.where(known_totals(fleet), np.maximum(excess, 0), 0)
+
+
+def free_without(fleet: Fleet, vm: int) -> Bytes:
+    """Free memory of each host for starting a VM: dynamic_min, the VM itself left out of those scheduled.
+
+    Notes
+    -----
+    Source: xapi-project/xen-api, ocaml/xapi/memory_check.ml, ``host_compute_free_memory_with_maximum_compression``.
+    """
+    vms = fleet.vms
+    scheduled: Rows = vms.scheduled_to_be_resident_on.copy()
+    scheduled[vm] = -1
+    return kernel.free_memory(
+        available(fleet), fleet.amount("dynamic_min"), vms.memory_overhead, vms.resident_on, scheduled
+    )
+
+
+def boot_policy(domain_type: int) -> str:
+    """The policy that says with how much memory a VM of this type must be able to start (planning, section 1.3)."""
+    return "static_max" if domain_type == kernel.DomainType.PV_IN_PVH else "dynamic_min"
+
+
+def find_vm(fleet: Fleet, name: str) -> int:
+    """The row of the VM of this name, uuid or reference.
+
+    Snapshots and templates count only where no VM has the name.
+
+    Raises
+    ------
+    QuestionError : there is none, or there are several; lists them
+    """
+    rows = fleet.vms.find(name)
+    vms = rows[~fleet.vms.is_a_template[rows]]
+    return _only(fleet.vms, "VM", name, vms if len(vms) else rows)
+
+
+def find_host(fleet: Fleet, name: str) -> int:
+    """The row of the host of this name, hostname, uuid or reference.
+
+    Raises
+    ------
+    QuestionError : there is none, or there are several; lists them
+    """
+    rows = fleet.hosts.find(name)
+    return _only(fleet.hosts, "host", name, rows if len(rows) else np.flatnonzero(fleet.hosts.hostname == name))
+
+
+def _only(table: Table, noun: str, name: str, rows: Any) -> int:
+    if len(rows) == 1:
+        return int(rows[0])
+    if len(rows):
+        candidates = ", ".join(table.uuid[row] or table.ref[row] for row in rows[:10])
+        more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
+        raise QuestionError(f"{noun} {name!r} is ambiguous: {candidates}{more}")
+    folded = name.casefold()
+    near = [row for row in range(len(table)) if folded and folded in table.name_label[row].casefold()]
+    hint = f"; similar: {labels(table, near)}" if near else ""
+    raise QuestionError(f"there is no {noun} {name!r} in the inventory{hint}")

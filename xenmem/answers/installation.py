@@ -1,0 +1,79 @@
+"""What this installation is and runs on: versions, models, backends, SIMD level, threads, CPU.
+
+Versions come from the packages' metadata, so that nothing is imported for the answer. Knows no inventory.
+"""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from xenmem import kernel
+from xenmem.answers.accounts import Result
+
+_PACKAGES = ("numpy", "numba", "cffi", "click", "rich", "msgspec", "XenAPI")
+
+
+class Installation(Result, frozen=True):
+    """The installation.
+
+    Attributes
+    ----------
+    backends : preferred first
+    simd : level in force; None without the C backend
+    simd_supported : levels that this machine and installation have, narrowest first
+    packages : versions; empty where a package is not installed
+    """
+
+    version: str
+    default_model: str
+    models: list[str]
+    backends: list[str]
+    simd: str | None
+    simd_supported: list[str]
+    threads: int
+    cpu: str
+    machine: str
+    system: str
+    python: str
+    packages: dict[str, str]
+
+
+def info() -> Installation:
+    """The installation that answers.
+
+    Raises
+    ------
+    ValueError : XENMEM_THREADS is no positive number
+    """
+    return Installation(
+        version=_version("xenmem"),
+        default_model=kernel.DEFAULT_MODEL,
+        models=list(kernel.MODELS),
+        backends=list(kernel.backends()),
+        simd=kernel.simd(),
+        simd_supported=list(kernel.simd_levels()),
+        threads=kernel.threads(),
+        cpu=_cpu(),
+        machine=platform.machine(),
+        system=f"{platform.system()} {platform.release()}",
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        packages={name: _version(name) for name in _PACKAGES},
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [
+        value.strip() for name, _, value in (line.partition(":") for line in lines) if name.strip() == "model name"
+    ]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,88 @@
+"""Results as rows of named columns: JSON, CSV and sorting.
+
+A nested result gives one column for each of its fields, the names joined by an underscore. Amounts stay bytes.
+"""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+
+
+def to_json(result: msgspec.Struct) -> bytes:
+    """A result as indented JSON with a newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+
+
+def columns(row_type: type[msgspec.Struct]) -> dict[str, tuple[str, ...]]:
+    """Column names of a type of results, and the attributes that lead to each."""
+    paths: dict[str, tuple[str, ...]] = {}
+    for field in msgspec.structs.fields(row_type):
+        nested = _struct(field.type)
+        if nested is None:
+            paths[field.name] = (field.name,)
+        else:
+            for name, path in columns(nested).items():
+                paths[f"{field.name}_{name}"] = (field.name, *path)
+    return paths
+
+
+def _struct(annotation: Any) -> type[msgspec.Struct] | None:
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+        annotation = kinds[0] if len(kinds) == 1 else object
+    return annotation if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) else None
+
+
+def cell(row: Any, path: Sequence[str]) -> Any:
+    """A value of a row; None where something on the way to it is."""
+    return reduce(lambda value, name: None if value is None else getattr(value, name), path, row)
+
+
+def to_csv(row_type: type[msgspec.Struct], pools: Iterable[tuple[Any, Sequence[Any]]]) -> bytes:
+    """Rows of several pools as CSV, each led by the uuid and name of its pool.
+
+    Parameters
+    ----------
+    pools : head and rows of each pool
+    """
+    paths = columns(row_type)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["pool_uuid", "pool_name_label", *paths])
+    for head, rows in pools:
+        for row in rows:
+            writer.writerow([head.uuid, head.name_label, *(_text(cell(row, path)) for path in paths.values())])
+    return text.getvalue().encode(errors="backslashreplace")
+
+
+def _text(value: Any) -> Any:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case list():
+            return "; ".join(value)
+        case _:
+            return value
+
+
+def ordered(row_type: type[msgspec.Struct], rows: Iterable[Any], column: str) -> list[Any]:
+    """Rows by a column: amounts and numbers from the largest, text from A, unknown values last.
+
+    Raises
+    ------
+    KeyError : there is no such column
+    """
+    path = columns(row_type)[column]
+
+    def key(row: Any) -> tuple[bool, Any]:
+        value = cell(row, path)
+        if value is None:
+            return True, 0
+        return False, value.casefold() if isinstance(value, str) else -value
+
+    return sorted(rows, key=key)
