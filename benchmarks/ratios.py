@@ -1,0 +1,253 @@
+"""One table of ratios, measured in one run: ``make bench``, or ``python benchmarks/ratios.py --vms-in-dump 100000``.
+
+Contenders take turns, round by round, and each is represented by its best round: machines are noisy, and what counts
+is the ratio between times taken side by side. One thread, 10**6 VMs unless the row says otherwise.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests")]
+
+import reference  # noqa: E402
+from suite import bench_inventory, fleets  # noqa: E402
+
+import xenmem  # noqa: E402
+from xenmem import kernel  # noqa: E402
+
+N = 1_000_000
+NAIVE_N = 2_000
+BISECTED_N = 100_000
+Contender = Callable[[], object]
+
+
+def best_times(contenders: dict[str, Contender], rounds: int = 15) -> dict[str, float]:
+    """Seconds of the best round of each."""
+    best = dict.fromkeys(contenders, float("inf"))
+    for contender in contenders.values():
+        contender()
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            start = time.perf_counter()
+            contender()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def row(what: str, measured: str, compared: str, ratio: float, target: str) -> None:
+    print(f"| {what} | {measured} | {compared} | {ratio:.3g} | {target} |", flush=True)
+
+
+def nanoseconds(seconds: float, elements: int = N) -> str:
+    return f"{seconds / elements * 1e9:.3g} ns"
+
+
+def at_level(level: str, contender: Contender) -> Contender:
+    def run() -> object:
+        kernel.set_simd(level)
+        return contender()
+
+    return run
+
+
+def kernel_contenders(function: str, vms: fleets.VMArrays) -> dict[str, Contender]:
+    """A kernel at every SIMD level and by numba, into results that have been touched, and the copy of as many bytes."""
+    results = tuple(np.ones(N, np.int64) for _ in range(fleets.RESULTS[function]))
+    out = results if len(results) > 1 else results[0]
+    contenders: dict[str, Contender] = {"copy": fleets.Copy(fleets.BYTES_MOVED[function] * N)}
+    for level in kernel.simd_levels():
+        contenders[level] = at_level(level, lambda: fleets.call(function, vms, "c", out=out))
+    contenders["numba"] = lambda: fleets.call(function, vms, "numba", out=out)
+    return contenders
+
+
+def elementwise(function: str, vms: fleets.VMArrays, twin: Contender, naive: Contender, targets: dict[str, str]) -> str:
+    """Rows of one function; answers the widest SIMD level."""
+    seconds = best_times(kernel_contenders(function, vms) | {"NumPy": twin})
+    seconds |= {"plain Python": best_times({"naive": naive}, rounds=1)["naive"] * N / NAIVE_N}
+    levels = kernel.simd_levels()
+    copy = f"copy of the same bytes, {nanoseconds(seconds['copy'])}"
+    for level in levels:
+        ratio = seconds[level] / seconds["copy"]
+        row(f"{function}, C {level}", nanoseconds(seconds[level]), copy, ratio, targets.get(level, ""))
+    widest = levels[-1]
+    fastest = f"C {widest}, {nanoseconds(seconds[widest])}"
+    for other in ("numba", "NumPy", "plain Python"):
+        ratio = seconds[other] / seconds[widest]
+        row(f"{function}, {other}", nanoseconds(seconds[other]), fastest, ratio, targets.get(other, ""))
+    return widest
+
+
+def kernels(vms: fleets.VMArrays) -> None:
+    overhead = (vms.domain_type, vms.static_max, vms.vcpus_max, vms.shadow_multiplier)
+    required = (vms.domain_type, vms.static_max, vms.target, vms.vcpus_max, vms.shadow_multiplier)
+    maximise = (vms.domain_type, vms.vcpus_max, vms.shadow_multiplier, vms.total)
+    elementwise(
+        "overhead",
+        vms,
+        lambda: fleets.numpy_overhead(*overhead),
+        naive("overhead", overhead),
+        {"avx512": "≤ 1.2", "avx2": "≤ 1.6", "NumPy": "≥ 20", "numba": "≤ 1.5"},
+    )
+    elementwise(
+        "required_memory",
+        vms,
+        lambda: fleets.numpy_required_memory(*required),
+        naive("required_memory", required),
+        {"avx512": "≤ 1.3", "avx2": "≤ 1.3", "numba": "≤ 1.5"},
+    )
+    widest = elementwise(
+        "maximise_memory",
+        vms,
+        lambda: fleets.numpy_maximise_memory(*maximise),
+        naive("maximise_memory", maximise),
+        {"avx512": "", "numba": "≤ 1.5"},
+    )
+    kernel.set_simd(widest)
+    few = fleets.vm_arrays(BISECTED_N)
+    seconds = best_times(
+        {
+            "c": lambda: fleets.call("maximise_memory", few, "c"),
+            "bisection": lambda: fleets.bisected_maximise_memory(
+                few.domain_type, few.vcpus_max, few.shadow_multiplier, few.total
+            ),
+        }
+    )
+    c, bisection = (nanoseconds(seconds[name], BISECTED_N) for name in ("c", "bisection"))
+    row(
+        "maximise_memory, compiled bisection",
+        bisection,
+        f"C {widest}, {c}",
+        seconds["bisection"] / seconds["c"],
+        "≥ 300",
+    )
+
+
+def naive(function: str, columns: tuple[fleets.Array, ...]) -> Contender:
+    """tests/reference.py over the first rows."""
+    names = [kernel.DomainType(code).name.lower() for code in columns[0][:NAIVE_N]]
+    rows = list(zip(names, *(column[:NAIVE_N].tolist() for column in columns[1:]), strict=True))
+    one = getattr(reference, function)
+    return lambda: [one(*values) for values in rows]
+
+
+def free_memory(vms: fleets.VMArrays) -> None:
+    columns = (fleets.available(), vms.static_max, vms.overhead, vms.resident_on, vms.scheduled_on)
+    contenders: dict[str, Contender] = {
+        name: (lambda name=name: kernel.free_memory(*columns, backend=name)) for name in kernel.backends()
+    }
+    contenders["bincount"] = lambda: fleets.bincount_free_memory(*columns)
+    contenders["copy"] = fleets.Copy(24 * N)
+    seconds = best_times(contenders)
+    c = f"C, {nanoseconds(seconds['c'])}"
+    row("free_memory, np.bincount", nanoseconds(seconds["bincount"]), c, seconds["bincount"] / seconds["c"], "≥ 5")
+    row("free_memory, numba", nanoseconds(seconds["numba"]), c, seconds["numba"] / seconds["c"], "≤ 1.5")
+    row(
+        "free_memory, C",
+        nanoseconds(seconds["c"]),
+        f"copy of the same bytes, {nanoseconds(seconds['copy'])}",
+        seconds["c"] / seconds["copy"],
+        "",
+    )
+
+
+def threads() -> None:
+    many = 10 * N
+    vms = fleets.vm_arrays(many)
+    out = np.ones(many, np.int64)
+    twice = fleets.Copy(fleets.BYTES_MOVED["overhead"] * many)
+
+    def on(count: int) -> Contender:
+        def run() -> object:
+            kernel.set_threads(count)
+            return fleets.call("overhead", vms, "c", out=out)
+
+        return run
+
+    seconds = best_times({"1": on(1), "2": on(2), "copy": twice, "two copies": fleets.copies_at_once(twice)}, rounds=7)
+    kernel.set_threads(1)
+    one, two = (nanoseconds(seconds[count], many) for count in "12")
+    row("overhead, 10,000,000 VMs, one thread", one, f"two threads, {two}", seconds["1"] / seconds["2"], "≥ 1.6")
+    one, two = (nanoseconds(seconds[name], many) for name in ("copy", "two copies"))
+    row(
+        "the copy of the same bytes, one thread",
+        one,
+        f"two threads, {two}",
+        seconds["copy"] / seconds["two copies"],
+        "",
+    )
+
+
+def one_vm() -> None:
+    vms = fleets.vm_arrays(1)
+    calls = 10_000
+    seconds = best_times({"call": lambda: [fleets.call("overhead", vms, "c") for _ in range(calls)]})["call"] / calls
+    row("overhead of one VM, array API", f"{seconds * 1e6:.3g} µs", "5 µs", seconds / 5e-6, "≤ 1")
+    many = fleets.vm_arrays(N)
+    columns = (many.domain_type, many.static_max, many.vcpus_max, many.shadow_multiplier)
+    seconds = best_times({"loop": lambda: fleets.jitted_total_overhead(*columns)})["loop"] / N
+    row("overhead of one VM, njit scalar", f"{seconds * 1e9:.3g} ns", "10 ns", seconds / 10e-9, "≤ 1")
+
+
+def command() -> None:
+    example = str(ROOT / "examples" / "pool.xml.gz")
+
+    def process(*arguments: str) -> Contender:
+        return lambda: subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+
+    seconds = best_times({"report": process("-m", "xenmem", "report", example), "python": process("-c", "")})
+    report, python = (f"{seconds[name]:.3f} s" for name in ("report", "python"))
+    row("`xenmem report`, whole process", report, f"0.3 s (Python alone: {python})", seconds["report"] / 0.3, "≤ 1")
+
+
+def reading(vms: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = fleets.inventory(Path(folder) / "pool.xml", vms)
+        size = path.stat().st_size / 1e6
+        rounds = 5 if size < 200 else 2
+        contenders: dict[str, Contender] = {
+            "read": lambda: xenmem.read(path),
+            "expat": lambda: bench_inventory.bare_parse(path),
+        }
+        seconds = best_times(contenders, rounds)
+    read, bare = (f"{size / seconds[name]:.0f} MB/s" for name in ("read", "expat"))
+    what = f"reading a dump of {vms:,} VMs, {size:,.0f} MB"
+    row(what, read, f"bare expat, {bare}", seconds["read"] / seconds["expat"], "≤ 1.5")
+
+
+def cpu_name() -> str:
+    from xenmem.answers import info
+
+    return info.info().cpu
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vms-in-dump", type=int, default=5_000, help="size of the dump that is read (default 5000)")
+    options = parser.parse_args()
+    kernel.set_threads(1)
+    versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
+    print(f"{cpu_name()}, {len(os.sched_getaffinity(0))} CPUs, {versions}\n")
+    print("| what | measured | compared with | ratio | target |")
+    print("| --- | --- | --- | --- | --- |")
+    vms = fleets.vm_arrays(N)
+    kernels(vms)
+    free_memory(vms)
+    threads()
+    one_vm()
+    command()
+    reading(options.vms_in_dump)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""The documentation is true: its Python blocks run as written, and its commands print what it says they print.
+
+A fenced block of language ``pycon`` is a session, ``console`` a shell session whose commands start with ``$ ``; a block
+of another language (``text`` for what differs by machine) is not run. Commands run in the folder of the project.
+"""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n?)*)", re.MULTILINE)
+
+
+def blocks(language: str) -> list[object]:
+    found = []
+    for page in PAGES:
+        text = page.read_text()
+        for match in BLOCK.finditer(text):
+            if match[1] == language:
+                line = text.count("\n", 0, match.start()) + 2
+                found.append(pytest.param(match[2], id=f"{page.name}:{line}"))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_sessions(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sessions of a page are one: a later block knows the names of an earlier one."""
+    monkeypatch.chdir(ROOT)
+    sessions = "\n".join(match[2] for match in BLOCK.finditer(page.read_text()) if match[1] == "pycon")
+    test = doctest.DocTestParser().get_doctest(sessions, {"__name__": "__main__"}, page.name, None, None)
+    complaints: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(test, out=complaints.append)
+    assert failed == 0, "".join(complaints)
+
+
+@pytest.mark.parametrize("block", blocks("console"))
+def test_shell_session(block: str) -> None:
+    commands = COMMAND.findall(block)
+    assert commands, "a console block without a command"
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    environment.pop("COLUMNS", None)
+    for command, printed in commands:
+        if command.startswith("make "):  # the virtual environment is there already; what it runs is what counts
+            command = {"make demo": "xenmem report examples/pool.xml.gz"}[command]
+        process = subprocess.run(
+            ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+        )
+        shown = process.stdout + process.stderr
+        assert [line.rstrip() for line in shown.rstrip().splitlines()] == [
+            line.rstrip() for line in printed.rstrip().splitlines()
+        ], command
+
+
+def test_first_two_commands_of_the_readme() -> None:
+    """What opens the README is what sets everything up: the example, then the tests."""
+    commands = COMMAND.findall((ROOT / "README.md").read_text())
+    assert [command for command, _ in commands[:1]] == ["make demo"]
+    assert "make test" in (ROOT / "README.md").read_text()

@@ -1,0 +1,94 @@
+"""The installed package: what a user gets is what was tested, with one version number and its types."""
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import xenmem
+from xenmem import kernel
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = Path(xenmem.__file__).parent
+
+
+def test_the_installed_package_is_tested() -> None:
+    assert ROOT not in PACKAGE.parents or ".venv" in PACKAGE.parts
+
+
+def test_one_version() -> None:
+    header = re.search(r'#define XENMEM_VERSION "(.+)"', (ROOT / "csrc" / "xenmem.h").read_text())
+    assert header is not None
+    version = header[1]
+    assert importlib.metadata.version("xenmem") == version
+    assert xenmem.__version__ == version
+    assert (ROOT / "CHANGELOG.md").read_text().split("## ")[1].startswith(version)
+    if "c" in kernel.backends():
+        from xenmem.kernel._ffi import ffi, lib
+
+        assert ffi.string(lib.xenmem_version()).decode() == version
+
+
+def test_limits_are_those_of_the_header() -> None:
+    header = (ROOT / "csrc" / "xenmem.h").read_text()
+
+    def number(name: str) -> int:
+        found = re.search(rf"#define XENMEM_{name} (\d+)", header)
+        assert found is not None
+        return int(found[1])
+
+    from xenmem.kernel import _limits
+
+    for name in ("MAX_BYTES", "MAX_VCPUS", "MAX_SHADOW_MULTIPLIER", "MAX_MODEL_CONSTANT", "DOMAIN_TYPES"):
+        assert getattr(_limits, name) == number(name)
+    enumerators = re.search(r"enum xenmem_domain_type {(.*?)}", header)
+    assert enumerators is not None
+    names = [name.strip().removeprefix("XENMEM_") for name in enumerators[1].split(",")]
+    assert names == [domain_type.name for domain_type in kernel.DomainType]
+
+
+def test_types_are_shipped() -> None:
+    assert (PACKAGE / "py.typed").exists()
+    assert (PACKAGE / "kernel" / "_ffi.pyi").exists()
+
+
+LAYERS = {
+    "kernel": set(),
+    "fleet": {"kernel", "inventory"},
+    "inventory": {"fleet", "kernel", "units"},
+    "answers": {"fleet", "kernel", "units", "inventory"},
+}
+"""What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
+
+
+@pytest.mark.parametrize("room", LAYERS)
+def test_imports_run_in_one_direction(room: str) -> None:
+    files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else sorted((PACKAGE / room).rglob("*.py"))
+    assert files
+    for path in files:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [
+                    f"{node.module}.{alias.name}" if node.module == "xenmem" else node.module or ""
+                    for alias in node.names
+                ]
+            for name in names:
+                if name.startswith("xenmem."):
+                    assert name.split(".")[1] in LAYERS[room] | {room}, f"{path.name} imports {name}"
+
+
+def test_import_is_light() -> None:
+    """Importing xenmem brings neither numba nor NumPy; importing the array API does not bring numba."""
+    program = (
+        "import sys, xenmem; assert not {'numba', 'numpy'} & set(sys.modules);"
+        "from xenmem import kernel; kernel.overhead(0, 1 << 30, 1, 1.0, backend='c');"
+        "assert 'numba' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-P", "-c", program], check=True)
