@@ -19,7 +19,7 @@ class Start:
             self.arguments = [sys.executable, "-c", ""]
         else:
             inventory = [EXAMPLE] if "report" in command else []
-            self.arguments = [sys.executable, "-m", "xenmem", *command.split(), *inventory]
+            self.arguments = [fleets.COMMAND, *command.split(), *inventory]
 
     def time_process(self, command: str) -> None:
         subprocess.run(self.arguments, check=True, stdout=subprocess.DEVNULL)

@@ -103,8 +103,7 @@ class Scalar:
     """The njit scalar inlined in a user's own loop, over 10**6 VMs."""
 
     def setup(self) -> None:
-        vms = fleets.vm_arrays(1_000_000)
-        self.columns = (vms.domain_type, vms.static_max, vms.vcpus_max, vms.shadow_multiplier)
+        self.columns = fleets.columns("overhead", fleets.vm_arrays(1_000_000))
         fleets.jitted_total_overhead(*self.columns)
 
     def time_jitted_loop(self) -> None:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import numpy.typing as npt
-from xenmem.kernel import scalar
 
 from xenmem import kernel
+from xenmem.kernel import scalar
 
 Array = npt.NDArray[Any]
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = str(Path(sys.executable).parent / "xenmem")
 MIB = 1 << 20
 
 
@@ -32,6 +33,7 @@ class VMArrays(NamedTuple):
     vcpus_max: Array
     shadow_multiplier: Array
     total: Array
+    video: Array
     overhead: Array
     resident_on: Array
     scheduled_on: Array
@@ -48,6 +50,7 @@ def vm_arrays(n: int, hosts: int = 10_000) -> VMArrays:
         vcpus_max=rng.integers(1, 65, n).astype(np.int32),
         shadow_multiplier=np.where(rng.random(n) < 0.9, 1.0, rng.uniform(1.0, 4.0, n)),
         total=rng.integers(64 * MIB, 512 << 30, n),
+        video=np.full(n, 8 * MIB),
         overhead=rng.integers(4, 600, n) * MIB,
         resident_on=rng.integers(0, hosts, n).astype(np.int32),
         scheduled_on=np.where(rng.random(n) < 0.01, rng.integers(0, hosts, n), -1).astype(np.int32),
@@ -58,15 +61,21 @@ def available(hosts: int = 10_000) -> Array:
     return np.random.default_rng(1).integers(64 << 30, 2 << 40, hosts)
 
 
+COLUMNS = {
+    "overhead": ("domain_type", "static_max", "vcpus_max", "shadow_multiplier"),
+    "required_memory": ("domain_type", "static_max", "target", "vcpus_max", "shadow_multiplier"),
+    "maximise_memory": ("domain_type", "vcpus_max", "shadow_multiplier", "total"),
+    "build_memory": ("domain_type", "static_max", "target", "video"),
+}
+
+
+def columns(function: str, vms: VMArrays) -> list[Array]:
+    """The columns that the kernel function of that name takes."""
+    return [getattr(vms, name) for name in COLUMNS[function]]
+
+
 def call(function: str, vms: VMArrays, backend: str, **options: Any) -> Any:
-    """The kernel function of that name on the columns it takes."""
-    columns = {
-        "overhead": (vms.domain_type, vms.static_max, vms.vcpus_max, vms.shadow_multiplier),
-        "required_memory": (vms.domain_type, vms.static_max, vms.target, vms.vcpus_max, vms.shadow_multiplier),
-        "maximise_memory": (vms.domain_type, vms.vcpus_max, vms.shadow_multiplier, vms.total),
-        "build_memory": (vms.domain_type, vms.static_max, vms.target, np.zeros_like(vms.target)),
-    }[function]
-    return getattr(kernel, function)(*columns, backend=backend, **options)
+    return getattr(kernel, function)(*columns(function, vms), backend=backend, **options)
 
 
 BYTES_MOVED = {"overhead": 21 + 8, "required_memory": 29 + 16, "maximise_memory": 21 + 8, "build_memory": 25 + 32}
