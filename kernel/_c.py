@@ -6,21 +6,12 @@ The same functions and signatures as _numba.py; only this file imports _ffi. Cal
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ._ffi import ffi, lib
 from .model import OverheadModel
 
 Array = npt.NDArray[Any]
-
-_CTYPES = {
-    np.dtype(np.uint8): ffi.typeof("uint8_t[]"),
-    np.dtype(np.int32): ffi.typeof("int32_t[]"),
-    np.dtype(np.int64): ffi.typeof("int64_t[]"),
-    np.dtype(np.float64): ffi.typeof("double[]"),
-}
-
 
 _STRUCTS: dict[int, tuple[OverheadModel, object]] = {}
 """By identity of the model, which the entry keeps alive: hashing the constants would take longer than a small call."""
@@ -35,14 +26,13 @@ def _struct(model: OverheadModel) -> object:
     return entry[1]
 
 
-def _pointer(array: Array) -> object:
-    return ffi.from_buffer(_CTYPES[array.dtype], array)
-
-
 def _elementwise(function: Callable[..., int]) -> Callable[..., bool]:
-    def call(model: OverheadModel, *arrays: Array) -> bool:
-        bad = ffi.new("size_t *")
-        return function(_struct(model), arrays[0].size, *map(_pointer, arrays), bad) == 0
+    """A call of ``(model, n, columns..., bad)``; the header's declaration tells the columns' types."""
+    types = ffi.typeof(function).args[2:-1]
+
+    def call(model: OverheadModel, *columns: Array) -> bool:
+        pointers = map(ffi.from_buffer, types, columns)
+        return function(_struct(model), columns[0].size, *pointers, ffi.new("size_t *")) == 0
 
     return call
 
@@ -54,10 +44,12 @@ build_memory = _elementwise(lib.xenmem_build_memory)
 
 
 def used_memory(memory: Array, overhead: Array, resident_on: Array, scheduled_on: Array, used: Array) -> bool:
-    bad = ffi.new("size_t *")
-    arrays = map(_pointer, (memory, overhead, resident_on, scheduled_on))
-    return bool(lib.xenmem_used_memory(memory.size, *arrays, used.size, _pointer(used), bad) == 0)
+    columns = map(ffi.from_buffer, _USED_MEMORY_TYPES[1:5], (memory, overhead, resident_on, scheduled_on))
+    out = ffi.from_buffer(_USED_MEMORY_TYPES[6], used)
+    return bool(lib.xenmem_used_memory(memory.size, *columns, used.size, out, ffi.new("size_t *")) == 0)
 
+
+_USED_MEMORY_TYPES = ffi.typeof(lib.xenmem_used_memory).args
 
 SIMD_LEVELS = ("scalar", "avx2", "avx512")
 """By the values of the enum xenmem_simd."""
