@@ -5,6 +5,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+ASV := $(abspath $(BIN))/asv
 SOURCES := pyproject.toml setup.py requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
            $(shell find xenmem -name '*.py')
 
@@ -32,10 +33,12 @@ bench: $(INSTALLED)
 	$(BIN)/python benchmarks/ratios.py
 
 bench-quick: $(INSTALLED)
-	cd benchmarks && $(abspath $(BIN))/asv check -E existing:$(abspath $(BIN))/python
-	cd benchmarks && $(abspath $(BIN))/asv machine --yes
-	cd benchmarks && $(abspath $(BIN))/asv run --quick --show-stderr --strict --dry-run \
-	    -E existing:$(abspath $(BIN))/python
+	mkdir -p build
+	cd benchmarks && $(ASV) check -E existing:$(abspath $(BIN))/python
+	cd benchmarks && $(ASV) machine --yes
+	cd benchmarks && $(ASV) run --quick --show-stderr --dry-run -E existing:$(abspath $(BIN))/python > ../build/asv.log
+	cat build/asv.log
+	! grep -q failed build/asv.log
 
 wheel: $(INSTALLED)
 	rm -rf build/wheel && $(BIN)/python -m build --wheel --outdir build/wheel

@@ -34,6 +34,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "hvm",
     "last_booted_record",
     "nested_virt",
+    "vcpu_unrestricted",
     "videoram",
 }
 """Fields without which nothing has to be assumed: an old server has no such thing."""
@@ -243,6 +244,7 @@ class _Assembler:
             vms[name] = _gather(self.columns["VM_metrics"][name], metrics, neutral)
         vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
         vms["video_ram"] = self._video_ram(vms)
+        vms["vcpu_unrestricted"] = np.array([_is_truthy(text) for text in vms["vcpu_unrestricted"]], dtype=np.bool_)
         vms["groups"] = self._groups(vms)
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             vms[name] = vms.pop(f"{name}_row")
@@ -503,6 +505,11 @@ def _is_live(vms: Columns) -> Bools:
 def _in_int32(text: object) -> int:
     number = integer_or_none(text)
     return number if number is not None and 0 <= number < 2**31 else 0
+
+
+def _is_truthy(text: str | None) -> bool:
+    """A flag in VM.platform (vm_platform.ml: is_true, with false for whatever else it says)."""
+    return text is not None and text.lower() in ("true", "1")
 
 
 def _xapi_version(software_version: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ Ints are accepted as numbers and as text everywhere. Knows no reference between 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, cast
 
 import msgspec
 
@@ -83,6 +83,10 @@ class _Ref(str):
 _BY_REF: Final = dict[_Ref, msgspec.Raw]
 
 
+class _DuplicateKeyError(ValueError):
+    """A part of the document above the records names a member twice."""
+
+
 def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool = False) -> list[T]:
     """The pools of a document of records.
 
@@ -107,6 +111,8 @@ def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool 
         if document.startswith(_BYTE_ORDER_MARK):
             del document[: len(_BYTE_ORDER_MARK)]
         return reader.pools(msgspec.json.decode(document, type=msgspec.Raw))
+    except _DuplicateKeyError as error:
+        raise reader.error(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise reader.error(f"not JSON: {error}") from None
     except xmlrpc.XMLRPCError as error:
@@ -225,20 +231,12 @@ class _Reader(Generic[T]):
         """References and records of one class."""
         name = table.schema.name
         if isinstance(document, msgspec.Raw):
-            refs: list[str] = []
-
-            def remember(kind: type, key: str) -> _Ref:
-                refs.append(key)
-                return _Ref(key)
-
             try:
-                records = msgspec.json.decode(document, type=_BY_REF, dec_hook=remember)
+                records, refs = _members(document)
             except msgspec.ValidationError:
                 raise self.error(f"{name}: not a map of reference to record") from None
-            if len(refs) != len(records):
-                for ref, count in Counter(refs).items():
-                    for _ in range(count - 1):
-                        table.skip(self.error(f"{name} {shown(ref)}: duplicate ref"))
+            for ref in _repeated(records, refs):
+                table.skip(self.error(f"{name} {shown(ref)}: duplicate ref"))
             yield from ((str(ref), record) for ref, record in records.items())
         elif isinstance(document, Mapping):
             yield from document.items()
@@ -282,11 +280,30 @@ def _decoder(table: RawTable) -> Any:
     return decode
 
 
+def _members(document: msgspec.Raw) -> tuple[dict[_Ref, msgspec.Raw], list[str]]:
+    """The members of a JSON object, of those named alike the last, and all names as they come."""
+    names: list[str] = []
+
+    def remember(kind: type, name: str) -> _Ref:
+        names.append(name)
+        return _Ref(name)
+
+    return msgspec.json.decode(document, type=_BY_REF, dec_hook=remember), names
+
+
+def _repeated(members: Mapping[_Ref, object], names: Sequence[str]) -> list[str]:
+    """The names beyond the first of each."""
+    return [] if len(names) == len(members) else list((Counter(names) - Counter(dict.fromkeys(names, 1))).elements())
+
+
 def _as_map(document: Document) -> Mapping[str, Document] | None:
     if isinstance(document, msgspec.Raw):
         if bytes(memoryview(document)[:1]) != b"{":
             return None
-        return msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+        members, names = _members(document)
+        if repeated := _repeated(members, names):
+            raise _DuplicateKeyError(f"{shown(repeated[0])} is there twice")
+        return cast(dict[str, msgspec.Raw], members)
     return document if isinstance(document, Mapping) else None
 
 

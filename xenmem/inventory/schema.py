@@ -151,6 +151,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("VCPUs/at_startup", Kind.INT, high=MAX_VCPUS),
                 Column("HVM/shadow_multiplier", Kind.FLOAT, default=1.0, high=MAX_SHADOW_MULTIPLIER),
                 Column("platform", Kind.ENTRY, optional=True, key="videoram", name="videoram"),
+                Column("platform", Kind.ENTRY, optional=True, key="vcpu-unrestricted", name="vcpu_unrestricted"),
                 _reference("resident_on", "host"),
                 _reference("scheduled_to_be_resident_on", "host", xe=""),
                 _reference("affinity", "host"),

@@ -31,6 +31,7 @@ FORMATS: Final = tuple(_READERS)
 _BUFFER_BYTES: Final = 1 << 20
 _HEAD_BYTES: Final = 4096
 _GZIP: Final = b"\x1f\x8b"
+_UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _XE_RECORD: Final = re.compile(rb"^uuid \( RO\) *: ", re.MULTILINE)
 
@@ -49,7 +50,7 @@ def read(
     source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
     format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
     lenient : skip bad rows and count them in ``Fleet.notes``
-    progress : called about once a MiB with the bytes read of a file, and its size where that is known
+    progress : called after each piece of a file with the bytes read so far, and its size where that is known
 
     Raises
     ------
@@ -94,11 +95,11 @@ def _read_one(
     name = _name(source)
     try:
         with _opened(source) as file:
-            stream = _unpacked(io.BufferedReader(_Counted(file, progress), _BUFFER_BYTES))
+            stream = _unpacked(io.BufferedReader(_Pieces(file, progress), _BUFFER_BYTES))
             head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK)
             reader = _READERS[_sniffed(head, name) if format is None else format]
             return reader(stream, target, source=name, lenient=lenient)
-    except (EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InventoryError(name, "", f"the gzip file is damaged or cut short: {error}") from None
     except OSError as error:
         raise InventoryError(name, "", error.strerror or str(error)) from None
@@ -123,7 +124,7 @@ def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
 def _unpacked(stream: io.BufferedReader) -> io.BufferedReader:
     if stream.peek(2)[:2] != _GZIP:
         return stream
-    return io.BufferedReader(gzip.GzipFile(fileobj=stream), _BUFFER_BYTES)
+    return io.BufferedReader(_Pieces(gzip.GzipFile(fileobj=stream)), _BUFFER_BYTES)
 
 
 def _sniffed(head: bytes, name: str) -> str:
@@ -137,14 +138,16 @@ def _sniffed(head: bytes, name: str) -> str:
         return "records"
     if _XE_RECORD.search(head):
         return "xe"
+    if head.startswith(_UTF_16):
+        raise InventoryError(name, "", "the text is UTF-16: convert it to UTF-8")
     text = shown(start[:40].decode(errors="replace"))
     raise InventoryError(name, "", f"neither a database dump, nor records, nor the text of xe: starts with {text}")
 
 
-class _Counted(io.RawIOBase):
-    """A file that reports how much of it was read."""
+class _Pieces(io.RawIOBase):
+    """A file in pieces as they come, each enough to tell the format, and how much of it was read."""
 
-    def __init__(self, file: IO[bytes], progress: Progress | None) -> None:
+    def __init__(self, file: IO[bytes], progress: Progress | None = None) -> None:
         self._file = file
         self._progress = progress
         self._done = 0
@@ -154,19 +157,25 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        count = self._readinto(buffer)
+        view = memoryview(buffer)
+        wanted = min(_HEAD_BYTES, len(view))
+        count = 0
+        while count < wanted and (piece := self._read(view[count:])):
+            count += piece
         self._done += count
         if self._progress is not None:
             self._progress(self._done, self._total)
         return count
 
-    def _readinto(self, buffer: Any) -> int:
-        if isinstance(self._file, io.IOBase) and hasattr(self._file, "readinto"):
-            return self._file.readinto(buffer) or 0
-        data: object = self._file.read(len(buffer))
+    def _read(self, view: memoryview) -> int:
+        if isinstance(self._file, io.BufferedIOBase):
+            return self._file.readinto1(view)
+        if isinstance(self._file, io.RawIOBase):
+            return self._file.readinto(view) or 0
+        data: object = self._file.read(len(view))
         if not isinstance(data, (bytes, bytearray)):
             raise TypeError("source: a file opened as text; open it as binary")
-        buffer[: len(data)] = data
+        view[: len(data)] = data
         return len(data)
 
 

@@ -6,8 +6,9 @@ time. No document type, no entities; a start tag has at most 64 MiB. Positions a
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from io import BufferedReader
 from operator import itemgetter
-from typing import IO, Any, Final, Generic
+from typing import Any, Final, Generic
 from xml.parsers import expat
 
 from xenmem.inventory import sexpr
@@ -24,6 +25,7 @@ MAX_NAMES: Final = 65536
 """Most different element and attribute names; a dump has about 1500."""
 
 _READ_BYTES: Final = 1 << 20
+_LONG_TAG_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 16 << 20
 _NAME: Final = re.compile(r"[^\s/>]+")
 _PARENTS: Final = {"database": "", "manifest": "database", "pair": "manifest", "table": "database", "row": "table"}
@@ -83,7 +85,7 @@ class StatedbCodec:
         return parse_boot_record(sexpr.unprotect(value))
 
 
-def read(file: IO[bytes], target: Target[T], *, source: str, lenient: bool = False) -> list[T]:
+def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool = False) -> list[T]:
     """The pool of a dump.
 
     Parameters
@@ -126,14 +128,16 @@ class _Reader(Generic[T]):
         place = self.codec.place(self.parser.CurrentByteIndex if position is None else position)
         return InventoryError(self.source, place, problem)
 
-    def read(self, file: IO[bytes]) -> T:
-        fed = 0
+    def read(self, file: BufferedReader) -> T:
+        fed = unparsed = 0
         complete = False
         try:
-            while data := file.read(_READ_BYTES):
+            # as it comes; but expat starts a tag anew with each piece, so that one that is long wants large pieces
+            while data := file.read(_READ_BYTES) if unparsed > _LONG_TAG_BYTES else file.read1(_READ_BYTES):
                 self.parser.Parse(data, False)
                 fed += len(data)
-                if fed - self.parser.CurrentByteIndex > MAX_TAG_BYTES:
+                unparsed = fed - self.parser.CurrentByteIndex
+                if unparsed > MAX_TAG_BYTES:
                     raise self.error(f"a tag of more than {MAX_TAG_BYTES >> 20} MiB")
                 if len(self.parser.intern) > MAX_NAMES:
                     raise self.error(f"more than {MAX_NAMES} different names")

@@ -129,8 +129,10 @@ def _row(table: RawTable, record: Mapping[str, str]) -> tuple[Any, ...]:
 def _lines(file: BufferedReader, source: str) -> Iterator[tuple[int, str]]:
     number = 0
     is_crlf = False
+    has_end = True
     while data := file.readline(MAX_LINE_BYTES + 1):
         number += 1
+        has_end = data.endswith(b"\n")
         if len(data) > MAX_LINE_BYTES:
             raise InventoryError(source, f"line {number}", f"longer than {MAX_LINE_BYTES >> 20} MiB")
         if number == 1:
@@ -140,6 +142,8 @@ def _lines(file: BufferedReader, source: str) -> Iterator[tuple[int, str]]:
         except UnicodeDecodeError as error:
             raise InventoryError(source, f"line {number}", f"not UTF-8: byte {data[error.start]:#04x}") from None
         yield number, text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text
+    if not has_end:
+        raise InventoryError(source, f"line {number}", "the text is cut short: xe ends each line")
 
 
 def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -167,7 +171,7 @@ def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Itera
                 record[label[1]] = value
         elif value is not None:
             value.append(line)
-        size += len(line) if value is not None else 0
+        size += len(line) + 1 if value is not None else 0
         if size > MAX_LINE_BYTES:
             raise InventoryError(source, f"line {start}", f"a record of more than {MAX_LINE_BYTES >> 20} MiB")
     if record:

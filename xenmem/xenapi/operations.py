@@ -1,0 +1,225 @@
+"""Whether an operation on a VM may begin: the one table of checks that every message on a VM goes through, in order.
+
+Source: xenapi-messages, B.1 (xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: check_operation_error;
+ocaml/xapi/xapi_vm_helpers.ml: with_vm_operation). Where the server would wait for another operation to end, up to two
+hours, the failure is given at once.
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from xenmem.xenapi import errors
+from xenmem.xenapi.errors import Failure
+from xenmem.xenapi.features import is_truthy
+
+if TYPE_CHECKING:
+    from xenmem.xenapi import rows
+    from xenmem.xenapi.call import Call
+    from xenmem.xenapi.database import Database
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_POWER_STATES: Final = {
+    "Halted": """changing_VCPUs changing_static_range changing_memory_limits changing_shadow_memory changing_NVRAM
+        make_into_template provision start start_on create_vtpm clone copy""",
+    "Halted Running": "changing_dynamic_range",
+    "Running": """changing_memory_live awaiting_memory_live
+    changing_shadow_memory_live changing_VCPUs_live clean_shutdown
+        clean_reboot pause pool_migrate suspend data_source_op call_plugin send_sysrq send_trigger snapshot_with_quiesce
+        query_services""",
+    "Paused": "unpause",
+    "Suspended": "resume resume_on csvm",
+    "Halted Suspended": "destroy export",
+    "Paused Running": "hard_reboot",
+    "Paused Suspended Running": "hard_shutdown shutdown checkpoint get_boot_record",
+    "Halted Suspended Running": "migrate_send",
+    "Halted Paused Suspended Running": """snapshot revert reverting power_state_reset metadata_export
+        assert_operation_valid update_allowed_operations import create_template""",
+}
+_ALLOWED_IN: Final = {
+    operation: tuple(states.split()) for states, operations in _POWER_STATES.items() for operation in operations.split()
+}
+_ALSO_RUNNING_FOR_CONTROL_DOMAINS: Final = frozenset(
+    ("changing_VCPUs", "changing_static_range", "changing_memory_limits")
+)
+_ON_TEMPLATES: Final = _words(
+    """changing_dynamic_range changing_static_range changing_memory_limits changing_shadow_memory changing_VCPUs
+    changing_NVRAM clone copy export metadata_export provision"""
+)
+_ON_OWN_TEMPLATES: Final = frozenset(("destroy", "migrate_send"))
+_ON_SNAPSHOTS: Final = frozenset(("revert", "clone", "copy", "export", "destroy", "hard_shutdown", "metadata_export"))
+_MOVING: Final = frozenset(("suspend", "checkpoint", "pool_migrate", "migrate_send"))
+_NOT_ON_DOMAIN_ZERO: Final = frozenset(("changing_VCPUs", "destroy"))
+_ON_CONTROL_DOMAINS: Final = _words(
+    """data_source_op changing_memory_live awaiting_memory_live metadata_export changing_dynamic_range
+    changing_memory_limits changing_static_range start start_on changing_VCPUs destroy"""
+)
+_NOT_DURING_UPGRADE: Final = _words(
+    """changing_dynamic_range changing_static_range changing_memory_limits awaiting_memory_live changing_VCPUs
+    changing_shadow_memory"""
+)
+_NEEDED_FEATURES: Final = {
+    "clean_shutdown": ("feature-shutdown", "feature-poweroff"),
+    "clean_reboot": ("feature-shutdown", "feature-reboot"),
+    "changing_VCPUs_live": ("feature-vcpu-hotplug",),
+    **dict.fromkeys(_MOVING, ("feature-suspend",)),
+}
+_CONCURRENT: Final = (
+    frozenset(("clone", "copy", "export")),
+    frozenset(("snapshot", "checkpoint")),
+    frozenset(("get_boot_record",)),
+)
+_DURING_MIGRATE_SEND: Final = frozenset(("metadata_export", "clean_shutdown", "clean_reboot"))
+_SHOWN: Final = {
+    "assert_operation_valid": "assertoperationvalid",
+    "data_source_op": "data_sources_op",
+    **dict.fromkeys(
+        ("changing_memory_limits", "changing_VCPUs", "query_services", "create_template"), "(unknown operation)"
+    ),
+}
+
+
+def shown(operation: str) -> str:
+    """An operation's name as failures print it (record_util.ml: vm_operation_to_string)."""
+    return _SHOWN.get(operation, operation)
+
+
+def is_domain_zero(database: "Database", vm: "rows.VM") -> bool:
+    """Whether a VM is domain 0 of its host (helpers.ml: is_domain_zero)."""
+    host = database.host.get(vm.resident_on) if vm.is_control_domain else None
+    return host is not None and host.control_domain == vm.ref
+
+
+def has_nested_virt(database: "Database", vm: "rows.VM") -> bool:
+    """Whether nested virtualisation pins the VM: its metrics say so if there are any, else its platform."""
+    metrics = database.VM_metrics.get(vm.metrics)
+    return metrics.nested_virt if metrics is not None else is_truthy(vm.platform.get("nested-virt"))
+
+
+def is_immobile(database: "Database", vm: "rows.VM") -> bool:
+    """Whether the VM may not move: by the same rule, nomigrate or nested virtualisation."""
+    metrics = database.VM_metrics.get(vm.metrics)
+    if metrics is not None:
+        return metrics.nomigrate or metrics.nested_virt
+    return is_truthy(vm.platform.get("nomigrate")) or is_truthy(vm.platform.get("nested-virt"))
+
+
+def allowed_power_states(database: "Database", vm: "rows.VM", operation: str) -> tuple[str, ...]:
+    """The power states in which the operation is allowed, in the order in which failures print them."""
+    states = _ALLOWED_IN[operation]
+    if vm.is_control_domain and operation in _ALSO_RUNNING_FOR_CONTROL_DOMAINS:
+        return (*states, "Running")
+    if operation in ("clone", "copy") and (vm.is_a_snapshot or _may_clone_suspended(database)):
+        return (*states, "Suspended")
+    return states
+
+
+def _may_clone_suspended(database: "Database") -> bool:
+    return database.the_pool.other_config.get("allow_clone_suspended_vm") == "true"
+
+
+def check(call: "Call", vm: "rows.VM", operation: str, *, strict: bool = True) -> None:
+    """Raise the first reason why an operation may not begin.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    vm, operation : what is to be done to what
+    strict : also look at what a guest could be forced to
+
+    Raises
+    ------
+    Failure : the reason
+    """
+    failure = reason_against(call, vm, operation, strict=strict)
+    if failure is not None:
+        raise failure
+
+
+def begin(call: "Call", vm: "rows.VM", operation: str, *, strict: bool = True) -> None:
+    """As `check`; and while the message waits, the operation is among the VM's current ones."""
+    check(call, vm, operation, strict=strict)
+    call.begin(vm, operation)
+
+
+def reason_against(call: "Call", vm: "rows.VM", operation: str, *, strict: bool = True) -> Failure | None:
+    """The first reason why an operation may not begin, None if it may."""
+    database, ref = call.db, vm.ref
+    if operation in vm.blocked_operations:
+        return errors.OPERATION_BLOCKED(ref, vm.blocked_operations[operation])
+    states = _ALLOWED_IN[operation]
+    if vm.power_state not in states:
+        states = allowed_power_states(database, vm, operation)
+        if vm.power_state not in states:
+            return errors.VM_BAD_POWER_STATE(ref, ", ".join(states).lower(), vm.power_state.lower())
+    if vm.current_operations and not _may_join(operation, vm.current_operations):
+        names, refs = [shown(current) for current in vm.current_operations.values()], list(vm.current_operations)
+        return errors.OTHER_OPERATION_IN_PROGRESS("VM", ref, _listed(names), _listed(refs))
+    if vm.is_a_snapshot:
+        if operation not in _ON_SNAPSHOTS:
+            return errors.VM_IS_SNAPSHOT(ref, shown(operation))
+    elif vm.is_a_template and operation not in _ON_TEMPLATES:
+        is_own = not (vm.is_default_template or vm.other_config.get("default_template") in ("true", "1"))
+        if not (is_own and operation in _ON_OWN_TEMPLATES):
+            return errors.VM_IS_TEMPLATE(ref, shown(operation))
+    if operation == "provision" and not vm.is_a_template:
+        return errors.PROVISION_ONLY_ALLOWED_ON_TEMPLATE()
+    if operation == "revert" and not vm.is_a_snapshot:
+        return errors.REVERT_ONLY_ALLOWED_ON_SNAPSHOT()
+    if strict and operation in _MOVING and is_immobile(database, vm):
+        return errors.VM_IS_IMMOBILE(ref)
+    if strict and operation == "changing_dynamic_range" and has_nested_virt(database, vm):
+        return errors.VM_IS_USING_NESTED_VIRT(ref)
+    if vm.is_control_domain:
+        if operation in _NOT_ON_DOMAIN_ZERO and is_domain_zero(database, vm):
+            return errors.OPERATION_NOT_ALLOWED("This operation is not allowed on dom0")
+        if operation not in _ON_CONTROL_DOMAINS:
+            return errors.OPERATION_NOT_ALLOWED("This operation is not allowed on a control domain")
+    if operation in _NEEDED_FEATURES:
+        failure = _lacking_feature(database, vm, operation, strict)
+        if failure is not None:
+            return failure
+    try:
+        call.hooks.assert_operation_allowed_by_devices(vm, operation)
+    except Failure as failure:
+        return failure
+    if operation in _NOT_DURING_UPGRADE and "rolling_upgrade_in_progress" in database.the_pool.other_config:
+        return errors.NOT_SUPPORTED_DURING_UPGRADE()
+    return None
+
+
+def _listed(items: list[str]) -> str:
+    return items[0] if len(items) == 1 else f"{{{','.join(items)}}}"
+
+
+def _may_join(operation: str, current: dict[str, str]) -> bool:
+    running = set(current.values())
+    if any(operation in together and running <= together for together in _CONCURRENT):
+        return True
+    if operation == "hard_shutdown":
+        return "hard_shutdown" not in running
+    if operation == "hard_reboot":
+        return running.isdisjoint(("hard_shutdown", "hard_reboot"))
+    return running == {"migrate_send"} and operation in _DURING_MIGRATE_SEND
+
+
+def _lacking_feature(database: "Database", vm: "rows.VM", operation: str, strict: bool) -> Failure | None:
+    """What the guest agent of a live VM says against it (B.1, row 10)."""
+    if vm.power_state not in ("Running", "Paused"):
+        return None
+    guest = database.VM_guest_metrics.get(vm.guest_metrics)
+    other = guest.other if guest is not None else {}
+    if operation in _MOVING and "data-cant-suspend-reason" in other:
+        return errors.VM_NON_SUSPENDABLE(vm.ref, other["data-cant-suspend-reason"])
+    if not strict and operation != "changing_VCPUs_live":
+        return None
+    metrics = database.VM_metrics.get(vm.metrics)
+    if metrics is not None and metrics.current_domain_type in ("pv", "pv_in_pvh", "pvh"):
+        return None
+    if guest is not None and {"major", "minor"} <= guest.PV_drivers_version.keys():
+        return None
+    if any(feature in other for feature in _NEEDED_FEATURES[operation]):
+        return None
+    return errors.VM_LACKS_FEATURE(vm.ref)
