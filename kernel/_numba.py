@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import scalar
-from ._jit import jit
+from ._jit import inlined, jit
 from ._limits import DOMAIN_TYPES, MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_USED_BYTES, MAX_VCPUS, NO_ROW
 from .model import OverheadModel
 
@@ -19,22 +19,22 @@ VCPUs = npt.NDArray[np.int32]
 Multipliers = npt.NDArray[np.float64]
 
 
-@jit
+@inlined
 def _is_amount(amount: int) -> bool:
     return (amount >= 0) & (amount <= MAX_BYTES)
 
 
-@jit
+@inlined
 def _is_domain_type(domain_type: int) -> bool:
     return domain_type < DOMAIN_TYPES
 
 
-@jit
+@inlined
 def _is_vcpus(vcpus_max: int) -> bool:
     return (vcpus_max >= 0) & (vcpus_max <= MAX_VCPUS)
 
 
-@jit
+@inlined
 def _is_multiplier(shadow_multiplier: float) -> bool:
     return (shadow_multiplier >= 0.0) & (shadow_multiplier <= MAX_SHADOW_MULTIPLIER)
 

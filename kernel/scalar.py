@@ -16,7 +16,7 @@ Source: xapi-project/xen-api, ocaml/xapi-idl/memory/memory.ml; spec "memory mode
 ...     return total
 """
 
-from ._jit import jit
+from ._jit import inlined
 from .model import OverheadModel, PerDomainType
 
 MIB_SHIFT = 20
@@ -25,19 +25,19 @@ PAGES_PER_MIB_SHIFT = MIB_SHIFT - PAGE_SHIFT
 PAGES_PER_MIB = float(1 << PAGES_PER_MIB_SHIFT)
 
 
-@jit
+@inlined
 def mib_used(amount: int) -> int:
     """Bytes in MiB, rounded up (memory.ml: mib_of_bytes_used)."""
     return (amount + ((1 << MIB_SHIFT) - 1)) >> MIB_SHIFT
 
 
-@jit
+@inlined
 def mib_used_of_pages(pages: int) -> int:
     """Pages of 4096 bytes in MiB, rounded up (memory.ml: mib_of_pages_used)."""
     return (pages + ((1 << PAGES_PER_MIB_SHIFT) - 1)) >> PAGES_PER_MIB_SHIFT
 
 
-@jit
+@inlined
 def shadow_mib(model: OverheadModel, static_max_mib: int, vcpus_max: int, shadow_multiplier: float) -> int:
     """Shadow memory in MiB (memory.ml: shadow_mib): one double product, truncated, at least the model's minimum."""
     pages_per_mib = model.p2m_pages_per_mib + model.resident_pages_per_mib
@@ -45,7 +45,7 @@ def shadow_mib(model: OverheadModel, static_max_mib: int, vcpus_max: int, shadow
     return max(model.min_shadow_mib, int(float(mib_used_of_pages(pages)) * shadow_multiplier))
 
 
-@jit
+@inlined
 def of_type(constants: PerDomainType, domain_type: int) -> int:
     """The constant of a domain type; written as choices so that loops over it vectorise."""
     if domain_type == 0:
@@ -57,32 +57,32 @@ def of_type(constants: PerDomainType, domain_type: int) -> int:
     return constants[3]
 
 
-@jit
+@inlined
 def xen_vcpu_mib(model: OverheadModel, vcpus_max: int) -> int:
     """Hypervisor memory per vCPU beside the shadow, in MiB; 0 before 26.3."""
     return mib_used_of_pages(model.xen_pages_per_vcpu * vcpus_max)
 
 
-@jit
+@inlined
 def shim_divisor(model: OverheadModel, domain_type: int) -> int:
     """MiB of guest memory for which the PV shim grows by one MiB; beyond any amount if it does not grow."""
     divisor = of_type(model.shim_divisor, domain_type)
     return divisor if divisor else 1 << 40
 
 
-@jit
+@inlined
 def quotient(amount_mib: int, divisor: int) -> int:
     """amount_mib / divisor, truncated: exact in doubles for amounts below 2**36, and quick over arrays."""
     return int(float(amount_mib) / float(divisor))
 
 
-@jit
+@inlined
 def shim_mib(model: OverheadModel, domain_type: int, amount_mib: int) -> int:
     """Memory of the PV shim around ``amount_mib`` of guest memory, in MiB (memory.ml: shim_mib)."""
     return of_type(model.shim_base_mib, domain_type) + quotient(amount_mib, shim_divisor(model, domain_type))
 
 
-@jit
+@inlined
 def overhead_beside_shadow_mib(model: OverheadModel, domain_type: int, static_max_mib: int, vcpus_max: int) -> int:
     """Overhead without its shadow part, in MiB."""
     return (
@@ -93,7 +93,7 @@ def overhead_beside_shadow_mib(model: OverheadModel, domain_type: int, static_ma
     )
 
 
-@jit
+@inlined
 def overhead(model: OverheadModel, domain_type: int, static_max: int, vcpus_max: int, shadow_multiplier: float) -> int:
     """Memory overhead in bytes: what ``VM.compute_memory_overhead`` answers (memory.ml: overhead_mib)."""
     static_max_mib = mib_used(static_max)
@@ -103,13 +103,13 @@ def overhead(model: OverheadModel, domain_type: int, static_max: int, vcpus_max:
     ) << MIB_SHIFT
 
 
-@jit
+@inlined
 def required_multiplier(model: OverheadModel, domain_type: int, shadow_multiplier: float) -> float:
     """The multiplier that required memory uses: the VM's, but always 1.0 for ``pv`` (memory_check.ml)."""
     return 1.0 if of_type(model.required_at_unit_multiplier, domain_type) else shadow_multiplier
 
 
-@jit
+@inlined
 def required_memory(
     model: OverheadModel, domain_type: int, static_max: int, target: int, vcpus_max: int, shadow_multiplier: float
 ) -> tuple[int, int]:
@@ -121,7 +121,7 @@ def required_memory(
     return normal << MIB_SHIFT, shadow << MIB_SHIFT
 
 
-@jit
+@inlined
 def maximise_memory(
     model: OverheadModel, domain_type: int, vcpus_max: int, shadow_multiplier: float, total: int
 ) -> int:
@@ -149,7 +149,7 @@ def maximise_memory(
     return max(0, largest) << MIB_SHIFT
 
 
-@jit
+@inlined
 def _largest_under_shadow(
     model: OverheadModel,
     budget: int,
@@ -169,7 +169,7 @@ def _largest_under_shadow(
     return min(shadowed, left - int(float(left + 1) * shim_share + 2.0**-18))
 
 
-@jit
+@inlined
 def build_memory(
     model: OverheadModel, domain_type: int, static_max: int, target: int, video: int
 ) -> tuple[int, int, int, int]:
