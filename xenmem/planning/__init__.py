@@ -9,11 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xenmem.planning import xapi
+    from xenmem.planning.ballooning import balloon, fair_targets, squeeze
     from xenmem.planning.consolidation import consolidate
     from xenmem.planning.constraints import Constraints
     from xenmem.planning.evacuation import evacuate
+    from xenmem.planning.host_failures import (
+        RestartPool,
+        failover,
+        failover_of_pools,
+        max_failures,
+        remedy,
+        restart_plan,
+    )
     from xenmem.planning.packing import pack, pack_sizes
     from xenmem.planning.plan import OBJECTIVES, Migration, Obstacle, Plan, Progress
+    from xenmem.planning.pool_capacity import Mix, capacity, capacity_of_pools
+    from xenmem.planning.pool_update import UpdateProblem, rolling_update
     from xenmem.planning.rebalancing import rebalance
     from xenmem.planning.verification import Violation, verify
 
@@ -21,15 +32,29 @@ __all__ = [
     "OBJECTIVES",
     "Constraints",
     "Migration",
+    "Mix",
     "Obstacle",
     "Plan",
     "Progress",
+    "RestartPool",
+    "UpdateProblem",
     "Violation",
+    "balloon",
+    "capacity",
+    "capacity_of_pools",
     "consolidate",
     "evacuate",
+    "failover",
+    "failover_of_pools",
+    "fair_targets",
+    "max_failures",
     "pack",
     "pack_sizes",
     "rebalance",
+    "remedy",
+    "restart_plan",
+    "rolling_update",
+    "squeeze",
     "verify",
     "xapi",
 ]
@@ -38,15 +63,29 @@ _HOME = {
     "OBJECTIVES": "plan",
     "Constraints": "constraints",
     "Migration": "plan",
+    "Mix": "pool_capacity",
     "Obstacle": "plan",
     "Plan": "plan",
     "Progress": "plan",
+    "RestartPool": "host_failures",
+    "UpdateProblem": "pool_update",
     "Violation": "verification",
+    "balloon": "ballooning",
+    "capacity": "pool_capacity",
+    "capacity_of_pools": "pool_capacity",
     "consolidate": "consolidation",
     "evacuate": "evacuation",
+    "failover": "host_failures",
+    "failover_of_pools": "host_failures",
+    "fair_targets": "ballooning",
+    "max_failures": "host_failures",
     "pack": "packing",
     "pack_sizes": "packing",
     "rebalance": "rebalancing",
+    "remedy": "host_failures",
+    "restart_plan": "host_failures",
+    "rolling_update": "pool_update",
+    "squeeze": "ballooning",
     "verify": "verification",
 }
 

@@ -5,10 +5,10 @@ Python: hosts have tens of domains, and every number must be the reference's.
 Source: spec planning, section 6 (xapi-project/xen-api, ocaml/squeezed/lib/squeeze.ml, "SQ").
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
 
@@ -21,6 +21,8 @@ STUCK_AFTER: Final = 5.0
 BETWEEN_ITERATIONS: Final = 1.0
 NEWCOMER: Final = -1
 """The domid of the domain for which a range of memory is reserved."""
+
+T = TypeVar("T")
 
 
 class Domain(NamedTuple):
@@ -266,6 +268,32 @@ def change_host_free_memory(
     -----
     Source: spec planning 6.3; SQ, ``change_host_free_memory``.
     """
+    _wait_out(
+        driver,
+        changing_host_free_memory(driver, required_mem_kib, succeeds, slush_fund_kib=slush_fund_kib, watch=watch),
+    )
+
+
+def _wait_out(driver: Driver, process: Generator[float, None, T]) -> T:
+    """Run a process to its end, the driver waiting where it does."""
+    while True:
+        try:
+            seconds = next(process)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        driver.wait(seconds)
+
+
+def changing_host_free_memory(
+    driver: Driver,
+    required_mem_kib: int,
+    succeeds: Callable[[int], bool],
+    *,
+    slush_fund_kib: int = SLUSH_FUND_KIB,
+    watch: Callable[[Host, Iteration], None] | None = None,
+) -> Generator[float, None, None]:
+    """As `change_host_free_memory`, for callers with a time of their own: yields the seconds to wait."""
     host = driver.snapshot()
     settled = all(domain.hits(domain.target_kib) for domain in host.domains if domain.can_balloon)
     if required_mem_kib != slush_fund_kib and required_mem_kib <= host.free_mem_kib and settled:
@@ -291,7 +319,7 @@ def change_host_free_memory(
             case Adjust(targets):
                 for target in targets:
                     driver.set_target(target.domid, target.target_kib)
-                driver.wait(BETWEEN_ITERATIONS)
+                yield BETWEEN_ITERATIONS
 
 
 def _maxmem(domain: Domain, newly_inactive: bool, new_targets: dict[int, int]) -> int:
@@ -383,10 +411,23 @@ def free_memory_range(
     -----
     Source: spec planning 6.4; SQ, ``free_memory_range``.
     """
+    process = freeing_memory_range(driver, min_kib, max_kib, slush_fund_kib=slush_fund_kib, watch=watch)
+    return _wait_out(driver, process)
+
+
+def freeing_memory_range(
+    driver: Driver,
+    min_kib: int,
+    max_kib: int,
+    *,
+    slush_fund_kib: int = SLUSH_FUND_KIB,
+    watch: Callable[[Host, Iteration], None] | None = None,
+) -> Generator[float, None, int]:
+    """As `free_memory_range`, for callers with a time of their own: yields the seconds to wait."""
     _not_negative("min_kib", min_kib)
     _not_negative("max_kib", max_kib)
     wanted = ideal_kib(driver.snapshot(), min_kib, max_kib, slush_fund_kib=slush_fund_kib) + slush_fund_kib
-    change_host_free_memory(
+    yield from changing_host_free_memory(
         driver, wanted, lambda free: free >= min_kib + slush_fund_kib, slush_fund_kib=slush_fund_kib, watch=watch
     )
     return max(min_kib, min(driver.snapshot().free_mem_kib - slush_fund_kib, max_kib))
@@ -417,7 +458,17 @@ def balance_memory(
     -----
     Source: spec planning 6.4; SQ, ``balance_memory``.
     """
-    change_host_free_memory(
+    _wait_out(driver, balancing_memory(driver, slush_fund_kib=slush_fund_kib, watch=watch))
+
+
+def balancing_memory(
+    driver: Driver,
+    *,
+    slush_fund_kib: int = SLUSH_FUND_KIB,
+    watch: Callable[[Host, Iteration], None] | None = None,
+) -> Generator[float, None, None]:
+    """As `balance_memory`, for callers with a time of their own: yields the seconds to wait."""
+    yield from changing_host_free_memory(
         driver,
         slush_fund_kib,
         lambda free: is_balanced(free, slush_fund_kib=slush_fund_kib),

@@ -1,0 +1,351 @@
+"""Failover: exact on small pools against enumeration, on larger ones against HiGHS; the examples of planning.md 8.2."""
+
+from itertools import combinations, permutations
+from typing import Any
+
+import highspy
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planning import exhaustive
+
+from xenmem.planning import xapi
+from xenmem.planning.host_failures import (
+    Failover,
+    RestartPool,
+    failover,
+    max_failures,
+    remedy,
+    restart_plan,
+)
+from xenmem.units import GIB, MIB
+
+
+def random_pool(random: np.random.Generator, most_hosts: int = 6, most_vms: int = 9) -> exhaustive.Pool:
+    hosts = int(random.integers(2, most_hosts + 1))
+    vms = int(random.integers(1, most_vms + 1))
+    size = random.integers(1, 8, vms).tolist()
+    host = random.integers(-1 if random.random() < 0.2 else 0, hosts, vms).tolist()
+    free = random.integers(-1 if random.random() < 0.1 else 0, 12, hosts).tolist()
+    return free, size, host
+
+
+def full_restart_is_valid(pool: RestartPool, failed: tuple[int, ...]) -> None:
+    """What restart_plan says, counted afresh."""
+    plan = restart_plan(pool, failed)
+    assert plan is not None
+    left = pool.free.tolist()
+    down = [vm for vm, host in enumerate(pool.resident_on.tolist()) if host in failed or host < 0]
+    assert sorted(vm for vm, _ in plan) == down
+    for vm, host in plan:
+        assert host not in failed
+        left[host] -= int(pool.size[vm])
+        assert left[host] >= 0
+
+
+def losing_set_is_minimal(pool: RestartPool, answer: Failover) -> None:
+    """With the VMs that stay down left out there is a full restart; with any of them back in, there is none."""
+    assert answer.stays_down
+    assert restart_plan(pool.without(answer.stays_down), answer.failed_hosts) is not None
+    for vm in answer.stays_down:
+        assert restart_plan(pool.without(set(answer.stays_down) - {vm}), answer.failed_hosts) is None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_together_equals_enumeration(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    answers = []
+    for _ in range(700):
+        plain = random_pool(random)
+        may = None
+        if random.random() < 0.3:
+            may = (random.random((len(plain[1]), len(plain[0]))) < 0.7).tolist()
+        n = int(random.integers(0, len(plain[0]) + 1))
+        pool = RestartPool.from_arrays(*plain, allowed=may)
+        answer = failover(pool, n, time_limit=None)
+        expected = exhaustive.survives_together(plain, n, may)
+        assert answer.answer == ("survives" if expected else "loses"), (plain, n, may)
+        answers.append(expected)
+        if not expected:
+            assert not exhaustive.survives_set(plain, answer.failed_hosts, may)
+            losing_set_is_minimal(pool, answer)
+    assert 50 < sum(answers) < 650
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_by_one_equals_enumeration(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    answers = []
+    for _ in range(250):
+        plain = random_pool(random, 4, 6)
+        n = int(random.integers(1, min(3, len(plain[0])) + 1))
+        pool = RestartPool.from_arrays(*plain)
+        answer = failover(pool, n, one_by_one=True, time_limit=None)
+        expected = exhaustive.survives_one_by_one(plain, n)
+        assert answer.answer == ("survives" if expected else "loses"), (plain, n)
+        answers.append(expected)
+        if expected:
+            policy_survives_every_order(pool, answer)
+        else:
+            assert len(answer.failed_hosts) == len(set(answer.failed_hosts)) == n
+    assert 25 < sum(answers) < 225
+
+
+def policy_survives_every_order(pool: RestartPool, answer: Failover) -> None:
+    assert answer.policy is not None
+    for order in permutations(range(len(pool.free)), answer.num_failures):
+        left, host_of = pool.free.tolist(), pool.resident_on.tolist()
+        for done in range(len(order) + 1):
+            failed = set(order[:done])
+            for vm, host in answer.policy.restart(order[:done]):
+                assert host not in failed
+                assert host_of[vm] < 0 or host_of[vm] == order[done - 1]
+                host_of[vm] = host
+                left[host] -= int(pool.size[vm])
+                assert left[host] >= 0
+            assert not failed & set(host_of)
+            assert -1 not in host_of
+
+
+def highs_packs(size: np.ndarray[Any, Any], free: np.ndarray[Any, Any]) -> bool:
+    """Whether all fit, as a mixed integer program."""
+    model = highspy.Highs()
+    model.setOptionValue("output_flag", False)
+    goes = [[model.addBinary() for _ in free] for _ in size]
+    for row in goes:
+        model.addConstr(sum(row[1:], row[0]) == 1)
+    for hole, room in enumerate(free.tolist()):
+        used = [int(size[item]) * goes[item][hole] for item in range(len(size))]
+        model.addConstr(sum(used[1:], used[0]) <= max(0, room))
+    model.solve()
+    status = model.getModelStatus()
+    assert status in (highspy.HighsModelStatus.kOptimal, highspy.HighsModelStatus.kInfeasible)
+    return bool(status == highspy.HighsModelStatus.kOptimal)
+
+
+def test_tight_sets_equal_highs() -> None:
+    """One failure; a planted packing, with a little taken away or not, decides."""
+    random = np.random.default_rng(11)
+    answers = []
+    for _ in range(120):
+        holes = int(random.integers(3, 6))
+        parts = [np.diff(np.sort([0, *random.integers(1, 60, int(random.integers(1, 3))), 60])) for _ in range(holes)]
+        size = np.concatenate(parts)
+        size = size[size > 0]
+        free = np.array([0, *(60 - random.integers(-1, 3, holes))])
+        pool = RestartPool.from_arrays(free, size, np.zeros(len(size), int))
+        survives = restart_plan(pool, [0], time_limit=None) is not None
+        assert survives == highs_packs(size, free[1:])
+        answers.append(survives)
+    assert 10 < sum(answers) < 110
+
+
+@st.composite
+def pools(draw: st.DrawFn) -> exhaustive.Pool:
+    free = draw(st.lists(st.integers(-3, 20), min_size=1, max_size=5))
+    vms = draw(st.lists(st.tuples(st.integers(0, 9), st.integers(-1, len(free) - 1)), max_size=7))
+    return free, [size for size, _ in vms], [host for _, host in vms]
+
+
+@given(pools(), st.data())
+@settings(max_examples=300)
+def test_any_pool(plain: exhaustive.Pool, data: st.DataObject) -> None:
+    n = data.draw(st.integers(0, len(plain[0])))
+    pool = RestartPool.from_arrays(*(np.array(column, np.int64) for column in plain))
+    answer = failover(pool, n, time_limit=None)
+    assert answer.survives == exhaustive.survives_together(plain, n)
+    assert answer.overcommitted == tuple(host for host, free in enumerate(plain[0]) if free < 0)
+    if answer.survives:
+        for failed in combinations(range(len(plain[0])), n):
+            full_restart_is_valid(pool, failed)
+
+
+@given(pools())
+@settings(max_examples=100)
+def test_max_failures_is_the_last_survived(plain: exhaustive.Pool) -> None:
+    answer = max_failures(RestartPool.from_arrays(*(np.array(column, np.int64) for column in plain)))
+    assert answer.exact
+    for n in range(len(plain[0]) + 1):
+        assert (n <= answer.at_least) == exhaustive.survives_together(plain, n)
+
+
+def test_large_pool_is_decided_quickly_and_consistently() -> None:
+    """64 hosts, 2000 VMs: what is said to be lost is lost, what is said to survive has restarts for the worst sets."""
+    random = np.random.default_rng(5)
+    size = np.exp(random.uniform(np.log(1024), np.log(65536), 2000)).astype(np.int64) * MIB
+    host = np.argsort(np.argsort(-size)) % 64
+    load = np.bincount(host, weights=size, minlength=64).astype(np.int64)
+    for spare in (20, 40, 90):
+        pool = RestartPool.from_arrays(np.full(64, spare * GIB), size, host)
+        for n in (1, 2, 3):
+            answer = failover(pool, n)
+            assert answer.answer in ("survives", "loses")
+            worst = tuple(np.argsort(-load, kind="stable")[:n].tolist())
+            if answer.survives:
+                full_restart_is_valid(pool, worst)
+            else:
+                assert restart_plan(pool, answer.failed_hosts) is None
+
+
+# ------------------------------------------------------------------------------------------- planning.md, section 8.2
+
+
+def xapi_survives(free: list[int], size: list[int], host: list[int], n: int) -> bool:
+    configuration = xapi.Configuration(
+        hosts=np.arange(len(free), dtype=np.int32),
+        free=np.array(free, np.int64),
+        vms=np.arange(len(size), dtype=np.int32),
+        sizes=np.array(size, np.int64),
+        placed_vms=np.arange(len(size), dtype=np.int32),
+        placed_hosts=np.array(host, np.int32),
+        total_hosts=len(free),
+        num_failures=n,
+    )
+    return xapi.binpack.plan_always_possible(configuration)
+
+
+def test_a_plan_exists_that_the_greedy_packing_misses() -> None:
+    pool = ([0, 6, 5], [5, 3, 3], [0, 0, 0])
+    assert not xapi_survives(*pool, 1)
+    assert failover(RestartPool.from_arrays(*pool), 1).survives
+
+
+def test_a_better_first_move_exists() -> None:
+    pool = ([3, 2, 1, 3], [2, 1, 1], [3, 1, 3])
+    assert not xapi_survives(*pool, 2)
+    answer = failover(RestartPool.from_arrays(*pool), 2, one_by_one=True)
+    assert answer.survives
+    assert answer.policy is not None
+    assert sorted(answer.policy.restart([3])) == [(0, 1), (2, 0)] or sorted(answer.policy.restart([3])) == [
+        (0, 1),
+        (2, 2),
+    ]
+    policy_survives_every_order(RestartPool.from_arrays(*pool), answer)
+
+
+def test_the_approximation_is_too_cautious() -> None:
+    pool = ([100] * 8, [90] + [10] * 8, [0, *range(8)])
+    assert xapi_survives(*pool, 4)
+    assert not xapi_survives(*pool, 5)
+    assert failover(RestartPool.from_arrays(*pool), 5).survives
+    assert failover(RestartPool.from_arrays(*pool), 5, one_by_one=True).survives
+
+
+@pytest.mark.parametrize(("hosts", "as_xapi"), [(32, True), (33, False)])
+def test_one_more_host_does_not_hurt(hosts: int, as_xapi: bool) -> None:
+    free = [256] * 3 + [128] * (hosts - 3)
+    host = [h for h in range(hosts) for _ in range(12)]
+    pool = (free, [32] * len(host) + [160], [*host, 3])
+    assert xapi_survives(*pool, 1) == as_xapi
+    assert failover(RestartPool.from_arrays(*pool), 1).survives
+
+
+def test_forty_hosts_at_eighty_percent() -> None:
+    """One failure is survivable in every such pool; the approximation admits few of them."""
+    admitted = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        load, size, host = [0] * 40, [], []
+        while sum(load) < 0.8 * 40 * 256:
+            vm = int(np.exp(random.uniform(0, np.log(64))))
+            target = int(random.integers(40))
+            if load[target] + vm <= 256:
+                load[target] += vm
+                size.append(vm)
+                host.append(target)
+        pool = ([256 - used for used in load], size, host)
+        admitted += xapi_survives(*pool, 1)
+        assert failover(RestartPool.from_arrays(*pool), 1).survives
+    assert admitted < 5
+
+
+def test_minimums_survive_where_maximums_do_not() -> None:
+    assert max_failures(RestartPool.from_arrays([-20, 100], [60, 50, 10], [0, 0, 0])).at_least == 0
+    assert max_failures(RestartPool.from_arrays([75, 100], [10, 10, 5], [0, 0, 0])).at_least == 1
+
+
+def test_a_vm_that_is_tied_to_one_host_does_not_hide_the_others() -> None:
+    pool = RestartPool.from_arrays([256] * 3, [1, 1], [0, 1], allowed=[[True] * 3, [False, True, False]])
+    answer = failover(pool, 1)
+    assert (answer.answer, answer.failed_hosts, answer.stays_down) == ("loses", (1,), (1,))
+    assert max_failures(pool.without([1])).at_least == 2
+
+
+def test_a_halted_vm_is_started_with_the_others() -> None:
+    assert failover(RestartPool.from_arrays([4, 4], [4, 3], [-1, -1]), 0).survives
+    assert failover(RestartPool.from_arrays([4, 4], [4, 3], [-1, -1]), 1).stays_down == (1,)
+
+
+# ------------------------------------------------------------------------------------------------------------ remedies
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_remedies_suffice_and_nothing_less_does(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    seen = 0
+    for _ in range(40):
+        free, size, host = random_pool(random, 4, 5)
+        plain = ([room * MIB for room in free], [vm * MIB for vm in size], host)
+        n = int(random.integers(1, len(free)))
+        if exhaustive.survives_together(plain, n):
+            continue
+        seen += 1
+        pool = RestartPool.from_arrays(*plain)
+        answer = remedy(pool, n, smallest=np.full(len(size), MIB), time_limit=None)
+
+        def with_more(amounts: list[int], n: int = n, plain: exhaustive.Pool = plain) -> bool:
+            more = [room + amount for room, amount in zip(plain[0], amounts, strict=True)]
+            return exhaustive.survives_together((more, *plain[1:]), n)
+
+        each = answer.memory_each_host
+        assert each is not None
+        assert with_more([each] * len(free))
+        assert not with_more([each - MIB] * len(free))
+        for place in range(len(free)):
+            less = (20 + 9 * len(size)) * MIB if answer.memory_one_host is None else answer.memory_one_host - MIB
+            assert not with_more([less if other == place else 0 for other in range(len(free))])
+        if answer.host is not None:
+            assert answer.memory_one_host is not None
+            assert with_more([answer.memory_one_host if other == answer.host else 0 for other in range(len(free))])
+        assert answer.unprotect_is_least
+        assert failover(pool.without(answer.unprotect), n).survives
+        for fewer in combinations(range(len(size)), len(answer.unprotect) - 1):
+            assert not failover(pool.without(fewer), n).survives
+        if answer.shrink is not None:
+            smaller = pool.size.copy()
+            for vm, amount in answer.shrink:
+                smaller[vm] = amount
+            assert failover(pool.shrunk(smaller), n).survives
+            for vm, _ in answer.shrink:
+                back = smaller.copy()
+                back[vm] += MIB
+                assert not failover(pool.shrunk(back), n).survives
+    assert seen > 10
+
+
+# ----------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n", "message"),
+    [
+        (([], [], []), 1, "free: there are no hosts"),
+        (([1, 1], [1], [0]), -1, "num_failures: -1 is negative"),
+        (([1, 1], [1], [0]), 3, "num_failures: 3 hosts cannot fail where there are 2"),
+        (([1, 1], [1, -2], [0, 0]), 1, "size: -2 at index 1 is outside 0"),
+        (([1, 1], [1], [2]), 1, "resident_on: 2 at index 0 is outside -1..1"),
+        (([1, 1], [1], [0, 1]), 1, "resident_on: 2 entries for 1 VMs"),
+        (([1.5, 1], [1], [0]), 1, "free: float64 where integers are needed"),
+    ],
+)
+def test_bad_input_is_named(arguments: tuple[list[int], list[int], list[int]], n: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        failover(RestartPool.from_arrays(*arguments), n)
+
+
+def test_an_overcommitted_host_is_named_and_the_pool_still_answered() -> None:
+    answer = failover(RestartPool.from_arrays([-5, 4, 9], [4, 4], [0, 0]), 1)
+    assert answer.survives
+    assert answer.overcommitted == (0,)
+    assert "1 overcommitted host can take no VM" in answer.reason

@@ -1,0 +1,374 @@
+"""Packing: the known optima, the reference's weaknesses beside better answers, and random pools against a solver."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from planning import solver
+from planning.inventories import MIB, pool
+
+import xenmem
+from xenmem import planning
+from xenmem.planning.plan import Effort
+
+FOLDER = Path(__file__).parents[1] / "data" / "binpacking"
+GIB = 1 << 30
+
+
+def instances() -> list[Any]:
+    """Name, capacity, sizes and the number of hosts that is known to be enough."""
+    found = []
+    for name in ("binpack1.txt", "binpack3.txt"):
+        words = (FOLDER / name).read_text().split()
+        at = 1
+        for _ in range(int(words[0])):
+            label, (capacity, items, hosts) = words[at], map(int, words[at + 1 : at + 4])
+            at += 4 + items
+            found.append(pytest.param(capacity, list(map(int, words[at - items : at])), hosts, id=label))
+    for path in sorted(FOLDER.glob("t120_*.txt")):
+        items, capacity, *sizes = map(int, path.read_text().split())
+        found.append(pytest.param(capacity, sizes, items // 3, id=path.stem))
+    return found
+
+
+def test_all_instances_are_there() -> None:
+    assert len(instances()) == 60
+
+
+@pytest.mark.parametrize(("capacity", "sizes", "hosts"), instances())
+def test_known_optimum(capacity: int, sizes: list[int], hosts: int) -> None:
+    free = np.full(hosts, capacity)
+    plan = planning.pack_sizes(sizes, free)
+    planning.verify(plan, sizes=sizes, free=free)
+    assert (plan.status, plan.value) == ("optimal", len(sizes))
+    placed, _ = planning.xapi.biggest_fit_decreasing(sizes, free)
+    assert len(placed) < len(sizes)
+
+
+@pytest.mark.parametrize(("capacity", "sizes", "hosts"), instances()[::6])
+def test_fewest_hosts_of_instances(capacity: int, sizes: list[int], hosts: int) -> None:
+    free = np.full(len(sizes), capacity)
+    plan = planning.pack_sizes(sizes, free, "fewest-hosts")
+    planning.verify(plan, sizes=sizes, free=free)
+    assert plan.status == "optimal"
+    assert plan.value <= hosts
+
+
+def test_biggest_fit_leaves_vms_out() -> None:
+    """planning.md, 8.1: hosts 6 and 5, VMs 5, 3, 3."""
+    vms, hosts = planning.xapi.biggest_fit_decreasing([5, 3, 3], [6, 5])
+    assert dict(zip(vms.tolist(), hosts.tolist(), strict=True)) == {0: 0, 1: 1}
+    plan = planning.pack_sizes([5, 3, 3], [6, 5])
+    assert plan.host.tolist() == [1, 0, 0]
+    assert plan.status == "optimal"
+
+
+def test_worst_fit_destroys_large_holes() -> None:
+    """planning.md, 8.4: eight VMs of 8 GiB on four hosts of 64 GiB; then one of 56 GiB."""
+    sizes, free = [8 * GIB] * 8, np.full(4, 64 * GIB)
+    vms, hosts = planning.xapi.biggest_fit_decreasing(sizes, free)
+    left = free.copy()
+    np.subtract.at(left, hosts, np.asarray(sizes)[vms])
+    assert (left < 56 * GIB).all()
+    plan = planning.pack_sizes(sizes, free, "fewest-hosts")
+    planning.verify(plan, sizes=sizes, free=free)
+    assert (plan.status, plan.value) == ("optimal", 1)
+
+
+@pytest.mark.parametrize("seed", range(250))
+def test_against_the_solver(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count, vms = int(rng.integers(1, 6)), int(rng.integers(1, 13))
+    sizes = rng.integers(1, rng.choice([4, 10, 30]), vms)
+    shares = rng.dirichlet(np.full(count, 5)) * sizes.sum() / rng.uniform(0.5, 1.2)
+    free = np.maximum(shares.astype(int), rng.integers(-2, 3))
+    origin = rng.integers(-1, count, vms)
+    constraints: dict[str, Any] = {}
+    allowed = None
+    if rng.random() < 0.4:
+        some = {
+            int(vm): np.flatnonzero(rng.random(count) < 0.6).tolist() for vm in np.flatnonzero(rng.random(vms) < 0.4)
+        }
+        constraints["affinity"] = affinity = {vm: hosts for vm, hosts in some.items() if hosts}
+        allowed = [[host in affinity.get(vm, range(count)) for host in range(count)] for vm in range(vms)]
+    groups: list[list[int]] = []
+    if rng.random() < 0.4 and vms > 3:
+        groups = [sorted(rng.choice(vms, int(rng.integers(2, 4)), replace=False).tolist()) for _ in range(2)]
+        constraints["anti_affinity"] = groups
+    priority = {vm: int(rng.integers(0, 2)) for vm in range(vms)} if seed % 3 == 0 else {}
+    low = sum(value == 0 for value in priority.values())
+    weights = [1 + low * priority.get(vm, 0) for vm in range(vms)]
+    for objective in planning.OBJECTIVES:
+        best = solver.best(
+            sizes.tolist(),
+            free.tolist(),
+            objective,
+            allowed=allowed,
+            groups=groups,
+            origin=origin.tolist(),
+            weights=weights,
+        )
+        plan = planning.pack_sizes(sizes, free, objective, origin=origin, priority=priority, **constraints)
+        planning.verify(plan, sizes=sizes, free=free, origin=origin, priority=priority, **constraints)
+        if objective == "all":
+            assert sum(weight for weight, host in zip(weights, plan.host, strict=True) if host >= 0) == best
+            assert plan.status == ("optimal" if best == sum(weights) else "infeasible")
+        elif best is None:
+            assert plan.status == "infeasible"
+            assert plan.obstacle is not None
+        else:
+            assert (plan.status, plan.value, plan.bound) == ("optimal", best, best)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_same_host_against_the_solver(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 12, 9)
+    free = rng.integers(10, 25, 4)
+    pairs = [[0, 1], [4, 7]]
+    for objective in ("all", "fewest-hosts", "even"):
+        best = solver.best(sizes.tolist(), free.tolist(), objective, same_host=pairs)
+        plan = planning.pack_sizes(sizes, free, objective, same_host=pairs)
+        planning.verify(plan, sizes=sizes, free=free, same_host=pairs)
+        if objective == "all" or best is not None:
+            assert plan.value == best
+        else:
+            assert plan.status == "infeasible"
+
+
+sizes_and_room = st.tuples(
+    st.lists(st.integers(1, 1 << 50), min_size=0, max_size=40), st.lists(st.integers(-(1 << 50), 1 << 50), max_size=8)
+)
+
+
+@settings(max_examples=60)
+@given(case=sizes_and_room, objective=st.sampled_from(planning.OBJECTIVES), seed=st.integers(0, 9))
+def test_any_amounts(case: tuple[list[int], list[int]], objective: str, seed: int) -> None:
+    sizes, free = case
+    arrays = np.array(sizes, np.int64), np.array(free, np.int64)
+    plan = planning.pack_sizes(*arrays, objective, seed=seed, time_limit=0.2)
+    planning.verify(plan, sizes=arrays[0], free=arrays[1])
+    assert arrays[0].tolist() == sizes
+    assert arrays[1].tolist() == free
+
+
+def test_same_seed_same_answer() -> None:
+    rng = np.random.default_rng(5)
+    sizes, free = rng.integers(10, 60, 90), np.full(26, 150)
+    first, second = (planning.pack_sizes(sizes, free, seed=3) for _ in range(2))
+    assert first.host.tolist() == second.host.tolist()
+    assert (first.status, first.reason) == (second.status, second.reason)
+
+
+def test_time_limit_is_kept_and_said() -> None:
+    rng = np.random.default_rng(1)
+    sizes = rng.integers(10_000, 60_000, 400)
+    free = np.full(100, int(sizes.sum()) // 100 + 1)
+    seen: list[planning.Progress] = []
+    began = time.monotonic()
+    plan = planning.pack_sizes(sizes, free * 2, "even", time_limit=0.5, progress=seen.append)
+    assert time.monotonic() - began < 2
+    planning.verify(plan, sizes=sizes, free=free * 2)
+    assert plan.interrupted
+    assert plan.status == "feasible"
+    assert all(report.value <= report.bound for report in seen)
+    assert seen
+
+
+def test_ctrl_c_gives_the_best_so_far() -> None:
+    def stop(_: planning.Progress) -> None:
+        raise KeyboardInterrupt
+
+    rng = np.random.default_rng(1)
+    sizes, free = rng.integers(1, 1000, 60), np.full(9, 6000)
+    plan = planning.pack_sizes(sizes, free, "even", progress=stop)
+    planning.verify(plan, sizes=sizes, free=free)
+    assert plan.interrupted
+    assert plan.status == "feasible"
+    assert plan.gap > 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "free", "constraints", "sentence", "obstacle"),
+    [
+        ([5, 1], [4, 4], {}, "VM 0 needs 5B, and no host that it may be on has that free (4B at most)", ((0,), (0, 1))),
+        ([2, 2, 2], [3, 3], {}, "room for 2 VMs of at least 2B", ((0, 1, 2), (0, 1))),
+        ([1, 1, 1], [9, 9], {"anti_affinity": [[0, 1, 2]]}, "3 VMs of an anti-affinity group", ((0, 1, 2), (0, 1))),
+        ([1] * 9, [-2, 8], {}, "host 0 is overcommitted by 2B", None),
+        # as much is free as is needed, but no sum of even sizes is odd
+        ([6, 4, 2], [7, 5], {}, "do not fit together on the hosts of the pool: VM 0, VM 1, VM 2", None),
+    ],
+)
+def test_obstacles(
+    sizes: list[int], free: list[int], constraints: Any, sentence: str, obstacle: tuple[Any, Any] | None
+) -> None:
+    plan = planning.pack_sizes(sizes, free, **constraints)
+    planning.verify(plan, sizes=sizes, free=free, **constraints)
+    assert plan.status == "infeasible"
+    assert sentence in plan.reason
+    if obstacle is not None:
+        assert plan.obstacle == obstacle
+
+
+def test_bounds_hold_with_admission_above_use() -> None:
+    fleet = pool([4000, 4000], [(1500, None), (1500, None), (1500, None), (1500, None)])
+    plan = planning.pack(fleet, objective="fewest-hosts")
+    planning.verify(plan, fleet)
+    assert (plan.status, plan.value) == ("optimal", 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sizes": [1, 0], "free": [5]}, "sizes: 0 at index 1 is outside 1.."),
+        ({"sizes": [1, -4], "free": [5]}, "sizes: -4 at index 1 is outside 1.."),
+        ({"sizes": [1], "free": [1 << 51]}, "free: 2251799813685248 at index 0 is outside"),
+        ({"sizes": [1], "free": [5], "headroom": -1}, "headroom: -1 at index 0 is outside 0.."),
+        ({"sizes": [1], "free": [5], "headroom": [1, 2]}, r"headroom: shape \(2,\) where there are 1 hosts"),
+        ({"sizes": [1], "free": [5], "pinned": {1: 0}}, "pinned: there is no VM 1"),
+        ({"sizes": [1], "free": [5], "pinned": {0: 1}}, "pinned: there is no host 1"),
+        (
+            {"sizes": [1], "free": [5, 5], "pinned": {0: 1}, "affinity": {0: [0]}},
+            "pinned to host 1, which its affinity excl",
+        ),
+        ({"sizes": [1], "free": [5], "affinity": {0: []}}, "affinity: VM 0 may be on none of the hosts that take part"),
+        (
+            {"sizes": [1, 1], "free": [5], "same_host": [[0, 1]], "anti_affinity": [[1, 0]]},
+            "VMs 0 and 1 must share a host",
+        ),
+        (
+            {"sizes": [1, 1], "free": [5, 5], "same_host": [[0, 1]], "pinned": {0: 0, 1: 1}},
+            "no host is allowed for all of the VMs 0, 1",
+        ),
+        ({"sizes": [1], "free": [5], "origin": [1]}, "origin: 1 at index 0 is outside -1..0"),
+        ({"sizes": [1], "free": [5], "objective": "least"}, "objective: 'least' is none of all, fewest-hosts"),
+        ({"sizes": [1], "free": [5], "time_limit": 0}, "time_limit: 0 is not positive"),
+        ({"sizes": [1], "free": [5], "seed": -1}, "seed: -1 is negative"),
+    ],
+)
+def test_bad_input(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        planning.pack_sizes(**arguments)
+
+
+def test_unknown_constraint() -> None:
+    with pytest.raises(TypeError, match="colour: no such constraint"):
+        planning.pack_sizes([1], [1], colour=1)  # type: ignore[call-arg]
+
+
+def two_pools() -> xenmem.Fleet:
+    return xenmem.Fleet.concatenate(
+        [pool([8000, 8000], [(3000, 0), (3000, 1), (2000, None)]), pool([4000], [(5000, None)], name="q")]
+    )
+
+
+def test_pools_are_borders() -> None:
+    fleet = two_pools()
+    plan = planning.pack(fleet)
+    planning.verify(plan, fleet)
+    assert plan.status == "infeasible"
+    assert plan.value == 3
+    assert plan.obstacle == ((3,), (2,))
+    assert "VM q-v0 needs" in plan.reason
+
+
+def test_disabled_hosts_take_no_part() -> None:
+    fleet = pool([8000, 8000], [(3000, None)], disabled=[0])
+    assert planning.pack(fleet).host.tolist() == [1]
+    with pytest.raises(ValueError, match="pinned: VM 0 is pinned to host 0, which takes no part"):
+        planning.pack(fleet, pinned={0: 0})
+
+
+def test_vcpus() -> None:
+    fleet = pool([8000], [(3000, None)], cpus=2, vcpus=4)
+    assert planning.pack(fleet).status == "infeasible"
+    plan = planning.pack(fleet, vcpus=False)
+    assert plan.status == "optimal"
+    planning.verify(plan, fleet, vcpus=False)
+    with pytest.raises(planning.Violation, match="vcpus: VM 0 has 4 vCPUs, host 0 2 CPUs"):
+        planning.verify(plan, fleet)
+
+
+def test_vm_groups_hold_against_vms_that_stay() -> None:
+    fleet = pool([8000, 8000], [(1000, 0), (1000, None)], groups=[[0, 1]])
+    plan = planning.pack(fleet, vms=[1])
+    planning.verify(plan, fleet)
+    assert plan.host.tolist() == [1]
+    assert planning.pack(fleet, vms=[1], hosts=[0]).status == "infeasible"
+    assert planning.pack(fleet, vms=[1], hosts=[0], vm_groups=False).status == "optimal"
+
+
+def test_overcommitted_pool_still_gets_an_answer() -> None:
+    fleet = pool([4000, 4000], [(3000, 0), (3000, 0), (500, None)])
+    plan = planning.pack(fleet, vms=[2])
+    planning.verify(plan, fleet)
+    assert (plan.status, plan.host.tolist()) == ("optimal", [1])
+    assert "host p-h0 is overcommitted by 1.95GiB without these VMs" in plan.reason
+
+
+def test_pack_of_bad_rows() -> None:
+    fleet = two_pools()
+    with pytest.raises(ValueError, match=r"vms: 9 at index 1 is outside 0\.\.3"):
+        planning.pack(fleet, [0, 9])
+    with pytest.raises(ValueError, match="vms: 1 at index 2 stands there twice"):
+        planning.pack(fleet, [0, 1, 1])
+    with pytest.raises(ValueError, match="hosts: host p-h0 has no memory: 0"):
+        planning.pack(pool([0], []))
+
+
+def test_templates_are_refused(data: Path) -> None:
+    fleet = xenmem.read(data / "inventories" / "pool-small.statedb.xml")
+    template = int(np.flatnonzero(fleet.vms.is_a_template)[0])
+    with pytest.raises(ValueError, match=f"vms: {template} at index 0 is a template, a snapshot or a control domain"):
+        planning.pack(fleet, [template])
+
+
+@pytest.mark.parametrize("objective", planning.OBJECTIVES)
+@pytest.mark.parametrize("policy", ["static_max", "dynamic_max", "dynamic_min"])
+def test_a_real_looking_pool(data: Path, objective: str, policy: str) -> None:
+    fleet = xenmem.read(data / "inventories" / "pool-small.statedb.xml")
+    plan = planning.pack(fleet, objective=objective, policy=policy)
+    planning.verify(plan, fleet, policy=policy)
+    assert (
+        fleet.free_memory().tolist()
+        == xenmem.read(data / "inventories" / "pool-small.statedb.xml").free_memory().tolist()
+    )
+
+
+def test_a_million_vms_on_the_fewest_hosts() -> None:
+    rng = np.random.default_rng(1)
+    guest = rng.choice([1, 2, 4, 8, 16, 32, 64, 128], 1_000_000, p=[0.1, 0.2, 0.25, 0.2, 0.12, 0.08, 0.04, 0.01])
+    sizes = guest * GIB + (guest * 8 + np.maximum(1, guest // 4) * 3) * MIB
+    free = rng.choice([512, 768, 1024, 1536], 25_000) * GIB - 8 * GIB
+    plan = planning.pack_sizes(sizes, free, "fewest-hosts")
+    load = np.zeros(len(free), np.int64)
+    np.add.at(load, plan.host, sizes)
+    assert (plan.host >= 0).all()
+    assert (load <= free).all()
+    assert int((load > 0).sum()) == plan.value
+    assert plan.value <= plan.bound * 1.001
+
+
+@pytest.mark.parametrize("field", ["host", "value", "bound", "status"])
+def test_mutated_plans_are_refused(field: str) -> None:
+    sizes, free = [6, 5, 4, 3], [9, 9]
+    plan = planning.pack_sizes(sizes, free)
+    planning.verify(plan, sizes=sizes, free=free)
+    mutated: Any = {
+        "host": plan.host[[1, 1, 1, 1]],
+        "value": plan.value - 1,
+        "bound": plan.bound - 1,
+        "status": "infeasible",
+    }[field]
+    with pytest.raises(planning.Violation):
+        planning.verify(replace(plan, **{field: mutated}), sizes=sizes, free=free)
+
+
+def test_effort_is_checked() -> None:
+    with pytest.raises(ValueError, match="time_limit: -1 is not positive"):
+        Effort(-1, 0)
