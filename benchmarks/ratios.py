@@ -33,7 +33,7 @@ Contender = Callable[[], object]
 
 
 def best_times(contenders: dict[str, Contender], rounds: int = 10, calls: int = 3) -> dict[str, float]:
-    """Seconds of the best call of each. A round calls a contender several times: it finds its own data in the caches."""
+    """Seconds of the best call of each; a round calls it several times, so that it finds its own data in the caches."""
     best = dict.fromkeys(contenders, float("inf"))
     for contender in contenders.values():
         contender()

@@ -1,7 +1,7 @@
 """The one way in which xenmem compiles a function: exact floating point, no GIL, cached on disk.
 
-Fast-math stays off everywhere: the shadow term is one IEEE product, truncated, and every answer is exact. ``inlined`` is
-for formulas, without which the loops around them would not vectorise; large searches compile faster without it.
+Fast-math stays off everywhere: the shadow term is one IEEE product, truncated, and every answer is exact. ``inlined``
+is for the formulas, without which the loops around them would not vectorise; large searches compile faster without.
 """
 
 from collections.abc import Callable

@@ -4,6 +4,7 @@ A fenced block of language ``pycon`` is a session, ``console`` a shell session w
 of another language (``text`` for what differs by machine) is not run. Commands run in the folder of the project.
 """
 
+import dataclasses
 import doctest
 import os
 import re
@@ -13,9 +14,13 @@ from pathlib import Path
 
 import pytest
 
+import xenmem
+import xenmem.inventory
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+COLUMN = re.compile(r"^\| `(\w+)` \| (\w+) \|", re.MULTILINE)
 COMMAND = re.compile(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
 
@@ -60,6 +65,27 @@ def test_shell_session(block: str) -> None:
         assert [line.rstrip() for line in shown.rstrip().splitlines()] == [
             line.rstrip() for line in printed.rstrip().splitlines()
         ], command
+
+
+def test_the_columns_of_a_fleet_are_documented() -> None:
+    fleet = xenmem.read(ROOT / "examples" / "pool.xml.gz")
+    sections = (ROOT / "docs" / "inventories.md").read_text().split("\n### ")
+    documented = {section.split("\n")[0]: dict(COLUMN.findall(section)) for section in sections}
+    common = documented["Every table"]
+    for name in ("vms", "hosts", "pools", "vm_groups"):
+        table = getattr(fleet, name)
+        assert common | documented[name] == {
+            field.name: str(getattr(table, field.name).dtype) for field in dataclasses.fields(table)
+        }
+
+
+def test_the_notes_of_reading_are_documented() -> None:
+    source = Path(xenmem.inventory.__file__ or "").parent
+    code = "".join(path.read_text() for path in source.glob("*.py"))
+    kinds = set(re.findall(r'(?:_note\(|Note\(\s*self\.source,)\s*"([a-z-]+)"', code))
+    page = (ROOT / "docs" / "inventories.md").read_text()
+    assert "skipped" in kinds
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
 
 
 def test_first_two_commands_of_the_readme() -> None:

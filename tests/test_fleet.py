@@ -1,6 +1,7 @@
 """The Fleet by itself: tables, lookups, policies, models, and that nothing in it can be changed."""
 
 import dataclasses
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,32 @@ def test_versions_that_are_unknown() -> None:
     assert "model-assumed" in {note.kind for note in fleet.notes}
 
 
+def test_hosts_that_disagree_do_not_name_the_model() -> None:
+    tables = pool()
+    tables["host"]["OpaqueRef:old"] = tables["host"][HOST] | {"software_version": {"xapi": "1.20"}}
+    del tables["pool"]
+    fleet = Fleet.from_records(tables)
+    assert (fleet.hosts.model.tolist(), fleet.pools.model.tolist()) == (["26.3", "pre-26.3"], ["26.3"])
+    (note,) = [note for note in fleet.notes if note.kind == "model-assumed"]
+    assert note.text.endswith("model 26.3 taken (the current one)")
+    tables["host"][HOST]["software_version"] = {}
+    fleet = Fleet.from_records(tables)
+    assert fleet.pools.model.tolist() == ["pre-26.3"]
+    (note,) = [note for note in fleet.notes if note.kind == "model-assumed"]
+    assert note.text.endswith("(the version of the other hosts)")
+
+
+def test_an_error_of_reading_survives_its_way_between_processes() -> None:
+    error = InventoryError("pool.xml", "byte 7", "odd")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.source, again.place, again.problem) == (
+        "pool.xml: byte 7: odd",
+        "pool.xml",
+        "byte 7",
+        "odd",
+    )
+
+
 def test_an_overhead_that_both_models_give_is_the_pools_own() -> None:
     tables = pool(VCPUs_max="0", memory_overhead=str(reference.overhead("hvm", 4 << 30, 0, 1.0, "26.3")))
     assert Fleet.from_records(tables).stored_overhead_model()[1] == "26.3"
@@ -122,5 +149,6 @@ def test_concatenate() -> None:
     assert both.vms.pool.tolist() == [0, 0, 1, 1]
     assert both.vms.accounted_static_max is both.vms.memory_static_max
     assert both.vms.resident_on.tolist() == [0, -1, -1, -1]
+    assert len(Fleet.concatenate([second, second]).pools) == 2  # pools without record may be any
     assert repr(both) == "<Fleet: 2 pools, 1 hosts, 4 VMs>"
     assert repr(both.vms) == "<VMs: 4 rows>"

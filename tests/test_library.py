@@ -24,10 +24,9 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def flags(prefix: Path) -> list[str]:
     """What pkg-config answers for `--cflags --libs xenmem`; it need not be installed."""
     text = (prefix / "lib" / "pkgconfig" / "xenmem.pc").read_text()
-    variables = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
-    for _ in variables:
-        text = re.sub(r"\${(\w+)}", lambda match: variables[match[1]], text)
-        variables = dict(re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE))
+    for name, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE):
+        value = value.replace("${prefix}", str(prefix))
+        text = text.replace(f"${{{name}}}", value)
     keywords = dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
     return keywords["Cflags"].split() + keywords["Libs"].split()
 

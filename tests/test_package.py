@@ -59,8 +59,10 @@ def test_types_are_shipped() -> None:
 LAYERS = {
     "kernel": set(),
     "fleet": {"kernel", "inventory"},
-    "inventory": {"fleet", "kernel", "units"},
-    "answers": {"fleet", "kernel", "units", "inventory"},
+    "inventory": {"fleet", "kernel", "text", "units"},
+    "planning": {"fleet", "kernel", "units"},
+    "xenapi": {"fleet", "kernel", "units", "inventory", "planning"},
+    "answers": {"fleet", "kernel", "units", "inventory", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

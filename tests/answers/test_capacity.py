@@ -114,6 +114,23 @@ def test_nothing_fits_on_a_host_that_takes_no_vms(records: Records, table: str, 
         assert (there.count == 0, there.reasons != []) == (there.ref == ref,) * 2
 
 
+def test_unrestricted_vcpus_fit_on_hosts_of_few_cpus(records: Records) -> None:
+    enough = answers.fit(xenmem.Fleet.from_records(records), GIB, 4)
+    for host in records["host"].values():
+        host["cpu_info"] = {"cpu_count": "3"}
+    fleet = xenmem.Fleet.from_records(records)
+    assert (answers.fit(fleet, GIB, 4).count, answers.fit(fleet, GIB, 4, vcpu_unrestricted=True)) == (0, enough)
+
+
+@pytest.mark.parametrize(
+    ("memory", "multiplier", "problem"),
+    [(0, 1.0, "0 bytes make no VM"), (GIB, 0.999, "0.999 is below 1: such a VM does not start")],
+)
+def test_what_starts_nowhere_fits_nowhere(small: xenmem.Fleet, memory: int, multiplier: float, problem: str) -> None:
+    with pytest.raises(answers.QuestionError, match=problem):
+        answers.fit(small, memory, 1, shadow_multiplier=multiplier)
+
+
 def test_count_is_placed_on_the_freest_host_each_time(small: xenmem.Fleet) -> None:
     for count in (1, 2, 15, 21, 22, 1000):
         answer = answers.fit(small, 16 * GIB, 4, count=count)

@@ -110,6 +110,30 @@ def test_state_of_a_host_is_a_reason(
     assert (row.fits, row.reasons) == (False, [reason])
 
 
+def test_a_control_domain_starts_on_its_affinity_host_also_if_that_is_disabled(records: Records, halted: str) -> None:
+    first, *others = records["host"]
+    records["VM"][halted].update(is_control_domain=True, affinity=first)
+    for host in records["host"].values():
+        host["enabled"] = False
+    reasons = {row.ref: row.reasons for row in explain(records, halted).hosts}
+    elsewhere = "a control domain starts on its affinity host only"
+    assert reasons == {first: []} | {ref: [elsewhere] for ref in others}
+
+
+def test_unrestricted_vcpus_need_no_cpus(records: Records, halted: str) -> None:
+    records["VM"][halted].update(VCPUs_max="2", VCPUs_at_startup="1", platform={"vcpu-unrestricted": "true"})
+    for host in records["host"].values():
+        host["cpu_info"] = {"cpu_count": "1"}
+    assert [row.reasons for row in explain(records, halted).hosts] == [[], [], []]
+    fleet = xenmem.Fleet.from_records(records)
+    assert [row.reasons for row in answers.maximise(fleet, find_vm(fleet, halted)).hosts] == [[], [], []]
+    del records["VM"][halted]["platform"]
+    fleet = xenmem.Fleet.from_records(records)
+    assert [row.reasons for row in answers.maximise(fleet, find_vm(fleet, halted)).hosts] == [
+        ["has 1 CPUs for 2 vCPUs"]
+    ] * 3
+
+
 @pytest.mark.parametrize(
     ("kind", "policy"),
     [("hvm", "dynamic_min"), ("pv", "dynamic_min"), ("pvh", "dynamic_min"), ("pv_in_pvh", "static_max")],
@@ -169,6 +193,14 @@ def test_names_uuids_and_references_find_a_vm(small: xenmem.Fleet) -> None:
     row = small.vms.name_label.tolist().index("lab-git-011")
     for name in ("lab-git-011", small.vms.uuid[row], small.vms.ref[row]):
         assert find_vm(small, name) == row
+
+
+def test_hostnames_find_a_host_that_no_name_finds(records: Records) -> None:
+    for number, host in enumerate(records["host"].values()):
+        host["hostname"] = f"node{number}"
+    fleet = xenmem.Fleet.from_records(records)
+    assert [find_host(fleet, f"node{number}") for number in range(3)] == [0, 1, 2]
+    assert find_host(fleet, fleet.hosts.name_label[1]) == 1
 
 
 def test_name_of_a_vm_and_its_template_means_the_vm(records: Records, halted: str) -> None:

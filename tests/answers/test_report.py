@@ -41,6 +41,7 @@ def test_hosts_equal_the_reference(inventory: Path) -> None:
     assert {host.ref: by_policy(host.free) for host in pool.hosts} == expected.free
     for host in pool.hosts:
         assert host.memory_total == reference.memory_total(naive, host.ref)
+        assert host.memory_free == naive["host_metrics"][naive["host"][host.ref]["metrics"]]["memory_free"]
         assert host.memory_overhead == naive["host"][host.ref]["memory_overhead"]
         for usage, is_control_domain in ((host.control_domains, True), (host.vms, False)):
             there = [
@@ -68,10 +69,25 @@ def test_totals_add_up_the_hosts(inventory: Path) -> None:
     (pool,) = answers.report(xenmem.read(inventory)).pools
     assert pool.total.hosts == len(pool.hosts)
     assert pool.total.memory_total == sum(host.memory_total or 0 for host in pool.hosts)
+    assert pool.total.memory_free == sum(host.memory_free or 0 for host in pool.hosts)
+    assert pool.total.control_domains.count == sum(host.control_domains.count for host in pool.hosts)
     assert pool.total.vms.count == sum(host.vms.count for host in pool.hosts)
     assert pool.total.vms.memory_overhead == sum(host.vms.memory_overhead for host in pool.hosts)
     for policy in reference.POLICIES:
         assert getattr(pool.total.free, policy) == sum(getattr(host.free, policy) for host in pool.hosts)
+
+
+def test_hosts_are_overcommitted_in_order_of_the_excess(records: Records) -> None:
+    for number, host in enumerate(records["host"].values()):
+        records["host_metrics"][host["metrics"]]["memory_total"] = str((8 << 30) - (number << 20))
+    pool = pool_of(records)
+    excess = {host.ref: host.overcommitted.static_max for host in pool.hosts}
+    (found,) = [
+        warning for warning in pool.warnings if warning.kind == "overcommitted" and "static_max" in warning.text
+    ]
+    assert found.hosts == sorted(excess, key=lambda ref: -excess[ref])
+    assert found.hosts != list(excess)
+    assert found.memory == sum(excess.values())
 
 
 @pytest.mark.parametrize("model", [None, "26.3", "pre-26.3"])

@@ -12,6 +12,7 @@ from inventory.dumps import DOM0, GUEST, HOST, METRICS, POOL, dump, pool, row, v
 
 import xenmem
 from xenmem import Fleet, InventoryError
+from xenmem.inventory import xe
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE database [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
@@ -63,7 +64,10 @@ def test_an_empty_file(document: bytes) -> None:
         (b'{"VM": 1}', "VM: not a map of reference to record"),
         (b'{"VM": {"a": 1}}', "VM a: .*object"),
         (b'{"VM": {"a": {}, "a": {}}}', "VM 'a': duplicate ref"),
+        (b'{"VM": {}, "VM": {}}', "'VM' is there twice"),
+        (b'{"result": [], "result": [], "id": 1}', "'result' is there twice"),
         (b"[1]", "item 0: 1 is not a record"),
+        ("uuid ( RO)".encode("utf-16"), "the text is UTF-16: convert it to UTF-8"),
         (b'{"VM": {"a": {"uuid": "\xff"}}}', "VM a: .*utf-8"),
     ],
 )
@@ -212,6 +216,41 @@ def test_xe_text_with_other_trouble(data: Path) -> None:
     merged = re.sub(rb"\nuuid( \( RO\) +: 7579109c)", rb"\nuvid\1", text)
     assert merged != text
     assert re.search(r"line \d+: name-label is there twice in one record", refused(merged))
+
+
+@pytest.mark.parametrize("last", ["power-state ( RO): ru", "memory-static-max ( RW): 4", "memory-static-min ( RW)"])
+def test_xe_text_that_is_cut_short(data: Path, last: str) -> None:
+    text = (data / "inventories" / "pool-small.xe.txt").read_text()
+    cut = text[: text.rindex(last) + len(last)]
+    assert f"line {cut.count(chr(10)) + 1}: the text is cut short" in refused(cut.encode())
+
+
+def test_xe_values_do_not_grow_without_bound(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blank lines continue the value before them, too."""
+    monkeypatch.setattr(xe, "MAX_LINE_BYTES", 1 << 16)
+    text = (data / "inventories" / "pool-small.xe.txt").read_bytes()
+    place = text.index(b"\n", text.rindex(b"name-label ( RW): "))
+    assert xenmem.read(io.BytesIO(text[:place] + b"\n" * 30_000 + text[place:])).vms.ref.size == 61
+    assert "a record of more than" in refused(text[:place] + b"\n" * 70_000 + text[place:])
+
+
+@pytest.mark.parametrize("damage", [{4: 0, -3: 255}, {2: 99}, {30: 0, 31: 0, 32: 0}])
+def test_damage_in_gzip_is_called_so(damage: dict[int, int]) -> None:
+    packed = bytearray(gzip.compress(dump(pool())))
+    for place, value in damage.items():
+        packed[place] = value
+    assert "the gzip file is damaged or cut short: " in refused(bytes(packed))
+    assert "the gzip file is damaged or cut short: " in refused(gzip.compress(dump(pool())) + b"more")
+
+
+def test_an_unknown_total_below_the_largest_overhead() -> None:
+    """It left the domain of the kernel, which counts from -2**50 on."""
+    tables = pool(resident_on=HOST)
+    tables["host"][HOST]["memory_overhead"] = str(1 << 50)
+    tables["host_metrics"][METRICS]["memory_total"] = "-1"
+    fleet = Fleet.from_records(tables)
+    assert fleet.hosts.available.tolist() == [-(1 << 50)]
+    assert fleet.free_memory().tolist() == [0]
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

@@ -3,15 +3,18 @@
 import gzip
 import io
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO, Any, cast
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import reference
-from inventory.dumps import DOM0, GUEST, HOST, pool
+from inventory.dumps import DOM0, GUEST, HOST, dump, pool
 
 import xenmem
 from xenmem import Fleet, InventoryError, kernel
@@ -196,6 +199,59 @@ def test_an_xmlrpc_answer() -> None:
     fleet = xenmem.read(io.BytesIO(document.encode()))
     assert fleet.vms.ref.tolist() == [DOM0, GUEST]
     assert fleet.vms.video_ram.tolist() == [0, 8 << 20]
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"), [("true", True), ("TRUE", True), ("1", True), ("false", False), ("yes", False), ("", False)]
+)
+def test_vcpus_may_be_unrestricted(data: Path, flag: str, expected: bool) -> None:
+    tables = pool(platform={"vga": "std", "vcpu-unrestricted": flag})
+    assert Fleet.from_records(tables).vms.vcpu_unrestricted.tolist() == [False, expected]
+    assert xenmem.read(io.BytesIO(dump(tables))).vms.vcpu_unrestricted.tolist() == [False, expected]
+    text = (data / "inventories" / "pool-small.xe.txt").read_text()
+    changed = re.sub(r"(\n +platform \(MRW\): )", rf"\1vcpu-unrestricted: {flag}; ", text, count=1)
+    vms = xenmem.read(io.BytesIO(changed.encode())).vms
+    assert (vms.vcpu_unrestricted.dtype, int(vms.vcpu_unrestricted.sum())) == (np.bool_, expected)
+
+
+class Dribble(io.RawIOBase):
+    """A file that gives a few bytes at a time, as a pipe may."""
+
+    def __init__(self, content: bytes, most: int) -> None:
+        self.rest = memoryview(content)
+        self.most = most
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        count = min(self.most, len(buffer), len(self.rest))
+        buffer[:count], self.rest = self.rest[:count], self.rest[count:]
+        return count
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("most", [61, 4099])
+def test_pieces_of_any_size_read_alike(data: Path, name: str, pack: Any, most: int) -> None:
+    content = pack((data / "inventories" / name).read_bytes())
+    fleet = xenmem.read(data / "inventories" / name)
+    for file in (Dribble(content, most), io.BufferedReader(Dribble(content, most))):
+        pieces = xenmem.read(cast(IO[bytes], file))
+        assert pieces.pools.format.tolist() == fleet.pools.format.tolist()
+        for column in columns(fleet.vms):
+            assert getattr(pieces.vms, column).tolist() == getattr(fleet.vms, column).tolist()
+
+
+@pytest.mark.parametrize("document", [b"dear diary " * 1000, b"<database><foo/>" + b" " * 9000])
+@pytest.mark.parametrize("pack", [bytes, lambda content: gzip.compress(content, 0)])
+def test_a_pipe_is_judged_by_what_has_come(document: bytes, pack: Any) -> None:
+    """It used to wait for a whole MiB, or the end."""
+    reader, writer = os.pipe()
+    os.write(writer, pack(document * 2))
+    with os.fdopen(reader, "rb") as file, pytest.raises(InventoryError, match=r"neither a database|<foo> within"):
+        xenmem.read(file)
+    os.close(writer)
 
 
 def test_a_failure_as_answer_says_so() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from itertools import chain, repeat
+from typing import Any
 
 import pytest
 from inventory.dumps import dump, pool
@@ -71,8 +72,9 @@ def test_a_gzip_bomb() -> None:
     assert "a tag of more than 64 MiB" in read([bomb])
 
 
-def test_memory_grows_with_the_columns_not_with_the_file() -> None:
-    document = dump(pool(snapshot_metadata="x" * (8 * MIB)))
+@pytest.mark.parametrize("field", [{"snapshot_metadata": "x" * (8 * MIB)}, {"platform": {"x": "y" * (8 * MIB)}}])
+def test_memory_grows_with_the_columns_not_with_the_file(field: dict[str, Any]) -> None:
+    document = dump(pool(**field))
     head, rest = document.split(b'<row ref="OpaqueRef:00000000-0000-4000-8000-000000000004"', 1)
     row, tail = rest.split(b"/>", 1)
     rows = (b'<row ref="OpaqueRef:%d"' % number + row + b"/>" for number in range(40))

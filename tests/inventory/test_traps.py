@@ -182,13 +182,20 @@ def test_trap_15_read_first_complain_later() -> None:
     tables["host_metrics"] = {
         ref: row | {"memory_total": "-1", "memory_free": "-1"} for ref, row in tables["host_metrics"].items()
     }
+    tables["host"][HOST]["control_domain"] = "OpaqueRef:gone"
+    tables["VM"][GUEST]["metrics"] = "OpaqueRef:metrics"
+    tables["VM_metrics"] = {"OpaqueRef:metrics": {"memory_actual": "-1"}}
     fleet = Fleet.from_records(tables)
     assert fleet.hosts.memory_total.tolist() == fleet.hosts.memory_free.tolist() == [-1]
     assert fleet.free_memory().tolist() == [0]
     assert fleet.vms.affinity.tolist() == [-1, -1]
     assert fleet.vms.groups[guest(fleet)] == ()
-    assert {note.kind for note in fleet.notes} == {"dangling-affinity", "dangling-group", "missing"} - {
-        "missing" if not any(note.kind == "missing" for note in fleet.notes) else ""
+    assert fleet.hosts.control_domain.tolist() == [-1]
+    assert fleet.vms.memory_actual.tolist() == [0, 0]
+    assert {note.kind for note in fleet.notes} - {"missing"} == {
+        "dangling-affinity",
+        "dangling-control-domain",
+        "dangling-group",
     }
 
 
@@ -283,6 +290,12 @@ def test_what_a_live_vm_booted_with_counts_up_to_7_2(record: str, schema: int, s
     assert fleet.vms.memory_static_max[row] == 4 * GIB
     assert ("booted-record" in {note.kind for note in fleet.notes}) == counts
     assert fleet.vms.power_state[row] == PowerState[state.upper()]
+
+
+def test_what_a_live_vm_booted_with_does_not_count_where_domain_types_are_known() -> None:
+    tables = pool(power_state="Running", last_booted_record=BOOTED)
+    fleet = Fleet.from_records(tables)
+    assert fleet.vms.accounted_static_max is fleet.vms.memory_static_max
 
 
 @pytest.mark.parametrize("record", ["", "{}", "('struct' ('VCPUs_max' ", "<value><int>1</int>", "('array' ('a' 'b'))"])

@@ -141,6 +141,9 @@ def test_out_of_no_use(engine: Engine) -> None:
         engine.ask("overhead", **given, out=arrays.read_only(np.zeros(50, np.int64)))
     with pytest.raises(ValueError, match=r"^out: "):
         engine.ask("overhead", **given, out=np.broadcast_to(np.zeros(1, np.int64), 50))
+    memory = np.zeros(99, np.int64)
+    with pytest.raises(ValueError, match=r"^out: two of the arrays share memory"):
+        engine.ask("required_memory", **native("required_memory"), out=(memory[:50], memory[49:]))
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
