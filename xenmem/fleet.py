@@ -131,6 +131,7 @@ class VMs(Table):
     HVM_shadow_multiplier : factor of the shadow memory
     video_ram : bytes, from platform:videoram; 0 if the record names none
     nested_virt : a live VM that was built with nested virtualisation
+    vcpu_unrestricted : platform:vcpu-unrestricted, may have more vCPUs than its host has CPUs
     resident_on, scheduled_to_be_resident_on, affinity : row in hosts
     ha_always_run, ha_restart_priority, order, start_delay : protection by HA and order of start; seconds
     groups : tuples of rows in vm_groups
@@ -157,6 +158,7 @@ class VMs(Table):
     HVM_shadow_multiplier: Floats
     video_ram: Bytes
     nested_virt: Bools
+    vcpu_unrestricted: Bools
     resident_on: Rows
     scheduled_to_be_resident_on: Rows
     affinity: Rows
@@ -211,6 +213,12 @@ class Hosts(Table):
     model: Objects
     cpu_count: Counts
     control_domain: Rows
+
+    @property
+    def available(self) -> Bytes:
+        """Bytes of each host for its VMs, control domains included; an unknown memory_total counts as 0."""
+        available: Bytes = np.maximum(self.memory_total, 0) - self.memory_overhead
+        return available
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -339,6 +347,9 @@ class Fleet:
                 if uuid and uuid in seen:
                     raise InventoryError(source, "", f"pool {uuid} was already read from {seen[uuid]}")
                 seen[uuid] = source
+        if len(fleets) == 1:
+            (only,) = fleets
+            return cls(only.vms, only.hosts, only.pools, only.vm_groups, only.notes)
         offsets = {"vms": 0, "hosts": 0, "pools": 0, "vm_groups": 0}
         parts: dict[str, list[dict[str, NDArray[Any]]]] = {name: [] for name in offsets}
         for fleet in fleets:
@@ -349,9 +360,6 @@ class Fleet:
                 parts[name].append(columns)
             for name in offsets:
                 offsets[name] += len(getattr(fleet, name))
-        if len(fleets) == 1:
-            (only,) = fleets
-            return cls(only.vms, only.hosts, only.pools, only.vm_groups, only.notes)
         return cls(
             VMs(**_join(parts["vms"])),
             Hosts(**_join(parts["hosts"])),
@@ -403,7 +411,7 @@ class Fleet:
         Source: xapi-project/xen-api, ocaml/xapi/memory_check.ml, ``host_compute_free_memory_with_policy``.
         """
         return kernel.free_memory(
-            self.hosts.memory_total - self.hosts.memory_overhead,
+            self.hosts.available,
             self.amount(policy),
             self.vms.memory_overhead,
             self.vms.resident_on,

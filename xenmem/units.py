@@ -8,7 +8,6 @@ import re
 from fractions import Fraction
 from typing import Final
 
-PAGE: Final = 1 << 12
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30

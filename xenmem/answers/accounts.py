@@ -152,11 +152,6 @@ def known_totals(fleet: Fleet) -> Bools:
     return fleet.hosts.memory_total > 0
 
 
-def available(fleet: Fleet) -> Bytes:
-    """Memory of each host for its VMs, control domains included."""
-    return fleet.hosts.memory_total - fleet.hosts.memory_overhead
-
-
 def at_hosts(fleet: Fleet, amount: Bytes, which: Bools | None = None) -> Bytes:
     """Sum of an amount of each VM over those resident on a host and those scheduled there, without removing duplicates.
 
@@ -193,7 +188,7 @@ def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None) -> B
     overhead : shape (vms,); the stored one by default
     """
     stored = fleet.vms.memory_overhead if overhead is None else overhead
-    excess = at_hosts(fleet, fleet.amount(policy) + stored) - available(fleet)
+    excess = at_hosts(fleet, fleet.amount(policy) + stored) - fleet.hosts.available
     return np.where(known_totals(fleet), np.maximum(excess, 0), 0)
 
 
@@ -208,7 +203,7 @@ def free_without(fleet: Fleet, vm: int) -> Bytes:
     scheduled: Rows = vms.scheduled_to_be_resident_on.copy()
     scheduled[vm] = -1
     return kernel.free_memory(
-        available(fleet), fleet.amount("dynamic_min"), vms.memory_overhead, vms.resident_on, scheduled
+        fleet.hosts.available, fleet.amount("dynamic_min"), vms.memory_overhead, vms.resident_on, scheduled
     )
 
 

@@ -91,11 +91,12 @@ def maximise(
     largest = kernel.maximise_memory(
         shape.domain_type, shape.vcpus_max, shape.shadow_multiplier, totals, approximate=approximate, model=name
     )
+    unrestricted = bool(fleet.vms.vcpu_unrestricted[vm])
     there = []
     for number, (amount, static_max) in enumerate(zip(totals.tolist(), largest.tolist(), strict=True)):
         required = requirement(shape._replace(static_max=static_max), static_max, name).total
         names = identity(fleet.hosts, rows[number]) if rows else dict.fromkeys(("ref", "uuid", "name_label"), "")
-        reasons = host_obstacles(fleet, rows[number], shape.vcpus_max) if rows else []
+        reasons = host_obstacles(fleet, rows[number], shape.vcpus_max, vcpu_unrestricted=unrestricted) if rows else []
         there.append(
             MaximumThere(
                 **names,
@@ -200,6 +201,7 @@ def fit(
     *,
     domain_type: kernel.DomainType = kernel.DomainType.HVM,
     shadow_multiplier: float = 1.0,
+    vcpu_unrestricted: bool = False,
     count: int | None = None,
     model: str | None = None,
 ) -> Fit:
@@ -209,6 +211,7 @@ def fit(
     ----------
     memory : bytes of each; all its limits are this
     vcpus : VCPUs_max of each
+    vcpu_unrestricted : platform:vcpu-unrestricted of each: hosts of fewer CPUs will do
     count : how many are wanted: each goes to the host with most free memory, the first in the inventory among equals,
         so that free memory is levelled as xapi does
     model : name of the kernel model; by default each pool's own
@@ -216,14 +219,19 @@ def fit(
     Raises
     ------
     ValueError : an amount is out of range, or the model does not exist
+    QuestionError : no VM of the size would start anywhere
     """
     shape = Shape(domain_type, memory, vcpus, shadow_multiplier)
     free: list[int] = fleet.free_memory("dynamic_min").tolist()
     models = [pool_model if model is None else model for pool_model in fleet.pools.model]
     required = [requirement(shape, memory, name).total for name in models]
+    if memory == 0:
+        raise QuestionError("memory: 0 bytes make no VM")
+    if shadow_multiplier < 1:
+        raise QuestionError(f"HVM_shadow_multiplier: {shadow_multiplier:g} is below 1: such a VM does not start")
     used = [memory + int(kernel.overhead(*shape, model=name)) for name in models]
     pool_of: list[int] = fleet.hosts.pool.tolist()
-    reasons = [host_obstacles(fleet, row, vcpus) for row in range(len(free))]
+    reasons = [host_obstacles(fleet, row, vcpus, vcpu_unrestricted=vcpu_unrestricted) for row in range(len(free))]
     room = [
         0 if why or there < required[pool] else 1 + (there - required[pool]) // used[pool]
         for there, pool, why in zip(free, pool_of, reasons, strict=True)

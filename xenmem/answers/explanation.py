@@ -27,7 +27,6 @@ NOT_CHECKED: Final = (
     "networks",
     "GPUs and USB devices",
     "CPU features",
-    "platform:vcpu-unrestricted",
     "licences",
     "HA plan",
 )
@@ -292,7 +291,13 @@ def _host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[
         if hosts.pool[row] != vms.pool[vm]:
             continue
         there = int(free[row])
-        reasons = host_obstacles(fleet, row, int(vms.VCPUs_max[vm]), is_control_domain=bool(vms.is_control_domain[vm]))
+        reasons = host_obstacles(
+            fleet,
+            row,
+            int(vms.VCPUs_max[vm]),
+            vcpu_unrestricted=bool(vms.vcpu_unrestricted[vm]),
+            is_control_domain=bool(vms.is_control_domain[vm]),
+        )
         if vms.resident_on[vm] == row:
             reasons.append("resident there already")
         if vms.is_control_domain[vm] and vms.affinity[vm] not in (-1, row):
@@ -314,8 +319,15 @@ def _host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[
     return fits
 
 
-def host_obstacles(fleet: Fleet, host: int, vcpus_max: int, *, is_control_domain: bool = False) -> list[str]:
+def host_obstacles(
+    fleet: Fleet, host: int, vcpus_max: int, *, vcpu_unrestricted: bool = False, is_control_domain: bool = False
+) -> list[str]:
     """Why no VM of so many vCPUs starts on a host, memory aside.
+
+    Parameters
+    ----------
+    vcpu_unrestricted : the VM may have more vCPUs than the host has CPUs
+    is_control_domain : the VM starts on a disabled host, too
 
     Notes
     -----
@@ -326,7 +338,7 @@ def host_obstacles(fleet: Fleet, host: int, vcpus_max: int, *, is_control_domain
     checks = (
         (hosts.live[host], "not live"),
         (hosts.enabled[host] or is_control_domain, "disabled"),
-        (cpus == 0 or vcpus_max <= cpus, f"has {cpus} CPUs for {vcpus_max} vCPUs"),
+        (vcpu_unrestricted or cpus == 0 or vcpus_max <= cpus, f"has {cpus} CPUs for {vcpus_max} vCPUs"),
         (known_totals(fleet)[host], "memory_total unknown"),
     )
     return [text for passes, text in checks if not passes]

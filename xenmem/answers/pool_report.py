@@ -136,21 +136,11 @@ class PoolReport(Result, frozen=True):
     vms: list[VMReport] | msgspec.UnsetType = msgspec.UNSET
 
 
-class ReadingNote(Result, frozen=True):
-    """What was assumed or skipped while the inventory was read."""
-
-    source: str
-    kind: str
-    text: str
-    count: int
-    example: str
-
-
 class Report(Result, frozen=True):
-    """All pools of a fleet."""
+    """All pools of a fleet, and what was assumed or skipped while it was read."""
 
     pools: list[PoolReport]
-    notes: list[ReadingNote]
+    notes: list[Note]
 
 
 def report(fleet: Fleet, *, model: str | None = None, vms: bool = False) -> Report:
@@ -190,11 +180,7 @@ def report(fleet: Fleet, *, model: str | None = None, vms: bool = False) -> Repo
                 vms=_vms(fleet, vm_rows, computed, belongs_to, model) if vms else msgspec.UNSET,
             )
         )
-    return Report(pools=pools, notes=[_reading_note(note) for note in fleet.notes])
-
-
-def _reading_note(note: Note) -> ReadingNote:
-    return ReadingNote(source=note.source, kind=note.kind, text=note.text, count=note.count, example=note.example)
+    return Report(pools=pools, notes=list(fleet.notes))
 
 
 def _hosts(fleet: Fleet) -> list[HostReport]:

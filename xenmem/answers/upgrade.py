@@ -15,7 +15,6 @@ from xenmem.answers.accounts import (
     Result,
     at,
     at_hosts,
-    available,
     boot_policy,
     identity,
     known_totals,
@@ -158,7 +157,7 @@ def _cases(fleet: Fleet, overhead: Bytes) -> list[Case]:
     used = at_hosts(fleet, overhead).tolist()
     free = {
         policy: kernel.free_memory(
-            available(fleet), fleet.amount(policy), overhead, vms.resident_on, vms.scheduled_to_be_resident_on
+            fleet.hosts.available, fleet.amount(policy), overhead, vms.resident_on, vms.scheduled_to_be_resident_on
         ).tolist()
         for policy in POLICIES
     }
@@ -191,7 +190,7 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, model: str) -> list[tuple[in
         """Free memory of each VM's host, the VM itself not counted there."""
         used = fleet.amount("dynamic_min") + overheads
         times = (vms.resident_on == host).astype(np.int64) + (vms.scheduled_to_be_resident_on == host)
-        left: Bytes = (available(fleet) - at_hosts(fleet, used))[host] + times * used
+        left: Bytes = (fleet.hosts.available - at_hosts(fleet, used))[host] + times * used
         return np.maximum(left, 0)
 
     now, then = needed(None), needed(model)

@@ -9,15 +9,11 @@ import sys
 import time
 from typing import Final
 
+from xenmem.text import printable
 from xenmem.units import format_size
 
 _PATIENCE_S: Final = 0.5
 _INTERVAL_S: Final = 0.1
-
-
-def printable(text: str) -> str:
-    """The text on one line, with whatever could steer a terminal spelt out."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def complain(problem: str) -> None:

@@ -176,7 +176,7 @@ class _Assembler:
         dangling: Bools = resolved == _DANGLING
         raw = self.tables[table]
         for row in np.flatnonzero(dangling).tolist():
-            raw.skip(InventoryError(self.origin.source, raw.where(row), f"{self._dangling(table, column, row)}"))
+            raw.skip(InventoryError(self.origin.source, raw.where(row), self._dangling(table, column, row)))
         return dangling
 
     def _dangling(self, table: str, column: str, row: int) -> str:

@@ -1,5 +1,7 @@
 """The one error of the inventory readers: which file, where in it, what is wrong."""
 
+from xenmem.text import printable
+
 
 class InventoryError(ValueError):
     """An inventory cannot be read. The text is one line.
@@ -16,7 +18,7 @@ class InventoryError(ValueError):
     """
 
     def __init__(self, source: str, place: str, problem: str) -> None:
-        super().__init__(_one_line(": ".join(part for part in (source, place, problem) if part)))
+        super().__init__(printable(": ".join(part for part in (source, place, problem) if part)))
         self.source = source
         self.place = place
         self.problem = problem
@@ -29,7 +31,3 @@ def shown(value: object) -> str:
     """A value as messages show it: quoted, on one line, and cut when it is long."""
     text = repr(value[:200] if isinstance(value, str) else value)
     return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _one_line(text: str) -> str:
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -147,7 +147,7 @@ def _sniffed(head: bytes, name: str) -> str:
 class _Pieces(io.RawIOBase):
     """A file in pieces as they come, each enough to tell the format, and how much of it was read."""
 
-    def __init__(self, file: IO[bytes], progress: Progress | None = None) -> None:
+    def __init__(self, file: IO[bytes] | io.BufferedIOBase, progress: Progress | None = None) -> None:
         self._file = file
         self._progress = progress
         self._done = 0
@@ -179,7 +179,7 @@ class _Pieces(io.RawIOBase):
         return len(data)
 
 
-def _size(file: IO[bytes]) -> int | None:
+def _size(file: IO[bytes] | io.BufferedIOBase) -> int | None:
     try:
         status = os.fstat(file.fileno())
     except (AttributeError, OSError):

@@ -178,10 +178,6 @@ class RawTable:
         """The place of a row for messages."""
         return self.codec.place(int(np.concatenate(self._positions)[row])) if self._positions else ""
 
-    def ref(self, row: int) -> str:
-        """The reference of a row."""
-        return next(ref for ref, number in self.rows.items() if number == row)
-
     def notes(self) -> Iterable[Note]:
         """What reading this table assumed by itself."""
         if self.skipped:

@@ -126,13 +126,12 @@ def _row(table: RawTable, record: Mapping[str, str]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _lines(file: BufferedReader, source: str) -> Iterator[tuple[int, str]]:
+def _lines(file: BufferedReader, source: str) -> Iterator[tuple[int, str, bool]]:
+    """Number and text of each line, and whether the line has an end."""
     number = 0
     is_crlf = False
-    has_end = True
     while data := file.readline(MAX_LINE_BYTES + 1):
         number += 1
-        has_end = data.endswith(b"\n")
         if len(data) > MAX_LINE_BYTES:
             raise InventoryError(source, f"line {number}", f"longer than {MAX_LINE_BYTES >> 20} MiB")
         if number == 1:
@@ -141,9 +140,7 @@ def _lines(file: BufferedReader, source: str) -> Iterator[tuple[int, str]]:
             text = data.removesuffix(b"\n").removesuffix(b"\r" if is_crlf else b"").decode()
         except UnicodeDecodeError as error:
             raise InventoryError(source, f"line {number}", f"not UTF-8: byte {data[error.start]:#04x}") from None
-        yield number, text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text
-    if not has_end:
-        raise InventoryError(source, f"line {number}", "the text is cut short: xe ends each line")
+        yield number, text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text, data.endswith(b"\n")
 
 
 def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -151,7 +148,7 @@ def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Itera
     start = width = size = 0
     record: dict[str, list[str]] = {}
     value: list[str] | None = None
-    for number, line in _lines(file, source):
+    for number, line, has_end in _lines(file, source):
         first = _FIRST.match(line)
         if first:
             if record:
@@ -174,6 +171,8 @@ def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Itera
         size += len(line) + 1 if value is not None else 0
         if size > MAX_LINE_BYTES:
             raise InventoryError(source, f"line {start}", f"a record of more than {MAX_LINE_BYTES >> 20} MiB")
+        if not has_end:
+            raise InventoryError(source, f"line {number}", "the text is cut short: xe ends every line")
     if record:
         yield start, _joined(record, value)
 

@@ -1,8 +1,9 @@
-"""XML-RPC answers and values to Python values, without trust: no document type, no entities, bounded depth.
+"""XML-RPC calls, answers and values to Python values, without trust: no document type, no entities, bounded depth.
 
 Untyped values are text, as xapi sends ints (inventory-formats, section 6). Dates stay text. Knows no class or field.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from xml.parsers import expat
@@ -12,10 +13,12 @@ from xenmem.inventory.error import shown
 _MAX_DEPTH: Final = 64
 _NOTHING: Final = object()
 _SCALARS: Final = frozenset(("string", "int", "i4", "i8", "double", "boolean", "nil", "dateTime.iso8601", "base64"))
-_WITH_TEXT: Final = _SCALARS | {"value", "name"}
+_WITH_TEXT: Final = _SCALARS | {"value", "name", "methodName"}
 _PARENTS: Final = {
     "methodResponse": ("",),
-    "params": ("methodResponse",),
+    "methodCall": ("",),
+    "methodName": ("methodCall",),
+    "params": ("methodResponse", "methodCall"),
     "param": ("params",),
     "fault": ("methodResponse",),
     "value": ("", "param", "fault", "member", "data"),
@@ -59,6 +62,25 @@ def parse_value(text: str) -> Any:
     return builder.result
 
 
+def parse_call(document: bytes | bytearray, scalar: Callable[[str, str], Any]) -> tuple[str, list[Any]]:
+    """The method and the parameters of a ``<methodCall>``.
+
+    Parameters
+    ----------
+    document : the request
+    scalar : makes a value of the name of its type (``value`` if untyped) and its text
+
+    Raises
+    ------
+    XMLRPCError : not well-formed, or not a call
+    """
+    builder = _Builder(scalar)
+    builder.feed(document)
+    if builder.method is None:
+        raise XMLRPCError("not an XML-RPC call")
+    return builder.method, builder.parameters
+
+
 @dataclass(slots=True)
 class _Element:
     name: str
@@ -68,8 +90,11 @@ class _Element:
 
 
 class _Builder:
-    def __init__(self) -> None:
+    def __init__(self, scalar: Callable[[str, str], Any] | None = None) -> None:
         self.is_fault = False
+        self.method: str | None = None
+        self.parameters: list[Any] = []
+        self._scalar = scalar or _scalar
         self._result: Any = _NOTHING
         self._open: list[_Element] = []
         self._parser = parser = expat.ParserCreate("utf-8")
@@ -109,7 +134,13 @@ class _Builder:
         element = self._open.pop()
         text = "".join(element.text)
         if name in _SCALARS or (name == "value" and element.value is _NOTHING):
-            element.value = _scalar(name, text)
+            element.value = self._scalar(name, text)
+        elif name == "methodName":
+            self.method = text
+        elif name == "param":
+            if element.value is _NOTHING:
+                raise XMLRPCError("a parameter has no value")
+            self.parameters.append(element.value)
         if not self._open:
             self._result = element.value
             return
