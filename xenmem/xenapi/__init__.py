@@ -3,16 +3,19 @@
 `connect` gives a client that is logged in; `Pool` is the pool itself, `Database` its rows. Amounts are bytes.
 """
 
+from xenmem.xenapi.batch import Batch, TransactionError
 from xenmem.xenapi.clock import Clock, Pace
 from xenmem.xenapi.database import Change, Database, Origin, Snapshot
 from xenmem.xenapi.errors import Failure
-from xenmem.xenapi.guests import Guests
+from xenmem.xenapi.guests import BallooningGuests, Guests
 from xenmem.xenapi.hooks import Hooks
 from xenmem.xenapi.pool import Pool, User
 from xenmem.xenapi.schema import Role
 from xenmem.xenapi.session import Session, connect
 
 __all__ = [
+    "BallooningGuests",
+    "Batch",
     "Change",
     "Clock",
     "Database",
@@ -25,6 +28,7 @@ __all__ = [
     "Role",
     "Session",
     "Snapshot",
+    "TransactionError",
     "User",
     "connect",
 ]

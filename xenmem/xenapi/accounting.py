@@ -6,6 +6,7 @@ Source: xenapi-messages, section 0.1; memory-model (xapi-project/xen-api, ocaml/
 """
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xenmem.kernel import DomainType, OverheadModel
@@ -46,6 +47,11 @@ def domain_type(name: str) -> DomainType:
     return kind
 
 
+def has_overhead(vm: "rows.VM") -> bool:
+    """Whether the overhead of a VM can be computed: its domain type is specified."""
+    return vm.domain_type in _DOMAIN_TYPES
+
+
 def _mib_used(amount: int, unit: int) -> int:
     return quotient(int64(amount + unit - 1), unit)
 
@@ -55,12 +61,18 @@ def _truncated(value: float) -> int:
     return int(value) if math.isfinite(value) and -(2.0**63) <= value < 2.0**63 else INT64_MIN
 
 
+def _shadow_mib(model: OverheadModel, static_max: int, vcpus: int, multiplier: float) -> int:
+    pages = int64(
+        model.vcpu_shadow_pages * vcpus
+        + (model.p2m_pages_per_mib + model.resident_pages_per_mib) * _mib_used(static_max, MIB)
+    )
+    return max(model.min_shadow_mib, _truncated(float(_mib_used(pages, _PAGES_PER_MIB)) * multiplier))
+
+
+@lru_cache(maxsize=65536)
 def _overhead_mib(model: OverheadModel, kind: DomainType, static_max: int, vcpus: int, multiplier: float) -> int:
     static_max_mib = _mib_used(static_max, MIB)
-    shadow_pages = int64(
-        model.vcpu_shadow_pages * vcpus + (model.p2m_pages_per_mib + model.resident_pages_per_mib) * static_max_mib
-    )
-    shadow_mib = max(model.min_shadow_mib, _truncated(float(_mib_used(shadow_pages, _PAGES_PER_MIB)) * multiplier))
+    shadow_mib = _shadow_mib(model, static_max, vcpus, multiplier)
     xen_vcpu_mib = _mib_used(int64(model.xen_pages_per_vcpu * vcpus), _PAGES_PER_MIB)
     divisor = model.shim_divisor[kind]
     shim_mib = model.shim_base_mib[kind] + (quotient(static_max_mib, divisor) if divisor else 0)
@@ -76,6 +88,11 @@ def overhead(model: OverheadModel, vm: "rows.VM") -> int:
     """
     kind = domain_type(vm.domain_type)
     return int64(_overhead_mib(model, kind, vm.memory_static_max, vm.VCPUs_max, vm.HVM_shadow_multiplier) * MIB)
+
+
+def shadow_memory(model: OverheadModel, vm: "rows.VM", multiplier: float) -> int:
+    """The shadow memory of a VM's domain under a multiplier."""
+    return _shadow_mib(model, vm.memory_static_max, vm.VCPUs_max, multiplier) * MIB
 
 
 def required_memory(

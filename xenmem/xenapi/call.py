@@ -23,9 +23,10 @@ class Call:
     ----------
     db : the pool's database
     cancelled : somebody cancelled the task; a body that waits gets TASK_CANCELLED where it does
+    is_async : the client has the task, and does not wait for the answer
     """
 
-    __slots__ = ("_operations", "_origin", "_task", "cancelled", "db", "login", "message", "pool")
+    __slots__ = ("_operations", "_origin", "_task", "cancelled", "db", "is_async", "login", "message", "pool")
 
     def __init__(self, pool: "Pool", message: "Message", login: "Login") -> None:
         self.pool: Final = pool
@@ -33,6 +34,7 @@ class Call:
         self.message: Final = message
         self.login: Final = login
         self.cancelled = False
+        self.is_async = False
         self._task = ""
         self._origin: Origin | None = None
         self._operations: list[tuple[rows.VM | rows.host, str]] = []
@@ -49,14 +51,21 @@ class Call:
 
     @property
     def task(self) -> str:
-        """The reference of the call's task: a row if the call was asynchronous, else a reference that is shown only."""
+        """The reference of the call's task; of a synchronous call it has a row only while the call waits."""
         if not self._task:
             self._task = self.db.new_ref()
         return self._task
 
+    def part(self, message: "Message") -> "Call":
+        """A call that this one makes: the journal takes both for one."""
+        made = Call(self.pool, message, self.login)
+        made._origin = self.origin
+        return made
+
     def run_in(self, task: str) -> None:
         """Say which row of the class task stands for the call."""
         self._task = task
+        self.is_async = True
 
     @property
     def origin(self) -> Origin:

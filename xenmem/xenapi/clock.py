@@ -6,6 +6,7 @@ Knows neither database nor messages.
 
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ class Pace(Enum):
     ----------
     JUMP : a wait moves the clock to its end at once, whatever else is due before then happening in order
     DRIVEN : only `Clock.advance`; a synchronous call that waits blocks its thread until another thread advances
-    REAL : the computer's clock; a wait sleeps
+    REAL : the computer's clock; a wait sleeps, and a thread of the clock's own does what falls due
     """
 
     JUMP = auto()
@@ -44,9 +45,11 @@ class Clock:
         self.pace = pace
         self._offset = 0.0 if start is None else start - time.time()
         self._now = time.time() if start is None else start
+        self._dated, self._date = -1, ""
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
         self._changed: Final = threading.Condition()
+        self._driver: threading.Thread | None = None
 
     def now(self) -> float:
         """Seconds since 1970."""
@@ -54,13 +57,38 @@ class Clock:
 
     def date(self) -> str:
         """The time as rows hold it, such as 20260821T02:00:23Z."""
-        return datetime.fromtimestamp(self.now(), UTC).strftime("%Y%m%dT%H:%M:%SZ")
+        second = int(self.now())
+        if second != self._dated:
+            self._date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H:%M:%SZ")
+            self._dated = second
+        return self._date
 
     def call_at(self, moment: float, action: Callable[[], None]) -> None:
         """Call something when the time has come; it is called without locks."""
         with self._changed:
             heapq.heappush(self._due, (moment, next(self._number), action))
             self._changed.notify_all()
+            if self.pace is Pace.REAL and self._driver is None:
+                self._driver = threading.Thread(target=self._drive, name="xenmem clock", daemon=True)
+                self._driver.start()
+
+    def _drive(self) -> None:
+        """Let what is due happen when it is, as long as something will be."""
+        try:
+            while True:
+                with self._changed:
+                    if not self._due:
+                        self._driver = None
+                        return
+                    left = self._due[0][0] - self.now()
+                    if left > 0:
+                        self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                        continue
+                self._advance_to(self.now())
+        except BaseException:
+            with self._changed:
+                self._driver = None
+            raise
 
     def next_due(self) -> float | None:
         """When something is next due."""
@@ -91,12 +119,40 @@ class Clock:
             self._advance_to(end)
         elif self.pace is Pace.REAL:
             while (left := end - self.now()) > 0:
-                moment = self.next_due()
-                time.sleep(left if moment is None else max(0.0, min(left, moment - self.now())))
-                self._advance_to(self.now())
+                time.sleep(min(left, threading.TIMEOUT_MAX))
         else:
             with self._changed:
                 self._changed.wait_for(lambda: self._now >= end)
+
+    def wait_for(self, changed: threading.Condition, is_done: Callable[[], bool], deadline: float) -> None:
+        """Come back when something is done, or it is too late.
+
+        Parameters
+        ----------
+        changed : held by the caller, and let go of while it waits; notified when it may be done
+        is_done : whether it is
+        deadline : seconds since 1970, or infinity. Where time jumps, it jumps to what is next due, and with nothing due
+            to the deadline; without one, it then stands still until another thread does something
+        """
+
+        def too_late() -> None:
+            with changed:
+                changed.notify_all()
+
+        if self.pace is Pace.DRIVEN and deadline < math.inf:
+            self.call_at(deadline, too_late)
+        while not is_done() and (now := self.now()) < deadline:
+            if self.pace is Pace.JUMP:
+                due = self.next_due()
+                moment = deadline if due is None else min(deadline, due)
+                if moment < math.inf:
+                    self._advance_to(max(moment, now))
+                else:
+                    changed.wait()
+            elif self.pace is Pace.REAL:
+                changed.wait(min(deadline - now, threading.TIMEOUT_MAX))
+            else:
+                changed.wait()
 
     def _advance_to(self, end: float) -> None:
         while True:

@@ -7,12 +7,12 @@ global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
 from xenmem.kernel import OverheadModel
-from xenmem.xenapi import accounting, rows
+from xenmem.xenapi import rows
 from xenmem.xenapi.errors import HANDLE_INVALID, UUID_INVALID
 from xenmem.xenapi.rows import ROW_CLASSES, Row
 from xenmem.xenapi.schema import CLASSES, ClassSchema
@@ -94,15 +94,17 @@ class Table(Generic[R]):
     rows : by reference
     changed : generation of each row changed since it was loaded, the latest last
     deleted : of rows lately destroyed, the generations in which they were made and destroyed
+    loaded : generation in which rows were last loaded
     """
 
-    __slots__ = ("_by_label", "_by_uuid", "_descending", "changed", "deleted", "rows", "schema")
+    __slots__ = ("_by_label", "_by_uuid", "_descending", "changed", "deleted", "loaded", "rows", "schema")
 
     def __init__(self, schema: ClassSchema) -> None:
         self.schema = schema
         self.rows: dict[str, R] = {}
         self.changed: dict[str, int] = {}
         self.deleted: dict[str, tuple[int, int]] = {}
+        self.loaded = 0
         self._by_uuid: dict[str, str] = {}
         self._by_label: dict[str, dict[str, None]] = {}
         self._descending: tuple[str, ...] | None = None
@@ -155,7 +157,10 @@ class Table(Generic[R]):
         return sorted(self._by_label.get(label, ()), key=str.encode, reverse=True)
 
     def changed_since(self, generation: int) -> Iterator[R]:
-        """The rows made or changed after a generation, the latest first; rows as loaded are of generation 0."""
+        """The rows loaded, made or changed after a generation; if none was loaded after it, the latest first."""
+        if generation < self.loaded:
+            yield from (row for row in self.rows.values() if row.mtime > generation)
+            return
         for ref, modified in reversed(self.changed.items()):
             if modified <= generation:
                 return
@@ -209,14 +214,18 @@ class Database:
     Attributes
     ----------
     lock : held by whoever writes, and by whoever must see several rows in one state
-    generation : counts the changes
+    generation : counts the changes, from 1
+    observers : called with `add`, `mod` or `del` and the row, after each change, the database locked
+    recounts : counts the changes of what hosts have and what is used of it
     author : who makes the changes now being made; set by whoever holds the lock
     VM, VM_metrics, VM_guest_metrics, VM_group, host, host_metrics, pool, task, session : the tables
     """
 
     def __init__(self, *, seed: int | None = None, max_journal: int = MAX_JOURNAL) -> None:
         self.lock: Final = threading.RLock()
-        self.generation = 0
+        self.generation = 1
+        self.observers: Final[list[Callable[[str, Row], None]]] = []
+        self.recounts = 0
         self.author: Author = _Nobody()
         self.tables: Final[dict[str, Table[Any]]] = {name: Table(schema) for name, schema in CLASSES.items()}
         self.VM: Final[Table[rows.VM]] = self.tables["VM"]
@@ -232,14 +241,17 @@ class Database:
         self._max_journal = max_journal
         self._journal: list[_Entry] = []
         self._forgotten = 0
+        self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
+        self._pool: rows.pool | None = None
 
     # ------------------------------------------------------------------------------------------------------- reading
 
     @property
     def the_pool(self) -> rows.pool:
         """The one pool."""
-        return next(iter(self.pool))
+        assert self._pool is not None, "a database has a pool"
+        return self._pool
 
     @property
     def model(self) -> OverheadModel:
@@ -255,6 +267,13 @@ class Database:
             name = own or (others.pop() if len(others) == 1 else kernel.DEFAULT_MODEL)
             self._model = kernel.MODELS[name]
         return self._model
+
+    def recounted_since(self, recount: int) -> Iterator[str]:
+        """Hosts whose memory, or what is used of it, changed after a recount, the latest first; some may be gone."""
+        for ref, counted in reversed(self._recounted.items()):
+            if counted <= recount:
+                return
+            yield ref
 
     def new_uuid(self) -> str:
         """A uuid that no row has."""
@@ -278,15 +297,14 @@ class Database:
     def create(self, row: Row) -> None:
         """Take a row into the database."""
         self.generation += 1
-        row.ctime = self.generation
         self._link(row)
-        self._remember(row, None, False, True)
+        self._remember(row, ((None, False, True),))
 
     def destroy(self, row: Row) -> None:
         """Remove a row."""
         self.generation += 1
         self._unlink(row)
-        self._remember(row, None, True, False)
+        self._remember(row, ((None, True, False),))
 
     def write(self, row: Row, field: str, value: Any) -> None:
         """Set a field; setting it to what it is changes nothing.
@@ -302,21 +320,52 @@ class Database:
             return
         self.generation += 1
         self._set(row, field, old, value)
-        self._remember(row, field, old, value)
+        self._remember(row, ((field, old, value),))
+
+    def update(self, row: Row, values: Mapping[str, Any]) -> None:
+        """Set several fields of a row in one change; those that are what they are set to do not count.
+
+        Parameters
+        ----------
+        row : of this database
+        values : by API name, as of `write`
+        """
+        changed = [(field, old, new) for field, new in values.items() if (old := getattr(row, field)) != new]
+        if not changed:
+            return
+        self.generation += 1
+        effects = _EFFECTS[row.class_name]
+        for field, old, new in changed:
+            setattr(row, field, new)
+            effect = effects.get(field)
+            if effect is not None:
+                effect(self, row, old, new)
+        self._touch(row)
+        self._remember(row, changed)
+
+    def touch(self, row: Row) -> None:
+        """Let a row count as changed though it is not."""
+        self.generation += 1
+        self._touch(row)
 
     def load(self, class_name: str, loaded: Iterable[Row]) -> None:
-        """Take rows of an inventory in, without events or journal."""
+        """Take rows of an inventory in, without journal."""
         for row in loaded:
             self._link(row)
-        self.tables[class_name].changed.clear()
+        table = self.tables[class_name]
+        table.changed.clear()
+        table.loaded = self.generation
 
-    def _remember(self, row: Row, field: str | None, old: Any, new: Any) -> None:
-        if not row.schema.transient:
-            self._journal.append((self.generation, self.author.origin, row, field, old, new))
-            if len(self._journal) > self._max_journal:
-                kept = self._max_journal // 2
-                self._forgotten += len(self._journal) - kept
-                del self._journal[:-kept]
+    def _remember(self, row: Row, changes: Iterable[tuple[str | None, Any, Any]]) -> None:
+        if row.schema.transient:
+            return
+        generation, origin, journal = self.generation, self.author.origin, self._journal
+        for field, old, new in changes:
+            journal.append((generation, origin, row, field, old, new))
+        if len(journal) > self._max_journal:
+            kept = self._max_journal // 2
+            self._forgotten += len(journal) - kept
+            del journal[:-kept]
 
     def _set(self, row: Row, field: str, old: Any, value: Any) -> None:
         setattr(row, field, value)
@@ -325,15 +374,27 @@ class Database:
         if effect is not None:
             effect(self, row, old, value)
 
-    def _touch(self, row: Row) -> None:
+    def _touch(self, row: Row, operation: str = "mod") -> None:
         row.mtime = generation = self.generation
         changed = self.tables[row.class_name].changed
         changed.pop(row.ref, None)
         changed[row.ref] = generation
+        if self.observers:
+            self._tell(operation, row)
+
+    def _tell(self, operation: str, row: Row) -> None:
+        for observer in tuple(self.observers):
+            observer(operation, row)
+
+    def _recount(self, host: str) -> None:
+        self.recounts += 1
+        self._recounted.pop(host, None)
+        self._recounted[host] = self.recounts
 
     def _link(self, row: Row) -> None:
+        row.ctime = self.generation
         self.tables[row.class_name]._index(row)
-        self._touch(row)
+        self._touch(row, "add")
         arrived = _ARRIVALS.get(row.class_name)
         if arrived is not None:
             arrived(self, row, 1)
@@ -343,6 +404,8 @@ class Database:
         left = _ARRIVALS.get(row.class_name)
         if left is not None:
             left(self, row, -1)
+        if self.observers:
+            self._tell("del", row)
 
     # ----------------------------------------------------------------------------------------- journal and snapshots
 
@@ -418,22 +481,24 @@ def _model_name(host: rows.host) -> str:
 # ------------------------------------------------------------------------------------------------ what follows a change
 
 
-def _count(host: rows.host, vm: rows.VM, sign: int) -> None:
-    host.used_static_max += sign * accounting.used_memory(vm, accounting.STATIC_MAX)
-    host.used_dynamic_max += sign * accounting.used_memory(vm, accounting.DYNAMIC_MAX)
-    host.used_dynamic_min += sign * accounting.used_memory(vm, accounting.DYNAMIC_MIN)
+def _count(database: Database, host: rows.host, vm: rows.VM, sign: int) -> None:
+    overhead = vm.memory_overhead  # as accounting.used_memory, which would cost most of a start
+    host.used_static_max += sign * (vm.memory_static_max + overhead)
+    host.used_dynamic_max += sign * (vm.memory_dynamic_max + overhead)
+    host.used_dynamic_min += sign * (vm.memory_dynamic_min + overhead)
+    database._recount(host.ref)
 
 
 def _move_resident(database: Database, vm: rows.VM, old: str, new: str) -> None:
     host = database.host.get(old)
     if host is not None:
         del host.resident[vm.ref]
-        _count(host, vm, -1)
+        _count(database, host, vm, -1)
         database._touch(host)
     host = database.host.get(new)
     if host is not None:
         host.resident[vm.ref] = None
-        _count(host, vm, 1)
+        _count(database, host, vm, 1)
         database._touch(host)
 
 
@@ -441,11 +506,11 @@ def _move_scheduled(database: Database, vm: rows.VM, old: str, new: str) -> None
     host = database.host.get(old)
     if host is not None:
         del host.scheduled[vm.ref]
-        _count(host, vm, -1)
+        _count(database, host, vm, -1)
     host = database.host.get(new)
     if host is not None:
         host.scheduled[vm.ref] = None
-        _count(host, vm, 1)
+        _count(database, host, vm, 1)
 
 
 def _grow(*sums: str) -> Callable[[Database, rows.VM, int, int], None]:
@@ -455,6 +520,7 @@ def _grow(*sums: str) -> Callable[[Database, rows.VM, int, int], None]:
             if host is not None:
                 for name in sums:
                     setattr(host, name, getattr(host, name) + new - old)
+                database._recount(ref)
 
     return effect
 
@@ -486,6 +552,7 @@ def _arrive_vm(database: Database, vm: rows.VM, sign: int) -> None:
 
 def _arrive_host(database: Database, host: rows.host, sign: int) -> None:
     database._model = None
+    database._recount(host.ref)
     host.resident.clear()
     host.scheduled.clear()
     host.used_static_max = host.used_dynamic_max = host.used_dynamic_min = 0
@@ -503,8 +570,19 @@ def _arrive_group(database: Database, group: rows.VM_group, sign: int) -> None:
         group.members.update({vm.ref: None for vm in database.VM if group.ref in vm.groups})
 
 
+def _measure(database: Database, metrics: rows.host_metrics, old: int, new: int) -> None:
+    for host in database.host:
+        if host.metrics == metrics.ref:
+            database._recount(host.ref)
+
+
+def _resize(database: Database, host: rows.host, old: Any, new: Any) -> None:
+    database._recount(host.ref)
+
+
 def _arrive_pool(database: Database, pool: rows.pool, sign: int) -> None:
     database._model = None
+    database._pool = next(iter(database.pool), None)
 
 
 def _forget_model(database: Database, row: Row, old: Any, new: Any) -> None:
@@ -534,7 +612,8 @@ _EFFECTS["VM"] |= {
     "groups": _join_groups,
 }
 _EFFECTS["pool"]["master"] = _forget_model
-_EFFECTS["host"]["software_version"] = _forget_model
+_EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resize, "metrics": _resize}
+_EFFECTS["host_metrics"]["memory_total"] = _measure
 
 _ARRIVALS: Final = cast(
     dict[str, Callable[[Database, Any, int], None]],

@@ -26,8 +26,9 @@ class Feature(Enum):
 
 def is_enabled(database: "Database", feature: Feature) -> bool:
     """Whether the pool has a feature: its restriction is `false`, or says nothing and the feature is on anyway."""
-    _, key, otherwise = feature.value
-    return {"false": True, "true": False}.get(database.the_pool.restrictions.get(key, ""), otherwise)
+    _, key, otherwise = feature._value_
+    restricted = database.the_pool.restrictions.get(key)
+    return restricted == "false" or (otherwise and restricted != "true")
 
 
 def assert_enabled(database: "Database", feature: Feature) -> None:

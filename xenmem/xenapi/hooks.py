@@ -6,6 +6,8 @@ given to the Pool raises failures or plays a hypervisor. Called with the databas
 
 from typing import TYPE_CHECKING
 
+from xenmem.xenapi.types import NULL
+
 if TYPE_CHECKING:
     from xenmem.xenapi import rows
 
@@ -42,9 +44,31 @@ class Hooks:
         """Whether some live host sees the SRs of the VM's disks; without, NO_HOSTS_AVAILABLE [] (B.5)."""
         return True
 
-    def is_agile(self, vm: "rows.VM") -> bool:
-        """Whether every enabled host could run the VM: shared storage and networks, no vGPU, no VUSB (B.8.1)."""
-        return True
+    def assert_agile(self, vm: "rows.VM") -> None:
+        """Any failure if not every enabled host could run the VM: shared storage and networks, no vGPU (B.8.1)."""
+
+    def is_cluster_host_enabled(self, host: "rows.host") -> bool | None:
+        """Whether the host's Cluster_host is enabled; None if the pool has no corosync cluster (B.8.2)."""
+        return None
+
+    def assert_devices_licensed(self, vm: "rows.VM") -> None:
+        """LICENCE_RESTRICTION [feature] for VUSBs and SR-IOV (B.5, VM.start, step 6)."""
+
+    def shut_down_guest(self, vm: "rows.VM") -> None:
+        """VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT [vm], VM_SHUTDOWN_TIMEOUT [vm; seconds] (B.5, VM.clean_shutdown)."""
+
+    def create_suspend_image(self, vm: "rows.VM", size: int) -> None:
+        """Make room for an image of so many bytes on the suspend SR (B.5, VM.suspend)."""
+
+    def has_suspend_image(self, vm: "rows.VM") -> bool:
+        """Whether the image of a suspended VM is there: its record names one (B.5, VM.resume)."""
+        return vm.suspend_VDI != NULL
+
+    def assert_host_ready(self, host: "rows.host") -> None:
+        """HOST_STILL_BOOTING [] (B.7.2, host.enable)."""
+
+    def assert_safe_to_reenable(self, host: "rows.host") -> None:
+        """HOST_DISABLED_UNTIL_REBOOT [host]; with HA, storage and networks of protected VMs (B.7.2, host.enable)."""
 
     def update_hypervisor_command_line(self, vm: "rows.VM") -> None:
         """Domain 0 has a new static_max; on failure INTERNAL_ERROR ["Failed to update dom0 memory"] (B.3.2, step 5)."""

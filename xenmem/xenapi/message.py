@@ -205,13 +205,15 @@ def message(
     since: str = "",
     name: str = "",
     has_session: bool = True,
+    locked: bool = True,
 ) -> Callable[[F], F]:
     """Declare the decorated function as a message; its name, annotations, defaults and docstring are the message's.
 
     Parameters
     ----------
-    class_name, role, errors, is_async, since, has_session : see Message
+    class_name, role, errors, is_async, since : see Message
     name : of the message, where the function cannot be called so
+    has_session, locked : see Message
     """
 
     def declare(body: F) -> F:
@@ -234,6 +236,7 @@ def message(
                 is_async=is_async,
                 since=since,
                 has_session=has_session,
+                locked=locked,
             )
         )
         return body

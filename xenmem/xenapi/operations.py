@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xenmem.xenapi import errors
 from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.features import is_truthy
+from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
 
 if TYPE_CHECKING:
     from xenmem.xenapi import rows
@@ -84,6 +85,36 @@ _SHOWN: Final = {
 def shown(operation: str) -> str:
     """An operation's name as failures print it (record_util.ml: vm_operation_to_string)."""
     return _SHOWN.get(operation, operation)
+
+
+_UNADVISED: Final = _words(
+    """changing_memory_live awaiting_memory_live changing_memory_limits changing_shadow_memory_live changing_VCPUs
+    shutdown data_source_op call_plugin get_boot_record csvm power_state_reset create_template send_sysrq send_trigger
+    query_services assert_operation_valid update_allowed_operations import reverting"""
+)
+_PERHAPS_ALSO: Final = {"Running": _ALSO_RUNNING_FOR_CONTROL_DOMAINS, "Suspended": frozenset(("clone", "copy"))}
+_ADVISED: Final = {
+    state: tuple(
+        operation
+        for operation in reversed(VM_OPERATIONS.members)
+        if operation not in _UNADVISED
+        and (state in _ALLOWED_IN[operation] or operation in _PERHAPS_ALSO.get(state, frozenset()))
+    )
+    for state in POWER_STATE.members
+}
+"""By power state, the operations that may be named, the last declared first."""
+
+
+def allowed(call: "Call", vm: "rows.VM") -> tuple[str, ...]:
+    """The value of VM.allowed_operations: what may begin now, the last declared first; some are never named.
+
+    Notes
+    -----
+    Source: xapi_vm_lifecycle.ml: update_allowed_operations, ignored_ops.
+    """
+    return tuple(
+        operation for operation in _ADVISED.get(vm.power_state, ()) if reason_against(call, vm, operation) is None
+    )
 
 
 def is_domain_zero(database: "Database", vm: "rows.VM") -> bool:

@@ -4,20 +4,25 @@ The steps of a call and their failures are those of xenapi-messages, C.1 to C.4 
 ocaml/idl/ocaml_backend/gen_server.ml; ocaml/xapi/server_helpers.ml, session_check.ml). Knows no wire.
 """
 
+import itertools
 import os
-from collections.abc import Generator, Iterable, Mapping, Sequence
+import random
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
 from xenmem.fleet import Fleet
-from xenmem.xenapi import errors, loading, tasks
+from xenmem.xenapi import errors, events, loading, tasks
 from xenmem.xenapi.call import Call
 from xenmem.xenapi.clock import Clock, Pace
 from xenmem.xenapi.database import Database
 from xenmem.xenapi.errors import Failure
-from xenmem.xenapi.guests import Guests
+from xenmem.xenapi.guests import BallooningGuests, Guests
 from xenmem.xenapi.hooks import Hooks
 from xenmem.xenapi.message import Message, find
+from xenmem.xenapi.placement import Ranking
+from xenmem.xenapi.rows import Row
 from xenmem.xenapi.schema import Role
 from xenmem.xenapi.types import NULL, STRING
 
@@ -30,7 +35,8 @@ MAX_SESSIONS: Final = 500
 """Sessions of one originator or one user; the one unused for longest goes first (db_gc_util.ml)."""
 
 _REFRESH_SECONDS: Final = 600
-_DENIED: Final = "No permission in user session"
+DENIED: Final = "No permission in user session"
+"""The text of RBAC_PERMISSION_DENIED."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +82,17 @@ class Pool:
     users : who may log in; by default anybody with any password as pool-admin, as on the server's own local socket
     clock : the pool's time; by default simulated and jumping
     hooks : what the inventory does not tell
-    guests : how the guests of running VMs balloon
-    seed : makes the references that the pool gives repeatable
+    guests : how the guests of running VMs balloon; by default as their other_config says
+    seed : makes the references that the pool gives, and the hosts that it chooses, repeatable
     lenient : skip bad rows of the inventory
 
     Attributes
     ----------
     database, clock, hooks, guests : as given or made
+    ranking : its hosts by free memory
+    draw : gives the numbers in [0, 1) that decide between hosts
     running : the calls that run in a task, by its reference
+    events : what event.next has to tell
 
     Raises
     ------
@@ -110,9 +119,19 @@ class Pool:
         self.users: Final = users
         self.clock: Final = clock or Clock()
         self.hooks: Final = hooks or Hooks()
-        self.guests: Final = guests or Guests(self.database)
+        self.guests: Final = guests or BallooningGuests(self.database, self.clock)
+        self.ranking: Final = Ranking(self.database)
+        self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random
         self.running: Final[dict[str, Call]] = {}
+        self.events: Final = events.Queue()
+        self._domids: Iterator[int] | None = None
         self._logins: dict[str, Login] = {}
+
+    def new_domid(self) -> int:
+        """The number of a domain that is built: no other has had it."""
+        if self._domids is None:
+            self._domids = itertools.count(max(0, *(vm.domid for vm in self.database.VM)) + 1)
+        return next(self._domids)
 
     # ------------------------------------------------------------------------------------------------------- sessions
 
@@ -186,7 +205,27 @@ class Pool:
 
     def _forget(self, session: str) -> None:
         if self._logins.pop(session, None) is not None:
+            self.events.forget(session, self.database)
             self.database.destroy(self.database.session[session])
+
+    def wait_for(self, is_done: Callable[[], bool], deadline: float) -> None:
+        """Come back when something is done, or it is too late; the database is locked by the caller.
+
+        Parameters
+        ----------
+        is_done : asked now and after each change of the database
+        deadline : seconds since 1970, or infinity
+        """
+        changed = threading.Condition(self.database.lock)
+
+        def wake(operation: str, row: Row) -> None:
+            changed.notify_all()
+
+        self.database.observers.append(wake)
+        try:
+            self.clock.wait_for(changed, is_done, deadline)
+        finally:
+            self.database.observers.remove(wake)
 
     # ---------------------------------------------------------------------------------------------------------- calls
 
@@ -266,7 +305,7 @@ class Pool:
         return Call(self, message, login), arguments
 
     def _denied(self, message: Message) -> Failure:
-        return errors.RBAC_PERMISSION_DENIED(message.full_name.lower(), _DENIED)
+        return errors.RBAC_PERMISSION_DENIED(message.full_name.lower(), DENIED)
 
     def _unknown(self, name: str, sent: Sequence[Any]) -> Failure:
         """What a method answers that does not exist (C.2)."""
@@ -277,7 +316,7 @@ class Pool:
         except Failure as failure:
             return failure
         if login.role < Role.POOL_ADMIN:
-            return errors.RBAC_PERMISSION_DENIED("host.call_extension", _DENIED)
+            return errors.RBAC_PERMISSION_DENIED("host.call_extension", DENIED)
         return errors.MESSAGE_METHOD_UNKNOWN(name)
 
 
@@ -300,6 +339,7 @@ class Process:
     def __init__(self, call: Call, body: Generator[float, None, Any]) -> None:
         self._call = call
         self._body = body
+        self._has_task = False
         self.result: Any = None
 
     def step(self) -> float | None:
@@ -321,16 +361,24 @@ class Process:
                 seconds = self._body.throw(errors.TASK_CANCELLED(call.task)) if call.cancelled else next(self._body)
             except StopIteration as end:
                 self.result = end.value
-                call.withdraw_operations()
+                self._end()
                 return None
             except BaseException:
-                call.withdraw_operations()
+                self._end()
                 raise
             else:
+                if call.message.is_async:
+                    self._has_task = True
+                    tasks.show(call)
                 call.publish_operations()
                 return seconds
             finally:
                 database.author = outer
+
+    def _end(self) -> None:
+        self._call.withdraw_operations()
+        if self._has_task:
+            tasks.hide(self._call)
 
 
 __all__ = ["Clock", "Inventory", "Login", "Pace", "Pool", "Process", "User"]

@@ -41,9 +41,10 @@ class Row:
 class HostRow(Row):
     """What a host row has beside its fields: the sums that make free memory a matter of a subtraction.
 
-    Attributes ---------- resident, scheduled : refs of the VMs resident here and scheduled to be, in order of
-    arrival; the values mean nothing used_static_max, used_dynamic_max, used_dynamic_min : bytes of both, by policy,
-    stored overheads included
+    Attributes
+    ----------
+    resident, scheduled : refs of the VMs that are resident here, and that are scheduled to be; the values mean nothing
+    used_static_max, used_dynamic_max, used_dynamic_min : bytes of both, by policy, stored overheads included
     """
 
     __slots__ = ("resident", "scheduled", "used_dynamic_max", "used_dynamic_min", "used_static_max")

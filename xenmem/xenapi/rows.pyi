@@ -342,6 +342,7 @@ class task(Row):
     progress: float
     resident_on: str
     result: str
+    session: str
     status: str
     subtask_of: str
     subtasks: tuple[str, ...]

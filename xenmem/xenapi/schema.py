@@ -567,6 +567,7 @@ _TASK: Final = _class(
         _dynamic("current_operations", MapType(RefType("task"), _TASK_OPERATIONS)),
         _dynamic("created", DATETIME),
         _dynamic("finished", DATETIME, "1970 while pending"),
+        _dynamic("session", RefType("session"), "the client that began it", internal=True),
         _dynamic("status", TASK_STATUS),
         _dynamic("resident_on", HOST, "the host that executes it"),
         _dynamic("progress", FLOAT, "0 to 1"),

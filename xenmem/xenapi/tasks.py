@@ -11,11 +11,71 @@ from xenmem.xenapi import wire
 from xenmem.xenapi.errors import INTERNAL_ERROR, Failure
 
 if TYPE_CHECKING:
+    from xenmem.xenapi import rows
     from xenmem.xenapi.call import Call
     from xenmem.xenapi.database import Database
 
 COMPLETED_SECONDS: Final = 65 * 60
 """A completed task is purged after so long (xapi_globs.ml: completed_task_timeout)."""
+
+
+COMPLETED: Final = frozenset(("success", "failure", "cancelled"))
+"""The states in which a task ends."""
+
+
+def create(call: "Call", label: str, description: str = "", ref: str | None = None) -> "rows.task":
+    """A pending task of a call's session.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    label, description : its names
+    ref : its reference, if it has one
+    """
+    database = call.db
+    row: rows.task = database.new_row(
+        "task",
+        name_label=label,
+        name_description=description,
+        created=call.clock.date(),
+        resident_on=database.the_pool.master,
+        session=call.login.ref,
+        status="pending",
+    )
+    if ref is not None:
+        row.ref = ref
+    database.create(row)
+    session = database.session.get(row.session)
+    if session is not None:
+        database.write(session, "tasks", (*session.tasks, row.ref))
+    return row
+
+
+def destroy(database: "Database", task: "rows.task") -> None:
+    """Remove a task's row; the database must be locked."""
+    database.destroy(task)
+    session = database.session.get(task.session)
+    if session is not None:
+        database.write(session, "tasks", tuple(ref for ref in session.tasks if ref != task.ref))
+
+
+def show(call: "Call") -> None:
+    """A call waits: its task can be cancelled, and if it is synchronous it has a row from now on until it ends."""
+    row = call.db.task.get(call.task)
+    if row is None:
+        if call.is_async:
+            return
+        row = create(call, call.message.full_name, ref=call.task)
+        call.pool.running[row.ref] = call
+    call.db.write(row, "allowed_operations", ("cancel",))
+
+
+def hide(call: "Call") -> None:
+    """A call has ended: if it is synchronous, nothing is left of its task."""
+    if not call.is_async and call.pool.running.pop(call.task, None) is not None:
+        row = call.db.task.get(call.task)
+        if row is not None:
+            destroy(call.db, row)
 
 
 def start(call: "Call", arguments: Sequence[Any], method: str, denied: Failure | None) -> str:
@@ -35,10 +95,7 @@ def start(call: "Call", arguments: Sequence[Any], method: str, denied: Failure |
 
     database, clock = call.db, call.pool.clock
     with database.lock:
-        row = database.new_row(
-            "task", name_label=method, created=clock.date(), resident_on=database.the_pool.master, status="pending"
-        )
-        database.create(row)
+        row = create(call, method)
     call.run_in(row.ref)
     call.pool.running[row.ref] = call
     process: Process | None = None
@@ -98,4 +155,4 @@ def _purge(database: "Database", task: str) -> None:
     with database.lock:
         row = database.task.get(task)
         if row is not None:
-            database.destroy(row)
+            destroy(database, row)

@@ -70,6 +70,8 @@ def _rpc_shown(value: object) -> str:
             return f"F({value:g})"
         case str():
             return f"S({value[:80]})"
+        case bytes():
+            return f"Base64({len(value)} bytes)"
         case Mapping():
             return "Dict(...)"
         case Sequence():
@@ -162,6 +164,15 @@ class IntType(Type[int]):
 
     def database_text(self, value: int) -> str:
         return str(value)
+
+
+class Int32Type(IntType):
+    """A signed integer of 32 bits: the one kind of integer that the XML-RPC wire types."""
+
+    name = "int32"
+
+    def give(self, value: int) -> Any:
+        return value
 
 
 class FloatType(Type[float]):
@@ -443,6 +454,25 @@ def _converted(record: dict[str, Any], conversions: tuple[tuple[str, Callable[[A
     return given
 
 
+class AnyType(Type[tuple[Type[Any], Any]]):
+    """A value of any type, held together with its type: a result only."""
+
+    name = "any"
+    python = "Any"
+
+    def accept(self, value: Any) -> tuple[Type[Any], Any]:
+        raise TypeError("no parameter is of any type")
+
+    def give(self, value: tuple[Type[Any], Any]) -> Any:
+        return value[0].give(value[1])
+
+    def give_python(self, value: tuple[Type[Any], Any]) -> Any:
+        return value[0].give_python(value[1])
+
+    def database_text(self, value: tuple[Type[Any], Any]) -> str:
+        raise TypeError("no field is of any type")
+
+
 class VoidType(Type[None]):
     """The result of a message that answers nothing."""
 
@@ -461,6 +491,8 @@ class VoidType(Type[None]):
 
 
 INT: Final = IntType()
+INT32: Final = Int32Type()
+ANY: Final = AnyType()
 FLOAT: Final = FloatType()
 BOOL: Final = BoolType()
 STRING: Final = StringType()

@@ -3,9 +3,32 @@
 from collections.abc import Iterable
 
 from xenmem.xenapi.message import MESSAGES, Message
-from xenmem.xenapi.messages import generic, host, session, vm_memory
+from xenmem.xenapi.messages import (
+    event,
+    generic,
+    host,
+    pool,
+    session,
+    task,
+    vm_lifecycle,
+    vm_memory,
+    vm_records,
+    vm_vcpus,
+)
 
-__all__ = ["all_messages", "generic", "host", "session", "vm_memory"]
+__all__ = [
+    "all_messages",
+    "event",
+    "generic",
+    "host",
+    "pool",
+    "session",
+    "task",
+    "vm_lifecycle",
+    "vm_memory",
+    "vm_records",
+    "vm_vcpus",
+]
 
 
 def all_messages() -> Iterable[Message]:

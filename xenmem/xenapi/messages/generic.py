@@ -7,7 +7,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, Final
 
-from xenmem.xenapi import filters
+from xenmem.xenapi import filters, operations
 from xenmem.xenapi.call import Call
 from xenmem.xenapi.errors import HANDLE_INVALID, INVALID_VALUE, MAP_DUPLICATE_KEY, UUID_INVALID, ErrorCode
 from xenmem.xenapi.message import Message, Parameter, register
@@ -18,13 +18,27 @@ from xenmem.xenapi.types import STRING, VOID, MapType, RecordType, RefType, SetT
 CUSTOM_SETTERS: Final = frozenset({("VM", "is_a_template")})
 """Fields that clients set, but through a message of its own."""
 
+COMPUTED: Final[dict[tuple[str, str], Callable[[Call, Any], Any]]] = {
+    ("VM", "allowed_operations"): operations.allowed,
+}
+"""Fields that no row holds: what is asked for them, with the database locked."""
+
 Body = Callable[..., Any]
+Reader = Callable[[Call, Row], dict[str, Any]]
 
 
-def record_reader(names: tuple[str, ...]) -> Callable[[Row], dict[str, Any]]:
+def record_reader(class_name: str, names: tuple[str, ...]) -> Reader:
     """What gives the fields of a row by name, as rows hold values."""
     values = attrgetter(*names)
-    return lambda row: dict(zip(names, values(row), strict=True))
+    computed = [(name, compute) for (of, name), compute in COMPUTED.items() if of == class_name]
+
+    def read(call: Call, row: Row) -> dict[str, Any]:
+        record = dict(zip(names, values(row), strict=True))
+        for name, compute in computed:
+            record[name] = compute(call, row)
+        return record
+
+    return read
 
 
 class _Declarer:
@@ -34,7 +48,7 @@ class _Declarer:
         self.schema = schema
         self.fields = tuple(field for field in schema.fields.values() if not field.internal)
         self.names = tuple(field.name for field in self.fields)
-        self.read = record_reader(self.names)
+        self.read = record_reader(schema.name, self.names)
         self.ref: Type[Any] = RefType(schema.name)
         self.record = RecordType(schema.name, {field.name: field.type for field in self.fields})
         self.self = Parameter("self", self.ref)
@@ -83,7 +97,7 @@ class _Declarer:
         class_name, record = self.schema.name, self.read
 
         def get_record(call: Call, self: str) -> dict[str, Any]:
-            return record(call.db.tables[class_name][self])
+            return record(call, call.db.tables[class_name][self])
 
         def get_by_uuid(call: Call, uuid: str) -> str:
             return str(call.db.tables[class_name].by_uuid(uuid).ref)
@@ -109,7 +123,7 @@ class _Declarer:
 
         def get_all_records(call: Call) -> dict[str, dict[str, Any]]:
             table = call.db.tables[class_name]
-            return {ref: record(table.rows[ref]) for ref in table.refs()}
+            return {ref: record(call, table.rows[ref]) for ref in table.refs()}
 
         def matching(call: Call, expression: str) -> list[Row]:
             matches = filters.parse(expression, schema)
@@ -120,7 +134,7 @@ class _Declarer:
             return tuple(row.ref for row in matching(call, expr))
 
         def get_all_records_where(call: Call, expr: str) -> dict[str, dict[str, Any]]:
-            return {row.ref: record(row) for row in matching(call, expr)}
+            return {row.ref: record(call, row) for row in matching(call, expr)}
 
         expr = Parameter("expr", STRING)
         records: Type[Any] = MapType(self.ref, self.record)
@@ -154,8 +168,13 @@ class _Declarer:
                 raise HANDLE_INVALID(class_name, self)
             return getattr(row, name)
 
+        def compute(call: Call, self: str) -> Any:
+            return COMPUTED[class_name, name](call, call.db.tables[class_name][self])
+
+        is_computed = (class_name, name) in COMPUTED
+        body = compute if is_computed else get
         doc = f"The field {name}: {field.doc}." if field.doc else f"The field {name}."
-        self.declare(f"get_{name}", (self.self,), field.type, get, doc, removed=field.removed, locked=False)
+        self.declare(f"get_{name}", (self.self,), field.type, body, doc, removed=field.removed, locked=is_computed)
 
     def setters(self, field: Field) -> None:
         class_name, name = self.schema.name, field.name

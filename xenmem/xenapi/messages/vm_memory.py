@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xenmem.units import KIB, MIB
-from xenmem.xenapi import accounting, errors, features, operations
+from xenmem.xenapi import accounting, errors, features, lifecycle, operations
 from xenmem.xenapi.call import Call
 from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.message import Bool, Int, VMRef, message
@@ -18,9 +18,13 @@ from xenmem.xenapi.types import int64, quotient
 
 if TYPE_CHECKING:
     from xenmem.xenapi import rows
+    from xenmem.xenapi.database import Database
 
 TARGET_WAIT_SECONDS: Final = 256
 """Polls, a second apart, after which wait_memory_target_live gives up (xapi_globs.ml: wait_memory_target_timeout)."""
+
+_BEFORE_LOCKING: Final = 0.0
+"""Seconds between reading the other limit and taking the lock: none, but others may come between, as on a server."""
 
 _SETTING: Final = (
     errors.HANDLE_INVALID,
@@ -57,30 +61,27 @@ class _Limits:
         return self.static_min <= self.dynamic_min == self.dynamic_max == self.static_max
 
 
+def pin_reason(database: "Database", vm: "rows.VM") -> str:
+    """Why the dynamic limits of a VM must be its static_max; empty if they need not."""
+    if not features.is_enabled(database, features.Feature.DMC):
+        return "DMC disabled"
+    if vm.is_control_domain:
+        return "control domain"
+    return "nested virt" if operations.has_nested_virt(database, vm) else ""
+
+
 def _assert_valid(call: Call, vm: "rows.VM", limits: _Limits) -> None:
     """B.2.1 (xapi_vm_memory_constraints.ml: assert_valid_for_current_context)."""
-    if not features.is_enabled(call.db, features.Feature.DMC):
-        reason = "DMC disabled"
-    elif vm.is_control_domain:
-        reason = "control domain"
-    elif operations.has_nested_virt(call.db, vm):
-        reason = "nested virt"
-    elif limits.are_in_order():
-        return
-    else:
-        raise errors.MEMORY_CONSTRAINT_VIOLATION_ORDER()
-    if not limits.are_pinned_at_static_max():
+    reason = pin_reason(call.db, vm)
+    if reason and not limits.are_pinned_at_static_max():
         raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN(reason)
-
-
-def update_memory_overhead(call: Call, vm: "rows.VM") -> None:
-    """Store the overhead that the record now has (xapi_vm_helpers.ml: update_memory_overhead)."""
-    call.db.write(vm, "memory_overhead", accounting.overhead(call.db.model, vm))
+    if not limits.are_in_order():
+        raise errors.MEMORY_CONSTRAINT_VIOLATION_ORDER()
 
 
 def _finish_static(call: Call, vm: "rows.VM") -> None:
     """What follows a change of static limits: the overhead, domain 0's command line, and a reboot to wait for."""
-    update_memory_overhead(call, vm)
+    lifecycle.update_memory_overhead(call, vm)
     if vm.is_control_domain:
         if operations.is_domain_zero(call.db, vm):
             call.hooks.update_hypervisor_command_line(vm)
@@ -170,17 +171,19 @@ def set_memory_static_range(call: Call, self: VMRef, min: Int, max: Int) -> None
 
 
 @message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING, is_async=False)
-def set_memory_static_max(call: Call, self: VMRef, value: Int) -> None:
+def set_memory_static_max(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set static_max of a halted VM; as set_memory_static_range with the stored static_min."""
-    vm = call.db.VM[self]
-    _set_static_range(call, vm, vm.memory_static_min, value)
+    other = call.db.VM[self].memory_static_min
+    yield _BEFORE_LOCKING
+    _set_static_range(call, call.db.VM[self], other, value)
 
 
 @message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING, is_async=False)
-def set_memory_static_min(call: Call, self: VMRef, value: Int) -> None:
+def set_memory_static_min(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set static_min of a halted VM; as set_memory_static_range with the stored static_max."""
-    vm = call.db.VM[self]
-    _set_static_range(call, vm, value, vm.memory_static_max)
+    other = call.db.VM[self].memory_static_max
+    yield _BEFORE_LOCKING
+    _set_static_range(call, call.db.VM[self], value, other)
 
 
 def _set_static_range(call: Call, vm: "rows.VM", static_min: int, static_max: int) -> None:
@@ -195,26 +198,29 @@ def _set_static_range(call: Call, vm: "rows.VM", static_min: int, static_max: in
 def set_memory_dynamic_range(call: Call, self: VMRef, min: Int, max: Int) -> None:
     """Set dynamic_min and dynamic_max; a running VM's host must have the memory by which dynamic_min grows.
 
-    Notes ----- Where the memory is missing, the failure has KiB: the growth, and what is free. It comes before the
-    order of the limits is looked at. Where dynamic_min grew and the host then fails, both limits are put back, the
-    target is not; where it did not grow, nothing is. Source: message_forwarding.ml:
-    reserve_memory_for_dynamic_change.
+    Notes
+    -----
+    Where the memory is missing, the failure has KiB: the growth, and what is free. It comes before the order of the
+    limits is looked at. Where dynamic_min grew and the host then fails, both limits are put back, the target is not;
+    where it did not grow, nothing is. Source: message_forwarding.ml: reserve_memory_for_dynamic_change.
     """
     _set_dynamic_range(call, call.db.VM[self], min, max)
 
 
 @message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING_DYNAMIC, is_async=False)
-def set_memory_dynamic_max(call: Call, self: VMRef, value: Int) -> None:
+def set_memory_dynamic_max(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set dynamic_max; as set_memory_dynamic_range with the stored dynamic_min."""
-    vm = call.db.VM[self]
-    _set_dynamic_range(call, vm, vm.memory_dynamic_min, value)
+    other = call.db.VM[self].memory_dynamic_min
+    yield _BEFORE_LOCKING
+    _set_dynamic_range(call, call.db.VM[self], other, value)
 
 
 @message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING_DYNAMIC, is_async=False)
-def set_memory_dynamic_min(call: Call, self: VMRef, value: Int) -> None:
+def set_memory_dynamic_min(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set dynamic_min; as set_memory_dynamic_range with the stored dynamic_max."""
-    vm = call.db.VM[self]
-    _set_dynamic_range(call, vm, value, vm.memory_dynamic_max)
+    other = call.db.VM[self].memory_dynamic_max
+    yield _BEFORE_LOCKING
+    _set_dynamic_range(call, call.db.VM[self], value, other)
 
 
 def _set_dynamic_range(call: Call, vm: "rows.VM", dynamic_min: int, dynamic_max: int) -> None:

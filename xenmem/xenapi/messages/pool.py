@@ -1,0 +1,105 @@
+"""The messages of the class pool: what high availability survives.
+
+Source: xenapi-messages, B.8.2 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml).
+"""
+
+from xenmem.xenapi import availability, boot, errors, evacuation
+from xenmem.xenapi.call import Call
+from xenmem.xenapi.errors import Failure
+from xenmem.xenapi.message import (
+    Bool,
+    HostRefs,
+    Int,
+    PoolRef,
+    VMRefs,
+    VMRefToString,
+    VMRefToStringMap,
+    message,
+)
+from xenmem.xenapi.schema import Role
+
+
+@message("pool", role=Role.POOL_OPERATOR, is_async=False)
+def ha_failover_plan_exists(call: Call, n: Int) -> Bool:
+    """Whether every protected VM survives so many host failures, whether or not HA is enabled.
+
+    Notes
+    -----
+    False also if only the VMs survive that may run anywhere. Source: xapi_pool.ml: ha_failover_plan_exists.
+    """
+    return availability.plan_exists(call, n)
+
+
+@message("pool", role=Role.POOL_OPERATOR, is_async=False)
+def ha_compute_max_host_failures_to_tolerate(call: Call) -> Int:
+    """The largest number of host failures that the pool says it survives; with HA enabled its fields follow.
+
+    Notes
+    -----
+    Found by bisection; 0 even where 0 is not survivable. Source: xapi_pool.ml.
+    """
+    from xenmem.planning.xapi.failover import status_after_computing_max
+
+    survivable = availability.max_host_failures(call)
+    pool = call.db.the_pool
+    if pool.ha_enabled:
+        wanted, planned = pool.ha_host_failures_to_tolerate, pool.ha_plan_exists_for
+        availability.write_status(call, status_after_computing_max(wanted, planned, survivable))
+    return survivable
+
+
+@message("pool", role=Role.READ_ONLY, errors=(errors.INVALID_VALUE,), is_async=False)
+def ha_compute_hypothetical_max_host_failures_to_tolerate(call: Call, configuration: VMRefToString) -> Int:
+    """The same if exactly the VMs with the priority `restart` in a map were protected; nothing is stored."""
+    for priority in configuration.values():
+        if priority not in availability.RESTART_PRIORITIES:
+            raise errors.INVALID_VALUE("ha_restart_priority", priority)
+    protected = {vm for vm, priority in configuration.items() if priority == availability.RESTART}
+    for vm in protected:
+        call.db.VM[vm]
+    return availability.max_host_failures(call, protected=lambda vm: vm.ref in protected)
+
+
+@message("pool", role=Role.POOL_OPERATOR, errors=(errors.HANDLE_INVALID,), is_async=False)
+def ha_compute_vm_failover_plan(call: Call, failed_hosts: HostRefs, failed_vms: VMRefs) -> VMRefToStringMap:
+    """Where VMs would go if hosts failed, or why nowhere; hosts that are disabled take VMs, too.
+
+    Notes
+    -----
+    Packs as an evacuation does, not as HA does. A VM that is not agile but has a place shows its place.
+    Source: xapi_pool.ml: ha_compute_vm_failover_plan.
+    """
+    database = call.db
+    hosts = [
+        host
+        for ref in database.host.refs()
+        if ref not in failed_hosts and boot.is_live(database, host := database.host[ref])
+    ]
+    vms = [database.VM[ref] for ref in failed_vms]
+    placed = evacuation.pack(call, hosts, vms)
+    without = {vm.ref: {"error_code": _why_not(call, vm.ref)} for vm in vms if vm.ref not in placed}
+    return without | {vm: {"host": host} for vm, host in placed.items()}
+
+
+def _why_not(call: Call, ref: str) -> str:
+    try:
+        call.hooks.assert_agile(call.db.VM[ref])
+    except Failure as failure:
+        return str(failure.details[0])
+    return errors.HOST_NOT_ENOUGH_FREE_MEMORY.name
+
+
+@message(
+    "pool",
+    role=Role.POOL_OPERATOR,
+    errors=(errors.HANDLE_INVALID, errors.INVALID_VALUE, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN),
+)
+def set_ha_host_failures_to_tolerate(call: Call, self: PoolRef, value: Int) -> None:
+    """Set how many host failures the pool is to survive, and plan for them. Source: xapi_pool.ml."""
+    pool = call.db.pool[self]
+    if value < 0:
+        raise errors.INVALID_VALUE("ha_host_failures_to_tolerate", value)
+    if pool.ha_plan_exists_for > 0:
+        availability.assert_failures_can_be_tolerated(call, value)
+    call.db.write(pool, "ha_host_failures_to_tolerate", value)
+    availability.update_status(call)

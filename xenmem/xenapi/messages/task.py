@@ -1,0 +1,51 @@
+"""The messages of the class task that do more than read a field. Source: xenapi-messages, C.9 (xapi_task.ml)."""
+
+from typing import TYPE_CHECKING, Final
+
+from xenmem.xenapi import tasks
+from xenmem.xenapi.call import Call
+from xenmem.xenapi.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
+from xenmem.xenapi.message import String, TaskRef, message
+from xenmem.xenapi.pool import DENIED
+from xenmem.xenapi.schema import Role
+
+if TYPE_CHECKING:
+    from xenmem.xenapi import rows
+
+_MINE: Final = (HANDLE_INVALID, RBAC_PERMISSION_DENIED)
+
+
+def _own(call: Call, ref: str) -> "rows.task":
+    """The task, if the caller may end it: it is one of their own, or they are pool-operators."""
+    task = call.db.task[ref]
+    session = call.db.session.get(task.session)
+    is_mine = session is not None and session.auth_user_name == call.login.user
+    if not is_mine and call.login.role < Role.POOL_OPERATOR:
+        raise RBAC_PERMISSION_DENIED("task.destroy/any", DENIED)
+    return task
+
+
+@message("task", role=Role.READ_ONLY, is_async=False)
+def create(call: Call, label: String, description: String) -> TaskRef:
+    """A task of the client's own, pending until it is destroyed."""
+    return tasks.create(call, label, description).ref
+
+
+@message("task", role=Role.READ_ONLY, errors=_MINE, is_async=False)
+def destroy(call: Call, self: TaskRef) -> None:
+    """Remove a completed task; of one that is pending only the wish is noted, and nothing comes of it."""
+    task = _own(call, self)
+    if task.status in tasks.COMPLETED:
+        tasks.destroy(call.db, task)
+    else:
+        call.db.write(task, "current_operations", {**task.current_operations, "task": "destroy"})
+
+
+@message("task", role=Role.READ_ONLY, errors=_MINE, is_async=False)
+def cancel(call: Call, task: TaskRef) -> None:
+    """Ask a task to end: where it next waits or looks, it fails with TASK_CANCELLED. A completed one is not changed."""
+    row = _own(call, task)
+    call.db.write(row, "current_operations", {call.task: "cancel"})
+    running = call.pool.running.get(task)
+    if running is not None:
+        running.cancelled = True

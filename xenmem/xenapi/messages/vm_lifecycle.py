@@ -1,0 +1,398 @@
+"""The messages that start, stop and move VMs. Amounts are bytes, delays seconds.
+
+Source: xenapi-messages, B.2.4, B.5 and B.6 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm.ml,
+xapi_vm_migrate.ml).
+"""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
+
+from xenmem.units import MIB
+from xenmem.xenapi import availability, boot, errors, lifecycle, operations, placement
+from xenmem.xenapi.call import Call
+from xenmem.xenapi.features import Feature, assert_enabled
+from xenmem.xenapi.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
+from xenmem.xenapi.schema import Role
+from xenmem.xenapi.types import NULL
+
+if TYPE_CHECKING:
+    from xenmem.xenapi import rows
+
+_DEVICE_MODEL: Final = "qemu-upstream-compat"
+_CANCELLED_BY_HARD_SHUTDOWN: Final = frozenset(
+    ("clean_shutdown", "clean_reboot", "hard_reboot", "pool_migrate", "call_plugin", "shutdown", "suspend")
+)
+
+_OPERATION: Final = (
+    errors.HANDLE_INVALID,
+    errors.OPERATION_BLOCKED,
+    errors.VM_BAD_POWER_STATE,
+    errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.VM_IS_TEMPLATE,
+    errors.VM_IS_SNAPSHOT,
+    errors.OPERATION_NOT_ALLOWED,
+)
+_BUILDING: Final = (
+    *_OPERATION,
+    errors.NO_HOSTS_AVAILABLE,
+    errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,
+    errors.HOST_NOT_ENOUGH_FREE_MEMORY,
+    errors.VMS_FAILED_TO_COOPERATE,
+    errors.TASK_CANCELLED,
+)
+_STARTING: Final = (
+    *_BUILDING,
+    errors.LICENCE_RESTRICTION,
+    errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN,
+    errors.INVALID_VALUE,
+)
+_ON_A_HOST: Final = tuple(dict.fromkeys((*boot.ERRORS, errors.NOT_SUPPORTED_DURING_UPGRADE)))
+_LEAVING: Final = (*_OPERATION, errors.HOST_OFFLINE, errors.TASK_CANCELLED)
+_MOVING: Final = (
+    *_LEAVING,
+    errors.VM_IS_IMMOBILE,
+    errors.VM_LACKS_FEATURE,
+    errors.VM_NON_SUSPENDABLE,
+)
+
+
+def _all(*groups: tuple[errors.ErrorCode, ...]) -> tuple[errors.ErrorCode, ...]:
+    return tuple(dict.fromkeys(code for group in groups for code in group))
+
+
+Building = Generator[float, None, None]
+
+
+# ---------------------------------------------------------------------------------------------------------- questions
+
+
+@message("VM", role=Role.READ_ONLY, errors=boot.ERRORS)
+def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
+    """Fail with the first reason why the VM could not boot on the host now.
+
+    Notes
+    -----
+    Templates are not refused, and a host that does not exist is not live. A running VM asked about its own host is
+    counted there, and needs its memory again. Source: xapi_vm_helpers.ml: assert_can_boot_here.
+    """
+    boot.assert_can_boot_here(call, call.db.VM[self], host)
+
+
+@message("VM", role=Role.READ_ONLY, errors=(errors.HANDLE_INVALID,))
+def get_possible_hosts(call: Call, vm: VMRef) -> HostRefs:
+    """The hosts on which the VM could boot now, but for their CPUs; if memory is kept for it on one, that alone.
+
+    Notes
+    -----
+    The host that keeps memory is not checked. Source: xapi_vm_helpers.ml: get_possible_hosts_for_vm.
+    """
+    row = call.db.VM[vm]
+    if row.scheduled_to_be_resident_on in call.db.host:
+        return (row.scheduled_to_be_resident_on,)
+    return tuple(ref for ref in call.db.host.refs() if boot.reason_against(call, row, ref, cpu=False) is None)
+
+
+# ------------------------------------------------------------------------------------------------------------ starting
+
+
+@message("VM", role=Role.VM_OPERATOR, errors=_STARTING)
+def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
+    """Start a halted VM on the host that the pool chooses.
+
+    Notes
+    -----
+    Where memory is missing everywhere, the failure is NO_HOSTS_AVAILABLE. A VM of the restart priority has to run
+    always from here on, even if the start fails afterwards. Inferred: the device model that an HVM guest's platform
+    gets. Source: message_forwarding.ml: VM.start; xapi_vm.ml: start.
+    """
+    row = call.db.VM[vm]
+    assert_enabled(call.db, Feature.VM_START)
+    call.hooks.assert_vgpu_types_supported(row)
+    operations.begin(call, row, "start")
+    _prepare_start(call, row)
+    host = _chosen_host(call, row, "vm_start")
+    yield from _start_on(call, row, host, start_paused, force)
+
+
+@message("VM", role=Role.VM_POWER_ADMIN, errors=_all(_STARTING, _ON_A_HOST, (errors.HOST_EVACUATE_IN_PROGRESS,)))
+def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bool) -> Building:
+    """Start a halted VM on a host.
+
+    Notes
+    -----
+    Sleeps start_delay twice. Source: message_forwarding.ml: VM.start_on.
+    """
+    row = call.db.VM[vm]
+    _assert_not_upgrading(call)
+    assert_enabled(call.db, Feature.VM_START)
+    boot.assert_affinity_of_control_domain(row, host)
+    if "evacuate" in call.db.host[host].current_operations.values():
+        raise errors.HOST_EVACUATE_IN_PROGRESS(host)
+    operations.begin(call, row, "start_on")
+    _prepare_start(call, row)
+    target = _given_host(call, row, host, "vm_start")
+    yield from _start_on(call, row, target, start_paused, force)
+    yield from _sleep(row.start_delay)
+
+
+def _prepare_start(call: Call, vm: "rows.VM") -> None:
+    _derive_domain_type(call, vm)
+    lifecycle.update_memory_overhead(call, vm)
+
+
+def _chosen_host(call: Call, vm: "rows.VM", operation: str) -> "rows.host":
+    """The host of a VM that may go anywhere, with its memory reserved there."""
+    database = call.db
+    ref = vm.scheduled_to_be_resident_on
+    if ref not in database.host:
+        ref = placement.choose_host(call, vm)
+    availability.assert_vm_can_come(call, vm, ref)
+    host = database.host[ref]
+    lifecycle.reserve(call, vm, host, operation)
+    return host
+
+
+def _given_host(call: Call, vm: "rows.VM", ref: str, operation: str) -> "rows.host":
+    """The host that a client names, with the VM's memory reserved there."""
+    boot.assert_can_boot_here(call, vm, ref, cpu=False)
+    availability.assert_vm_can_come(call, vm, ref)
+    host = call.db.host[ref]
+    lifecycle.reserve(call, vm, host, operation)
+    return host
+
+
+def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, force: bool) -> Building:
+    """What happens on the host, once memory is reserved."""
+    try:
+        _protect(call, vm)
+        if vm.domain_type == "hvm" and not vm.is_a_template and "device-model" not in vm.platform:
+            call.db.write(vm, "platform", {**vm.platform, "device-model": _DEVICE_MODEL})
+        call.hooks.assert_devices_licensed(vm)
+        if not force:
+            _assert_pinned_where_needed(call, vm)
+        if vm.guest_metrics != NULL:
+            guest = call.db.VM_guest_metrics.get(vm.guest_metrics)
+            if guest is not None:
+                call.db.destroy(guest)
+            call.db.write(vm, "guest_metrics", NULL)
+        yield from lifecycle.build_domain(call, vm, host, paused=start_paused)
+    except BaseException:
+        lifecycle.cancel_reservation(call, vm)
+        raise
+    yield from _sleep(vm.start_delay)
+
+
+def _protect(call: Call, vm: "rows.VM") -> None:
+    if vm.ha_restart_priority == availability.RESTART:
+        call.db.write(vm, "ha_always_run", True)
+
+
+def _assert_pinned_where_needed(call: Call, vm: "rows.VM") -> None:
+    """What a start looks at unless it is forced (xapi_vm.ml: start; vm_platform.ml: check_restricted_flags)."""
+    value = vm.platform.get("nested-virt")
+    nested_virt = value is not None and value.lower() in ("true", "1")
+    pinned = vm.memory_static_min <= vm.memory_dynamic_min == vm.memory_dynamic_max == vm.memory_static_max
+    if nested_virt and not pinned:
+        raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("nested virt")
+    if not pinned and call.hooks.has_sriov_vgpu(vm):
+        raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("SRIOV vGPU")
+    if value is not None and value.lower() not in ("true", "1", "false", "0"):
+        raise errors.INVALID_VALUE("platform:nested-virt", value)
+    if nested_virt:
+        assert_enabled(call.db, Feature.NESTED_VIRT)
+
+
+def _sleep(seconds: int) -> Building:
+    if seconds > 0:
+        yield float(seconds)
+
+
+def _assert_not_upgrading(call: Call) -> None:
+    if boot.is_upgrading(call.db):
+        raise errors.NOT_SUPPORTED_DURING_UPGRADE()
+
+
+# ------------------------------------------------------------------------------------------------ suspending, resuming
+
+
+@message("VM", role=Role.VM_OPERATOR, errors=_MOVING)
+def suspend(call: Call, vm: VMRef) -> None:
+    """Write a running VM to disk; its host counts its memory no longer.
+
+    Notes
+    -----
+    The VM no longer has to run always, even if the suspension fails. Source: xapi_vm.ml: suspend.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "suspend")
+    boot.assert_reachable(call.db, row.resident_on)
+    call.db.write(row, "ha_always_run", False)
+    size = row.memory_static_max * 120 // 100 * 105 // 100 + 100 * MIB
+    call.hooks.create_suspend_image(row, size)
+    lifecycle.suspend(call, row)
+
+
+@message("VM", role=Role.VM_OPERATOR, errors=_all(_BUILDING, (errors.VM_HAS_NO_SUSPEND_VDI,)))
+def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
+    """Resume a suspended VM on the host that the pool chooses; its overhead is not computed anew.
+
+    Notes
+    -----
+    Inferred: sleeps start_delay as a start does. Source: message_forwarding.ml: VM.resume; xapi_vm.ml: resume.
+    """
+    row = call.db.VM[vm]
+    call.hooks.assert_vgpu_types_supported(row)
+    operations.begin(call, row, "resume")
+    _derive_domain_type(call, row)
+    host = _chosen_host(call, row, "vm_resume")
+    yield from _resume_on(call, row, host, start_paused, force)
+
+
+@message("VM", role=Role.VM_POWER_ADMIN, errors=_all(_BUILDING, _ON_A_HOST, (errors.VM_HAS_NO_SUSPEND_VDI,)))
+def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bool) -> Building:
+    """Resume a suspended VM on a host.
+
+    Notes
+    -----
+    Sleeps start_delay twice, as start_on does. Source: message_forwarding.ml: VM.resume_on.
+    """
+    row = call.db.VM[vm]
+    _assert_not_upgrading(call)
+    boot.assert_affinity_of_control_domain(row, host)
+    operations.begin(call, row, "resume_on")
+    _derive_domain_type(call, row)
+    target = _given_host(call, row, host, "vm_resume")
+    yield from _resume_on(call, row, target, start_paused, force)
+    yield from _sleep(row.start_delay)
+
+
+def _derive_domain_type(call: Call, vm: "rows.VM") -> None:
+    if vm.domain_type == "unspecified":
+        call.db.write(vm, "domain_type", lifecycle.derived_domain_type(vm.HVM_boot_policy))
+
+
+def _resume_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, force: bool) -> Building:
+    try:
+        _protect(call, vm)
+        if not force:
+            call.hooks.assert_cpu_compatible(vm, host)
+        if not call.hooks.has_suspend_image(vm):
+            lifecycle.halt(call, vm)
+            raise errors.VM_HAS_NO_SUSPEND_VDI("VM", vm.ref)
+        yield from lifecycle.build_domain(call, vm, host, paused=start_paused)
+    except BaseException:
+        lifecycle.cancel_reservation(call, vm)
+        raise
+    call.db.write(vm, "suspend_VDI", NULL)
+    yield from _sleep(vm.start_delay)
+
+
+@message("VM", role=Role.VM_OPERATOR, errors=_LEAVING)
+def pause(call: Call, vm: VMRef) -> None:
+    """Stop the vCPUs of a running VM; it stays on its host and counts there. Source: xapi_vm.ml: pause."""
+    _set_power_state(call, vm, "pause", "Paused")
+
+
+@message("VM", role=Role.VM_OPERATOR, errors=_LEAVING)
+def unpause(call: Call, vm: VMRef) -> None:
+    """Let the vCPUs of a paused VM run again. Source: xapi_vm.ml: unpause."""
+    _set_power_state(call, vm, "unpause", "Running")
+
+
+def _set_power_state(call: Call, vm: str, operation: str, power_state: str) -> None:
+    row = call.db.VM[vm]
+    operations.begin(call, row, operation)
+    boot.assert_reachable(call.db, row.resident_on)
+    call.db.write(row, "power_state", power_state)
+
+
+# ------------------------------------------------------------------------------------------------------- shutting down
+
+
+@message(
+    "VM",
+    role=Role.VM_OPERATOR,
+    errors=(
+        *_LEAVING,
+        errors.VM_LACKS_FEATURE,
+        errors.VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT,
+        errors.VM_SHUTDOWN_TIMEOUT,
+    ),
+)
+def clean_shutdown(call: Call, vm: VMRef) -> Building:
+    """Ask the guest of a running VM to shut down; then sleep shutdown_delay.
+
+    Notes
+    -----
+    The VM no longer has to run always, even if the guest does not answer. Source: xapi_vm.ml: clean_shutdown.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "clean_shutdown")
+    boot.assert_reachable(call.db, row.resident_on)
+    call.db.write(row, "ha_always_run", False)
+    call.hooks.shut_down_guest(row)
+    lifecycle.halt(call, row)
+    yield from _sleep(row.shutdown_delay)
+
+
+@message("VM", role=Role.VM_OPERATOR, errors=(*_LEAVING, errors.NO_HOSTS_AVAILABLE))
+def hard_shutdown(call: Call, vm: VMRef) -> None:
+    """Destroy the domain of a running or paused VM, or the image of a suspended one.
+
+    Notes
+    -----
+    Cancels what else is being done to stop or move the VM. Source: message_forwarding.ml: VM.hard_shutdown; xapi_vm.ml:
+    hard_shutdown.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "hard_shutdown")
+    for task, operation in row.current_operations.items():
+        under_way = call.pool.running.get(task)
+        if under_way is not None and operation in _CANCELLED_BY_HARD_SHUTDOWN:
+            under_way.cancelled = True
+    if row.power_state == "Suspended":
+        if not call.hooks.has_live_host_with_storage(row):
+            raise errors.NO_HOSTS_AVAILABLE()
+    else:
+        boot.assert_reachable(call.db, row.resident_on)
+    call.db.write(row, "ha_always_run", False)
+    lifecycle.halt(call, row)
+
+
+# -------------------------------------------------------------------------------------------------------------- moving
+
+
+@message(
+    "VM",
+    role=Role.VM_POWER_ADMIN,
+    errors=_all(_MOVING, _ON_A_HOST, (errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN, errors.VMS_FAILED_TO_COOPERATE)),
+)
+def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Building:
+    """Move a running VM to a host of the pool, maybe its own.
+
+    Notes
+    -----
+    While it moves, the VM counts on both hosts; what it leaves behind is not credited. The option force skips the CPU's
+    features and whatever a guest can be forced to. Source: message_forwarding.ml: VM.pool_migrate;
+    xapi_vm_migrate.ml: pool_migrate.
+    """
+    database = call.db
+    row = database.VM[vm]
+    force = options.get("force") == "true"
+    if not force and row.power_state != "Halted":
+        call.hooks.assert_cpu_compatible(row, database.host[host])
+    operations.begin(call, row, "pool_migrate", strict=not force)
+    source = row.resident_on
+    if boot.is_upgrading(database) and boot.version(database.host[host]) < boot.version(database.host[source]):
+        raise errors.NOT_SUPPORTED_DURING_UPGRADE()
+    target = _given_host(call, row, host, "vm_migrate")
+    try:
+        boot.assert_reachable(database, source)
+        assert_enabled(database, Feature.XEN_MOTION)
+        yield from call.pool.guests.start(row, target)
+        if row.power_state != "Running" or row.resident_on != source:
+            raise errors.VM_BAD_POWER_STATE(vm, "running", row.power_state.lower())
+    except BaseException:
+        lifecycle.cancel_reservation(call, row)
+        raise
+    lifecycle.settle(call, row, target, {})

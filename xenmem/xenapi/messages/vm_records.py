@@ -1,0 +1,309 @@
+"""The messages that make, copy and remove VMs, and set what is no memory of theirs. Delays are seconds.
+
+Source: xenapi-messages, A.3 and B.5 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_clone.ml,
+xapi_vm_helpers.ml).
+"""
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from xenmem.xenapi import availability, errors, lifecycle, operations
+from xenmem.xenapi.call import Call
+from xenmem.xenapi.features import Feature, assert_enabled
+from xenmem.xenapi.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
+from xenmem.xenapi.schema import CLASSES, VM_OPERATIONS, Qualifier, Role
+from xenmem.xenapi.types import EPOCH, NULL, STRING, MapType, shown_float
+
+if TYPE_CHECKING:
+    from xenmem.xenapi import rows
+
+Operation = Annotated[str, VM_OPERATIONS]
+OperationToString = Annotated[dict[str, str], MapType(VM_OPERATIONS, STRING)]
+
+_OPERATION: Final = (
+    errors.HANDLE_INVALID,
+    errors.OPERATION_BLOCKED,
+    errors.VM_BAD_POWER_STATE,
+    errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.OPERATION_NOT_ALLOWED,
+)
+_FIELDS: Final = CLASSES["VM"].fields
+_CONSTRUCTED: Final = tuple(
+    field
+    for field in _FIELDS.values()
+    if field.qualifier is not Qualifier.DYNAMIC and field.name != "blocked_operations"
+)
+_NOT_COPIED: Final[dict[str, Any]] = {
+    "uuid": None,
+    "allowed_operations": (),
+    "current_operations": {},
+    "blocked_operations": {},
+    "power_state": "Halted",
+    "resident_on": NULL,
+    "scheduled_to_be_resident_on": NULL,
+    "memory_target": 0,
+    "domid": -1,
+    "guest_metrics": NULL,
+    "is_default_template": False,
+    "is_a_snapshot": False,
+    "snapshot_of": NULL,
+    "snapshots": (),
+    "snapshot_time": EPOCH,
+    "snapshot_info": {},
+    "snapshot_metadata": "",
+    "transportable_snapshot_id": "",
+    "parent": NULL,
+    "children": (),
+    "ha_always_run": False,
+    "order": 0,
+    "start_delay": 0,
+    "shutdown_delay": 0,
+    "appliance": NULL,
+    "groups": (),
+    "requires_reboot": False,
+    "suspend_VDI": NULL,
+    "VIFs": (),
+    "VBDs": (),
+    "VUSBs": (),
+    "VGPUs": (),
+    "VTPMs": (),
+    "consoles": (),
+    "crash_dumps": (),
+    "attached_PCIs": (),
+}
+"""What a clone has of its own; devices are no part of the inventory."""
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(errors.VM_BAD_POWER_STATE, errors.INTERNAL_ERROR, errors.INVALID_VALUE))
+def create(call: Call, args: VMRecord) -> VMRef:
+    """A new VM, from a struct of its fields.
+
+    Notes
+    -----
+    Neither memory nor vCPUs are checked. Halted, unless it comes as Suspended with all that belongs to it; fields that
+    clients cannot set are ignored, as are blocked_operations. Source: xapi_vm.ml: create.
+    """
+    values = {}
+    for field in _CONSTRUCTED:
+        if field.name in args:
+            values[field.name] = field.type.accept(args[field.name])
+        elif field.required:
+            raise errors.INTERNAL_ERROR(f'Failure("The field {field.name} is missing")')
+    multiplier = values.get("HVM_shadow_multiplier", 1.0)
+    if not math.isfinite(multiplier):
+        raise errors.INVALID_VALUE("HVM_shadow_multiplier", shown_float(multiplier))
+    vm = call.db.new_row("VM", **values)
+    if vm.power_state == "Suspended":
+        if not vm.last_booted_record or not vm.last_boot_CPU_flags or vm.suspend_VDI == NULL:
+            raise errors.VM_BAD_POWER_STATE(vm.ref, "halted", "suspended")
+    else:
+        vm.power_state = "Halted"
+    if vm.domain_type == "unspecified":
+        vm.domain_type = lifecycle.derived_domain_type(vm.HVM_boot_policy)
+    vm.other_config = {"mac_seed": call.db.new_uuid(), **vm.other_config}
+    metrics = call.db.new_row("VM_metrics")
+    call.db.create(metrics)
+    vm.metrics = metrics.ref
+    call.db.create(vm)
+    lifecycle.update_memory_overhead(call, vm)
+    return str(vm.ref)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.NO_HOSTS_AVAILABLE))
+def clone(call: Call, vm: VMRef, new_name: String) -> VMRef:
+    """A copy of a VM, template or snapshot, with another name.
+
+    Notes
+    -----
+    The overhead is copied, even if it is stale. Protection by HA, delays, order and groups are not. Inferred: a clone
+    of a default template is no default template. Source: xapi_vm_clone.ml: copy_vm_record; xapi_vm.ml: clone.
+    """
+    source = call.db.VM[vm]
+    operations.begin(call, source, "clone")
+    if not call.hooks.has_live_host_with_storage(source):
+        raise errors.NO_HOSTS_AVAILABLE()
+    values = _stored(source) | _NOT_COPIED
+    values["uuid"] = call.db.new_uuid()
+    values["name_label"] = new_name
+    if source.power_state == "Suspended" and not source.is_a_snapshot:
+        values |= {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
+    other_config = {key: value for key, value in source.other_config.items() if key != "default_template"}
+    values["other_config"] = {**other_config, "mac_seed": call.db.new_uuid()}
+    values["metrics"] = _copy_of_metrics(call, source)
+    made = call.db.new_row("VM", **values)
+    call.db.create(made)
+    return str(made.ref)
+
+
+def _stored(row: "rows.VM | rows.VM_metrics") -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in row.schema.fields.values() if field.inverse is None}
+
+
+def _copy_of_metrics(call: Call, source: "rows.VM") -> str:
+    metrics = call.db.VM_metrics.get(source.metrics)
+    values = {} if metrics is None else _stored(metrics) | {"uuid": call.db.new_uuid()}
+    made = call.db.new_row("VM_metrics", **values)
+    call.db.create(made)
+    return str(made.ref)
+
+
+@message(
+    "VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_CANNOT_DELETE_DEFAULT_TEMPLATE)
+)
+def destroy(call: Call, self: VMRef) -> None:
+    """Remove a halted or suspended VM, its metrics and what its guest reported. Source: xapi_vm_helpers.ml: destroy."""
+    vm = call.db.VM[self]
+    operations.begin(call, vm, "destroy")
+    if vm.other_config.get("default_template") == "true":
+        raise errors.VM_CANNOT_DELETE_DEFAULT_TEMPLATE()
+    for row in (call.db.VM_metrics.get(vm.metrics), call.db.VM_guest_metrics.get(vm.guest_metrics)):
+        if row is not None:
+            call.db.destroy(row)
+    call.db.destroy(vm)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_PROTECTED), is_async=False)
+def set_is_a_template(call: Call, self: VMRef, value: Bool) -> None:
+    """Make a VM a template, which takes its metrics and groups, or a template a VM, which is always allowed.
+
+    Notes
+    -----
+    Source: xapi_vm_helpers.ml: set_is_a_template.
+    """
+    vm = call.db.VM[self]
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    if not value:
+        if metrics is not None:
+            call.db.write(metrics, "install_time", call.clock.date())
+        call.db.write(vm, "is_a_template", False)
+        return
+    operations.begin(call, vm, "make_into_template")
+    if call.db.the_pool.ha_enabled and availability.is_protected(vm):
+        raise errors.VM_IS_PROTECTED(self)
+    call.db.write(vm, "ha_always_run", False)
+    call.db.write(vm, "groups", ())
+    call.db.write(vm, "VUSBs", ())
+    if metrics is not None:
+        call.db.destroy(metrics)
+    call.db.write(vm, "metrics", NULL)
+    call.db.write(vm, "is_a_template", True)
+
+
+_NON_NEGATIVE: Final = (errors.HANDLE_INVALID, errors.INVALID_VALUE)
+
+
+@message("VM", role=Role.POOL_OPERATOR, errors=_NON_NEGATIVE)
+def set_order(call: Call, self: VMRef, value: Int) -> None:
+    """Set the place of the VM in the order of starts. Source: xapi_vm.ml: set_order."""
+    _set_non_negative(call, self, "order", value)
+
+
+@message("VM", role=Role.POOL_OPERATOR, errors=_NON_NEGATIVE)
+def set_start_delay(call: Call, self: VMRef, value: Int) -> None:
+    """Set how long a start takes after the VM is up. Source: xapi_vm.ml: set_start_delay."""
+    _set_non_negative(call, self, "start_delay", value)
+
+
+@message("VM", role=Role.POOL_OPERATOR, errors=_NON_NEGATIVE)
+def set_shutdown_delay(call: Call, self: VMRef, value: Int) -> None:
+    """Set how long a clean shutdown takes after the VM is down. Source: xapi_vm.ml: set_shutdown_delay."""
+    _set_non_negative(call, self, "shutdown_delay", value)
+
+
+def _set_non_negative(call: Call, ref: str, field: str, value: int) -> None:
+    vm = call.db.VM[ref]
+    if value < 0:
+        raise errors.INVALID_VALUE(f"{field} must be non-negative", value)
+    call.db.write(vm, field, value)
+
+
+@message(
+    "VM",
+    role=Role.VM_ADMIN,
+    errors=(
+        errors.HANDLE_INVALID,
+        errors.LICENCE_RESTRICTION,
+        errors.OPERATION_NOT_ALLOWED,
+        errors.TOO_MANY_GROUPS,
+    ),
+    since="24.19.0",
+)
+def set_groups(call: Call, self: VMRef, value: VMGroupRefs) -> None:
+    """Set the groups of the VM: one, or none. Source: xapi_vm.ml: set_groups."""
+    vm = call.db.VM[self]
+    assert_enabled(call.db, Feature.VM_GROUPS)
+    if vm.is_control_domain or vm.is_a_template or vm.is_a_snapshot:
+        raise errors.OPERATION_NOT_ALLOWED("Control domains, templates, and snapshots cannot be added to VM groups.")
+    if len(value) > 1:
+        raise errors.TOO_MANY_GROUPS()
+    for group in value:
+        call.db.VM_group[group]
+    call.db.write(vm, "groups", value)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+def set_platform(call: Call, self: VMRef, value: StringMap) -> None:
+    """Set the platform of the VM."""
+    call.db.write(call.db.VM[self], "platform", value)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID, errors.MAP_DUPLICATE_KEY))
+def add_to_platform(call: Call, self: VMRef, key: String, value: String) -> None:
+    """Add an entry to the platform of the VM."""
+    _add_to(call, self, "platform", key, value)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+def remove_from_platform(call: Call, self: VMRef, key: String) -> None:
+    """Remove an entry from the platform of the VM, if it is there."""
+    _remove_from(call, self, "platform", key)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+def set_blocked_operations(call: Call, self: VMRef, value: OperationToString) -> None:
+    """Set which operations on the VM are refused, and what the failure says."""
+    call.db.write(call.db.VM[self], "blocked_operations", value)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID, errors.MAP_DUPLICATE_KEY))
+def add_to_blocked_operations(call: Call, self: VMRef, key: Operation, value: String) -> None:
+    """Refuse an operation on the VM."""
+    _add_to(call, self, "blocked_operations", key, value)
+
+
+@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+def remove_from_blocked_operations(call: Call, self: VMRef, key: Operation) -> None:
+    """Refuse an operation on the VM no longer."""
+    _remove_from(call, self, "blocked_operations", key)
+
+
+def _add_to(call: Call, ref: str, field: str, key: str, value: str) -> None:
+    vm = call.db.VM[ref]
+    entries: dict[str, str] = getattr(vm, field)
+    if key in entries:
+        raise errors.MAP_DUPLICATE_KEY("VM", field, ref, key)
+    call.db.write(vm, field, {**entries, key: value})
+
+
+def _remove_from(call: Call, ref: str, field: str, key: str) -> None:
+    vm = call.db.VM[ref]
+    entries: dict[str, str] = getattr(vm, field)
+    call.db.write(vm, field, {other: value for other, value in entries.items() if other != key})
+
+
+@message(
+    "VM",
+    role=Role.POOL_OPERATOR,
+    errors=(errors.HANDLE_INVALID, errors.INVALID_VALUE, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN),
+)
+def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:
+    """Say whether HA restarts the VM: `restart`, `best-effort` or not at all. Source: xapi_vm.ml."""
+    vm = call.db.VM[self]
+    if value not in availability.RESTART_PRIORITIES:
+        raise errors.INVALID_VALUE("ha_restart_priority", value)
+    becomes_protected = value == availability.RESTART != vm.ha_restart_priority
+    if becomes_protected and vm.power_state != "Halted":
+        availability.assert_vm_can_be_protected(call, vm)
+    call.db.write(vm, "ha_restart_priority", value)
+    if vm.power_state == "Running":
+        call.db.write(vm, "ha_always_run", value == availability.RESTART)
