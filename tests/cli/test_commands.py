@@ -48,6 +48,7 @@ def test_report_csv_equals_json(answer: Answer, name: str) -> None:
     for row, host in zip(rows, pool["hosts"], strict=True):
         assert (row["pool_uuid"], row["pool_name_label"]) == (pool["pool"]["uuid"], pool["pool"]["name_label"])
         assert int(row["memory_total"]) == host["memory_total"]
+        assert (row["enabled"], row["live"]) == (json.dumps(host["enabled"]), json.dumps(host["live"]))
         assert int(row["vms_count"]) == host["vms"]["count"]
         for policy in reference.POLICIES:
             assert int(row[f"free_{policy}"]) == host["free"][policy]
@@ -272,6 +273,13 @@ def test_table_is_folded_at_100_columns_and_loses_nothing(answer: Answer, small:
     assert max(map(len, table)) <= 100
     characters = [sorted(text.replace("─", "").replace(" ", "").replace("\n", "")) for text in (wide, narrow)]
     assert characters[0] == characters[1]
+
+
+def test_amounts_are_never_folded(answer: Answer, small: str) -> None:
+    wide, narrow = (answer("report", small, **more) for more in ({}, {"COLUMNS": "40"}))
+    amounts = re.findall(r"\d[\d.]*[KMGT]iB", wide)
+    assert len(amounts) > 30
+    assert re.findall(r"\d[\d.]*[KMGT]iB", narrow) == amounts
 
 
 def test_no_escape_codes_in_a_pipe(answer: Answer, small: str) -> None:

@@ -67,6 +67,7 @@ def test_head_gets_its_line(environment: Environment, small: str) -> None:
     [
         ('report "$1" >&-', b"xenmem: error: <stdout>: is closed\n"),
         ('report "$1" >/dev/full', b"xenmem: error: <stdout>: No space left on device\n"),
+        ("fit --help >/dev/full", b"xenmem: error: <stdout>: No space left on device\n"),
         ("report - <&-", b"xenmem: error: <stdin>: is closed\n"),
         ('report "$1" >&- 2>&-', b""),
     ],

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xenmem.answers.accounts import QuestionError
     from xenmem.answers.capacity import Fit, Maximum, fit, maximise
+    from xenmem.answers.declared import Declarations, declarations
     from xenmem.answers.explanation import Explanation, explain
     from xenmem.answers.installation import Installation, info
     from xenmem.answers.pool_report import Report, report
+    from xenmem.answers.trial import WhatIf, what_if
     from xenmem.answers.upgrade import UpgradeCheck, upgrade_check
 
 __all__ = [
+    "Declarations",
     "Explanation",
     "Fit",
     "Installation",
@@ -24,15 +27,19 @@ __all__ = [
     "QuestionError",
     "Report",
     "UpgradeCheck",
+    "WhatIf",
+    "declarations",
     "explain",
     "fit",
     "info",
     "maximise",
     "report",
     "upgrade_check",
+    "what_if",
 ]
 
 _HOME = {
+    "Declarations": "declared",
     "Explanation": "explanation",
     "Fit": "capacity",
     "Installation": "installation",
@@ -40,12 +47,15 @@ _HOME = {
     "QuestionError": "accounts",
     "Report": "pool_report",
     "UpgradeCheck": "upgrade",
+    "WhatIf": "trial",
+    "declarations": "declared",
     "explain": "explanation",
     "fit": "capacity",
     "info": "installation",
     "maximise": "capacity",
     "report": "pool_report",
     "upgrade_check": "upgrade",
+    "what_if": "trial",
 }
 
 

@@ -32,7 +32,7 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         complain(error.format_message())
         return 2
-    except BrokenPipeError as error:  # while --help or --version printed
+    except OSError as error:  # while --help or --version printed
         return give_up(error)
     return deliver(answer)
 
@@ -276,6 +276,7 @@ def maximise(
 @click.option(
     "--shadow-multiplier", metavar="FACTOR", type=float, default=1.0, show_default=True, help="HVM_shadow_multiplier."
 )
+@click.option("--vcpu-unrestricted", is_flag=True, help="Also on hosts of fewer CPUs, by platform:vcpu-unrestricted.")
 @click.option("--count", metavar="N", type=click.IntRange(min=1), help="How many are wanted: show where they go.")
 @_model
 @_lenient
@@ -286,6 +287,7 @@ def fit(
     vcpus: int,
     domain_type: "DomainType",
     shadow_multiplier: float,
+    vcpu_unrestricted: bool,
     count: int | None,
     model: str | None,
     lenient: bool,
@@ -302,7 +304,14 @@ def fit(
 
     with _reported(ValueError):
         result = answers.fit(
-            fleet, memory, vcpus, domain_type=domain_type, shadow_multiplier=shadow_multiplier, count=count, model=model
+            fleet,
+            memory,
+            vcpus,
+            domain_type=domain_type,
+            shadow_multiplier=shadow_multiplier,
+            vcpu_unrestricted=vcpu_unrestricted,
+            count=count,
+            model=model,
         )
     if form == "json":
         return flat.to_json(result)
@@ -334,6 +343,58 @@ def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: st
     from xenmem.cli import tables
 
     return tables.upgrade(result)
+
+
+@app.command("what-if", short_help="What a script of messages would change.")
+@_inventory
+@click.argument("script", metavar="SCRIPT")
+@click.option("--fields", is_flag=True, help="With csv: the fields that change instead of the hosts.")
+@_lenient
+@_format("table", "json", "csv")
+def what_if(inventory: str, script: str, fields: bool, lenient: bool, form: str) -> bytes:
+    """Send messages to a copy of the pool in memory: hosts before and after, fields that change, messages that fail.
+
+    SCRIPT ends in .py, and is run with `session`, as of XenAPI.Session; or holds JSON lines such as
+    {"method": "VM.set_memory", "params": [{"name_label": "web"}, 4294967296]}.
+    """
+    if inventory == script == "-":
+        raise click.UsageError("standard input can be read only once", click.get_current_context())
+    if "-" in (inventory, script) and sys.stdin is None:
+        raise click.ClickException("<stdin>: is closed")
+    from xenmem import answers
+    from xenmem.answers.trial import FieldEffect, HostEffect
+    from xenmem.cli import flat
+
+    with _reported():
+        result = answers.what_if(inventory, script, lenient=lenient)
+    if form == "json":
+        return flat.to_json(result)
+    if form == "csv":
+        return flat.to_csv(FieldEffect if fields else HostEffect, [(result, result.fields if fields else result.hosts)])
+    from xenmem.cli import tables
+
+    return tables.trial(result)
+
+
+@app.command(short_help="The messages that a pool in memory answers.")
+@click.argument("name", metavar="[NAME]", default="")
+@click.option("--all", "generated", is_flag=True, help="Also those that read or set a field, or list records.")
+@_format("table", "json")
+def messages(name: str, generated: bool, form: str) -> bytes:
+    """The messages that `what-if` and the library answer, as they are declared.
+
+    NAME is a message (VM.set_memory) or a class (VM).
+    """
+    from xenmem import answers
+    from xenmem.cli import flat
+
+    with _reported():
+        result = answers.declarations(name, generated=generated)
+    if form == "json":
+        return flat.to_json(result)
+    from xenmem.cli import tables
+
+    return tables.declarations(result)
 
 
 @app.command()

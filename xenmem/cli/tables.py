@@ -18,16 +18,18 @@ from rich.table import Table
 from rich.text import Text
 
 from xenmem.answers.accounts import counted
-from xenmem.cli.streams import printable
 from xenmem.fleet import POLICIES
+from xenmem.text import printable
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
     from xenmem.answers.accounts import PoolHead
     from xenmem.answers.capacity import Fit, Maximum
+    from xenmem.answers.declared import Declarations, MessageDeclaration
     from xenmem.answers.explanation import Explanation
     from xenmem.answers.installation import Installation
     from xenmem.answers.pool_report import PoolReport, Report, Usage
+    from xenmem.answers.trial import FailedMessage, WhatIf
     from xenmem.answers.upgrade import UpgradeCheck
 
 _UNBOUNDED: Final = 10_000
@@ -144,12 +146,8 @@ def report(result: Report) -> bytes:
         else:
             _host_table(page, pool)
         page.bullets("Warnings", (warning.text for warning in pool.warnings), style="yellow")
-    page.bullets("Notes on reading", (_note(note) for note in result.notes))
+    page.bullets("Notes on reading", map(str, result.notes))
     return page.bytes()
-
-
-def _note(note: Any) -> str:
-    return f"{note.source}: {note.text}" + (f" (first: {note.example})" if note.example else "")
 
 
 def _host_table(page: _Page, pool: PoolReport) -> None:
@@ -452,6 +450,114 @@ def _upgrade_row(name: str, item: Any) -> list[str]:
         *(format_size(case.free.dynamic_min) for case in cases),
         *(format_size(case.free.static_max) for case in cases),
     ]
+
+
+# ------------------------------------------------------------------------------------------------------------ messages
+
+
+def trial(result: WhatIf) -> bytes:
+    """What a script of messages would change."""
+    page = _Page()
+    uuid = f" ({result.uuid})" if result.uuid and result.name_label else ""
+    page.line(f"Pool {_name(result)}{uuid}", style="bold")
+    failed = f", {len(result.failures)} failed" if result.failures else ""
+    page.line(f"{result.script} on {result.source}: {counted(result.messages, 'message')}{failed}")
+    page.bullets("Failures", map(_failure, result.failures), style="yellow")
+    if result.stopped:
+        page.bullets("The script ended early", [result.stopped], style="yellow")
+    page.line()
+    changed = [host for host in result.hosts if host.changes]
+    if changed:
+        page.table(
+            (
+                "host",
+                "VMs\nbefore",
+                "VMs\nafter",
+                *(f"free\n{policy}\n{time}" for policy in _POLICY_LINES for time in ("before", "after")),
+            ),
+            (
+                (
+                    _name(host),
+                    *(str(state.vms) for state in (host.before, host.after)),
+                    *(
+                        format_size(getattr(state.free, policy))
+                        for policy in POLICIES
+                        for state in (host.before, host.after)
+                    ),
+                )
+                for host in changed
+            ),
+        )
+        page.line()
+    if result.fields:
+        page.table(
+            ("object", "<field", "before", "after"),
+            (
+                (
+                    f"{field.class_name} {_name(field)}",
+                    field.field or "itself",
+                    *(_field_value(field.field, value) for value in (field.before, field.after)),
+                )
+                for field in result.fields
+            ),
+        )
+        page.line()
+    same = len(result.hosts) - len(changed)
+    page.line(
+        f"{counted(len(changed), 'host')} and {counted(len(result.fields), 'field')} change; "
+        f"{counted(same, 'host')} {'stays' if same == 1 else 'stay'} as before."
+    )
+    return page.bytes()
+
+
+def _failure(failure: FailedMessage) -> str:
+    where = f"message {failure.number}" if failure.line is None else f"line {failure.line}"
+    return f"{where}: {failure.message}: {failure.code} [{'; '.join(failure.parameters)}]"
+
+
+def _field_value(field: str, value: str) -> str:
+    return format_size(int(value)) if field.startswith("memory_") else value
+
+
+def declarations(result: Declarations) -> bytes:
+    """One line for each message; one alone in full."""
+    page = _Page()
+    if len(result.messages) == 1:
+        (message,) = result.messages
+        page.line(f"{_signature(message)} -> {message.result}", style="bold")
+        page.line(_about(message))
+        page.line()
+        for line in message.doc.splitlines():
+            page.line(line)
+        page.bullets("Fails with", message.errors)
+        return page.bytes()
+    page.table(
+        ("message", "<result", "<role", "<async", "<summary"),
+        (
+            (
+                _signature(message),
+                message.result,
+                message.role,
+                "yes" if message.has_async else "no",
+                message.doc.partition("\n")[0],
+            )
+            for message in result.messages
+        ),
+    )
+    return page.bytes()
+
+
+def _signature(message: MessageDeclaration) -> str:
+    parameters = (
+        f"{parameter.name}: {parameter.type}" + ("" if parameter.default is None else f" = {parameter.default}")
+        for parameter in message.parameters
+    )
+    return f"{message.name}({', '.join(parameters)})"
+
+
+def _about(message: MessageDeclaration) -> str:
+    since = [f"since {message.since}"] if message.since else []
+    return ", ".join((f"role {message.role}", "sync and Async" if message.has_async else "no Async form", *since))
 
 
 # ---------------------------------------------------------------------------------------------------------------- info
