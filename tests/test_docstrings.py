@@ -32,7 +32,8 @@ def test_parameters(function: ast.FunctionDef) -> None:
     assert section is not None
     names = [name.strip() for entry in ENTRY.findall(section[1]) for name in entry.split(",")]
     arguments = function.args
-    signature = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
+    starred = [a for a in (arguments.vararg, arguments.kwarg) if a is not None]
+    signature = [a.arg for a in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, *starred)]
     assert names
     assert names == [name for name in signature if name in names]
 
