@@ -94,6 +94,15 @@ def test_without_a_word_targets_are_reached_at_once(pool: Pool, session: Session
     assert pool.clock.now() == start
 
 
+def test_a_word_that_comes_later_counts_from_then_on(session: Session, add_vm: AddVM) -> None:
+    add_vm(**ranged(GIB, 2 * GIB))
+    session.api.VM.set_memory_dynamic_range("vm", GIB, GIB)
+    assert actual(session, "vm") == GIB
+    session.api.VM.add_to_other_config("vm", GUEST, "stuck")
+    session.api.VM.set_memory_dynamic_range("vm", 2 * GIB, 2 * GIB)
+    assert actual(session, "vm") == GIB
+
+
 class TestRange:
     def test_slow_guest(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         """100 MiB at 4 MiB per second; the wait ends a MiB before: after 25 polls, a second apart."""

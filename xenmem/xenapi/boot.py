@@ -97,7 +97,7 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
     hooks.assert_gpus_available(vm, host)
     hooks.assert_usb_and_sriov_available(vm, host)
     accounting.domain_type(kind)
-    if kind in NEEDS_HVM and not any("hvm" in capability for capability in host.capabilities):
+    if kind in NEEDS_HVM and "hvm" not in " ".join(host.capabilities):
         raise errors.VM_HVM_REQUIRED(vm.ref)
     if memory:
         needed = needed_memory(database, vm)

@@ -217,6 +217,7 @@ class Database:
     generation : counts the changes, from 1
     observers : called with `add`, `mod` or `del` and the row, after each change, the database locked
     recounts : counts the changes of what hosts have and what is used of it
+    configured : generation in which a VM last came or got another other_config
     author : who makes the changes now being made; set by whoever holds the lock
     VM, VM_metrics, VM_guest_metrics, VM_group, host, host_metrics, pool, task, session : the tables
     """
@@ -226,6 +227,7 @@ class Database:
         self.generation = 1
         self.observers: Final[list[Callable[[str, Row], None]]] = []
         self.recounts = 0
+        self.configured = 1
         self.author: Author = _Nobody()
         self.tables: Final[dict[str, Table[Any]]] = {name: Table(schema) for name, schema in CLASSES.items()}
         self.VM: Final[Table[rows.VM]] = self.tables["VM"]
@@ -513,6 +515,10 @@ def _move_scheduled(database: Database, vm: rows.VM, old: str, new: str) -> None
         _count(database, host, vm, 1)
 
 
+def _configure(database: Database, vm: rows.VM, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    database.configured = database.generation
+
+
 def _grow(*sums: str) -> Callable[[Database, rows.VM, int, int], None]:
     def effect(database: Database, vm: rows.VM, old: int, new: int) -> None:
         for ref in (vm.resident_on, vm.scheduled_to_be_resident_on):
@@ -541,6 +547,7 @@ def _join_groups(database: Database, vm: rows.VM, old: tuple[str, ...], new: tup
 def _arrive_vm(database: Database, vm: rows.VM, sign: int) -> None:
     null = ""
     if sign > 0:
+        database.configured = database.generation
         _move_resident(database, vm, null, vm.resident_on)
         _move_scheduled(database, vm, null, vm.scheduled_to_be_resident_on)
         _join_groups(database, vm, (), vm.groups)
@@ -605,6 +612,7 @@ _EFFECTS: Final[dict[str, dict[str, _Effect]]] = {
 _EFFECTS["VM"] |= {
     "resident_on": _move_resident,
     "scheduled_to_be_resident_on": _move_scheduled,
+    "other_config": _configure,
     "memory_static_max": _grow("used_static_max"),
     "memory_dynamic_max": _grow("used_dynamic_max"),
     "memory_dynamic_min": _grow("used_dynamic_min"),

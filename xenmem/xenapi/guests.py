@@ -182,7 +182,7 @@ class BallooningGuests(Guests):
     def _is_marked(self, host: str) -> bool:
         """Whether a VM of a host says how its guest balloons."""
         database = self.database
-        if self._seen != database.generation:
+        if self._seen < database.configured:
             self._marked.update(vm.ref for vm in database.VM.changed_since(self._seen) if GUEST in vm.other_config)
             self._seen = database.generation
         if not self._marked:

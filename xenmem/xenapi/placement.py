@@ -37,9 +37,17 @@ class Room(NamedTuple):
     dynamic_min: int
 
 
-def room_of(host: "rows.host", memory_total: int) -> Room:
-    """What is left of a host; negative where it is overcommitted."""
-    size = memory_total - host.memory_overhead
+KeyOf = Callable[["rows.host", int, int], int]
+
+
+def size_of(database: "Database", host: "rows.host") -> int | None:
+    """What a host has for VMs; None without metrics."""
+    metrics = database.host_metrics.rows.get(host.metrics)
+    return metrics.memory_total - host.memory_overhead if metrics is not None else None
+
+
+def room_of(host: "rows.host", size: int) -> Room:
+    """What is left of a host that has so much for VMs; negative where it is overcommitted."""
     return Room(size - host.used_static_max, size - host.used_dynamic_max, size - host.used_dynamic_min)
 
 
@@ -73,12 +81,12 @@ class _Order:
     Parameters
     ----------
     database : its hosts are followed change by change, when the order is asked for
-    key_of : of what is left of a host and its rank
+    key_of : of a host, what it has for VMs, and its rank
     """
 
     __slots__ = ("_database", "_key_of", "_keys_by_ref", "_seen", "keys")
 
-    def __init__(self, database: "Database", key_of: Callable[[Room, int], int]) -> None:
+    def __init__(self, database: "Database", key_of: "KeyOf") -> None:
         self._database = database
         self._key_of = key_of
         self._keys_by_ref: dict[str, int] = {}
@@ -87,8 +95,12 @@ class _Order:
 
     def rebuild(self, ranks: Mapping[str, int], left_out: str) -> None:
         """Begin anew with some hosts, all but one of them."""
-        rooms = {ref: self._room(ref) for ref in ranks if ref != left_out}
-        self._keys_by_ref = {ref: self._key_of(room, ranks[ref]) for ref, room in rooms.items() if room is not None}
+        self._keys_by_ref = {}
+        for ref, rank in ranks.items():
+            host = self._database.host[ref]
+            size = size_of(self._database, host)
+            if size is not None and ref != left_out:
+                self._keys_by_ref[ref] = self._key_of(host, size, rank)
         self.keys = sorted(self._keys_by_ref.values())
         self._seen = self._database.recounts
 
@@ -98,19 +110,18 @@ class _Order:
         if database.recounts != self._seen:
             for ref in database.recounted_since(self._seen):
                 old = keys_by_ref.get(ref)
-                room = self._room(ref) if old is not None else None
-                if old is not None and room is not None:
-                    new = self._key_of(room, old & _RANK)
-                    if new != old:
-                        del keys[bisect_left(keys, old)]
-                        insort(keys, new)
-                        keys_by_ref[ref] = new
+                if old is None:
+                    continue
+                host = database.host.rows[ref]
+                size = size_of(database, host)
+                if size is None:
+                    continue
+                new = self._key_of(host, size, old & _RANK)
+                if new != old:
+                    del keys[bisect_left(keys, old)]
+                    insort(keys, new)
+                    keys_by_ref[ref] = new
             self._seen = database.recounts
-
-    def _room(self, ref: str) -> Room | None:
-        host = self._database.host.rows.get(ref)
-        metrics = self._database.host_metrics.rows.get(host.metrics) if host is not None else None
-        return room_of(host, metrics.memory_total) if host is not None and metrics is not None else None
 
 
 _RANK_BITS: Final = 20
@@ -128,6 +139,10 @@ def _key_of_two(first: int, second: int, rank: int) -> int:
     """Sorts by two amounts, the largest first, then by rank."""
     bounded = max(-_HALF + 1, min(_HALF, second))
     return (-first << (_RANK_BITS + _AMOUNT_BITS)) + ((_HALF - bounded) << _RANK_BITS) + rank
+
+
+def _key_of_both(host: "rows.host", size: int, rank: int) -> int:
+    return _key_of_two(size - host.used_dynamic_max, size - host.used_static_max, rank)
 
 
 class Ranking:
@@ -149,9 +164,9 @@ class Ranking:
         self._refs: tuple[str, ...] = ()
         self._ranks: dict[str, int] = {}
         self._coordinator = ""
-        self._by_static_max = _Order(database, lambda room, rank: _key(room.static_max, rank))
-        self._by_dynamic_max = _Order(database, lambda room, rank: _key_of_two(room.dynamic_max, room.static_max, rank))
-        self._by_dynamic_min = _Order(database, lambda room, rank: _key(room.dynamic_min, rank))
+        self._by_static_max = _Order(database, lambda host, size, rank: _key(size - host.used_static_max, rank))
+        self._by_dynamic_max = _Order(database, _key_of_both)
+        self._by_dynamic_min = _Order(database, lambda host, size, rank: _key(size - host.used_dynamic_min, rank))
 
     def _follow(self) -> None:
         """Begin anew if there are other hosts or metrics, or another coordinator."""
@@ -166,7 +181,9 @@ class Ranking:
                 order.rebuild(self._ranks, coordinator)
 
     def _room(self, ref: str) -> Room | None:
-        return self._by_static_max._room(ref)
+        host = self._database.host.rows.get(ref)
+        size = size_of(self._database, host) if host is not None else None
+        return room_of(host, size) if host is not None and size is not None else None
 
     def select(self, vm: "rows.VM", *, bias: bool, is_valid: IsValid, draw: Draw) -> str | None:
         """A host out of the whole pool, from the first category that has a valid one.
@@ -183,7 +200,8 @@ class Ranking:
         str : the host's reference; None if there is none
         """
         self._follow()
-        taken, gone = taken_by(vm), set[str]()
+        gone: set[str] = set()
+        taken = taken_by(vm)
         affinity = self._room(vm.affinity) if vm.affinity in self._ranks else None
         if affinity is not None and possible(affinity, taken) >= 0:
             draw()
@@ -265,7 +283,7 @@ def _draw_from_list(left: list[str], gone: set[str], is_valid: IsValid, draw: Dr
 
 def anti_affinity_group(database: "Database", vm: "rows.VM") -> "rows.VM_group | None":
     """A VM's first group that wants its VMs apart (xapi_vm_helpers.ml: vm_has_anti_affinity)."""
-    if is_enabled(database, Feature.VM_GROUPS):
+    if vm.groups and is_enabled(database, Feature.VM_GROUPS):
         for ref in vm.groups:
             group = database.VM_group.get(ref)
             if group is not None and group.placement == "anti_affinity":
@@ -361,8 +379,9 @@ def _select_from(
     database: "Database", vm: "rows.VM", hosts: Sequence[str], *, bias: bool, is_valid: IsValid, draw: Draw
 ) -> str | None:
     """A host out of some, as `Ranking.select` would choose it if these were the pool."""
-    there = [ref for ref in hosts if database.host[ref].metrics in database.host_metrics]
-    rooms = [room_of(host := database.host[ref], database.host_metrics[host.metrics].memory_total) for ref in there]
+    sizes = {ref: size for ref in hosts if (size := size_of(database, database.host[ref])) is not None}
+    there = list(sizes)
+    rooms = [room_of(database.host[ref], size) for ref, size in sizes.items()]
     left = np.array([_bounded(room) for room in rooms], np.int64).reshape(-1, 3)
     taken = _bounded(taken_by(vm))
     summary = planning.HostSummary(
