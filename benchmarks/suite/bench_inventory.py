@@ -12,8 +12,11 @@ from . import fleets
 
 def bare_parse(path: Path) -> None:
     """What any reader of the dump must do: find the end of every tag and attribute."""
+    parser = expat.ParserCreate()
     with path.open("rb") as file:
-        expat.ParserCreate().ParseFile(file)
+        while piece := file.read(1 << 20):
+            parser.Parse(piece)
+    parser.Parse(b"", True)
 
 
 class Read:
