@@ -66,6 +66,21 @@ def test_out_of_range_twice(engine: Engine, function: str, name: str, threads: N
             engine.ask(function, **given)
 
 
+def test_two_arguments_out_of_range(engine: Engine) -> None:
+    """Of arrays that need no conversion the smaller index counts; at the same index, the first argument."""
+    given = {
+        "domain_type": np.array([0, 0, 9], np.uint8),
+        "static_max": np.array([1 << 30, -1, 1]),
+        "vcpus_max": np.array([1, -2, 1], np.int32),
+        "shadow_multiplier": np.ones(3),
+    }
+    with pytest.raises(ValueError, match=r"^static_max: -1 at index 1 "):
+        engine.ask("overhead", **given)
+    given["static_max"][1] = 1
+    with pytest.raises(ValueError, match=r"^vcpus_max: -2 at index 1 "):
+        engine.ask("overhead", **given)
+
+
 @pytest.mark.parametrize(("function", "name"), PARAMETERS)
 def test_out_of_range_scalar(engine: Engine, function: str, name: str) -> None:
     """A scalar has no index, whatever the shape of the others."""

@@ -92,6 +92,14 @@ def test_sums_beyond_64_bits(engine: Engine, threads: None) -> None:
         assert free.tolist() == [0, 7]
 
 
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_sums_that_would_wrap_around(engine: Engine, scheduled: bool) -> None:
+    """2**14 VMs of 2**50 bytes make 2**64, which is 0 in 64 bits."""
+    rows, nowhere = np.zeros(1 << 14, np.int32), np.full(1 << 14, -1, np.int32)
+    placed = (nowhere, rows) if scheduled else (rows, nowhere)
+    assert engine.ask("free_memory", [1 << 40], 1 << 50, 0, *placed).tolist() == [0]
+
+
 def test_sum_that_just_fits(engine: Engine) -> None:
     free = engine.ask("free_memory", [arrays.MAX_BYTES], [arrays.MAX_BYTES - 1], [1], [0], [-1])
     assert free.tolist() == [0]

@@ -297,7 +297,7 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
     rows = np.flatnonzero((vms.resident_on == host) & vms.is_guest)
     fixed = np.flatnonzero((vms.resident_on == host) & ~vms.is_guest)
     target = np.where(vms.memory_target > 0, vms.memory_target, vms.memory_dynamic_max)
-    free = int(fleet.hosts.memory_total[host] - fleet.hosts.memory_overhead[host])
+    free = int(fleet.hosts.available[host])
     free -= int((vms.memory_dynamic_max[fixed] + vms.memory_overhead[fixed]).sum())
     free -= int((target[rows] + vms.memory_overhead[rows]).sum())
     domains = [

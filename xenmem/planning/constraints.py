@@ -207,7 +207,7 @@ def question_of_fleet(
     taken_up = everything - kernel.free_memory(
         everything, fleet.amount(policy), table.memory_overhead, resident, scheduled
     )
-    free = machines.memory_total - machines.memory_overhead - taken_up
+    free = machines.available - taken_up
     away = np.where(table.resident_on[rows] >= 0, table.resident_on[rows], table.scheduled_to_be_resident_on[rows])
     amount = fleet.amount(policy)[rows]
     overhead = np.where(away >= 0, table.memory_overhead[rows], 0)

@@ -155,7 +155,7 @@ class RestartPool:
         place[hosts] = np.arange(len(hosts), dtype=np.int32)
 
         used = fleet.amount(policy) + fleet.vms.memory_overhead
-        free = (fleet.hosts.memory_total - fleet.hosts.memory_overhead).astype(np.int64)
+        free = fleet.hosts.available
         for column in (fleet.vms.resident_on, fleet.vms.scheduled_to_be_resident_on):
             there = column >= 0
             np.subtract.at(free, column[there], used[there])

@@ -174,7 +174,7 @@ class UpdateProblem:
         guests = vms[here & fleet.vms.is_guest[vms]]
         others = vms[here & ~fleet.vms.is_guest[vms]]
 
-        capacity = (fleet.hosts.memory_total - fleet.hosts.memory_overhead)[hosts].astype(np.int64)
+        capacity = fleet.hosts.available[hosts]
         taken = fleet.vms.memory_dynamic_min[others] + fleet.vms.memory_overhead[others]
         np.subtract.at(capacity, place[now[others]], taken)
         stored = fleet.vms.memory_overhead

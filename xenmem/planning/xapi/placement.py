@@ -259,7 +259,7 @@ def free_for(fleet: Fleet, vm: int) -> Bytes:
     scheduled_on = fleet.vms.scheduled_to_be_resident_on.copy()
     scheduled_on[vm] = -1
     return kernel.free_memory(
-        fleet.hosts.memory_total - fleet.hosts.memory_overhead,
+        fleet.hosts.available,
         fleet.amount("dynamic_min"),
         fleet.vms.memory_overhead,
         fleet.vms.resident_on,
