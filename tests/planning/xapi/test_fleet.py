@@ -353,6 +353,9 @@ def test_a_start_without_the_memory_check_where_nothing_passes_it() -> None:
     with pytest.raises(NoHostsAvailableError):
         placement.choose_host_for_vm(fleet_of([{**hosts[0], "memory_total": gib}], [vm]), 0, placement.zero)
 
+    unknown = {"ref": "h", "memory_total": -1, "memory_overhead": 1 << 50}
+    assert placement.free_for(fleet_of([unknown], [vm]), 0).tolist() == [0]
+
 
 def test_many_pools_are_planned_apart(tmp_path: Path) -> None:
     """The rows of a second pool follow those of the first; every answer is the same, by that offset."""
