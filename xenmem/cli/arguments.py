@@ -1,0 +1,109 @@
+"""The arguments that several commands share, and the errors of readers and answers as click's.
+
+Whatever is wrong with arguments or inventories becomes a click exception, hence one line and exit status 2.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from xenmem.cli.streams import Progress
+from xenmem.units import format_size, parse_size
+
+if TYPE_CHECKING:
+    from xenmem.fleet import Fleet
+    from xenmem.kernel import DomainType
+
+
+@contextmanager
+def reported(*also: type[Exception]) -> Iterator[None]:
+    """Errors of readers and answers as click's."""
+    from xenmem.answers import QuestionError
+    from xenmem.inventory import InventoryError
+
+    expected: tuple[type[Exception], ...] = (InventoryError, QuestionError, *also)
+    try:
+        yield
+    except expected as error:
+        raise click.ClickException(str(error)) from None
+
+
+def read_fleet(inventories: Sequence[str], lenient: bool) -> "Fleet":
+    from xenmem import Fleet, kernel, read
+
+    if inventories.count("-") > 1:
+        raise click.UsageError("standard input can be read only once", click.get_current_context())
+    if "-" in inventories and sys.stdin is None:
+        raise click.ClickException("<stdin>: is closed")
+    fleets = []
+    with reported(ValueError):
+        kernel.threads()
+    with reported():
+        for inventory in inventories:
+            with Progress("<stdin>" if inventory == "-" else inventory) as progress:
+                fleets.append(read(inventory, lenient=lenient, progress=progress))
+        return Fleet.concatenate(fleets)
+
+
+# ------------------------------------------------------------------------------------------------------------ arguments
+
+
+def size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    from xenmem.kernel import MAX_BYTES
+
+    if text is None:
+        return None
+    try:
+        size = parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if size > MAX_BYTES:
+        raise click.BadParameter(f"{text!r} is more than {format_size(MAX_BYTES)}")
+    return size
+
+
+def model_name(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    from xenmem.kernel import MODELS
+
+    if text is not None and text not in MODELS:
+        raise click.BadParameter(f"{text!r} is none of {', '.join(MODELS)}")
+    return text
+
+
+def domain_type_of(context: click.Context, parameter: click.Parameter, text: str) -> "DomainType":
+    from xenmem.kernel import DomainType
+
+    kinds = {kind.name.lower(): kind for kind in DomainType}
+    kind = kinds.get(text.lower().replace("-", "_"))
+    if kind is None:
+        raise click.BadParameter(f"{text!r} is none of {', '.join(kinds)}")
+    return kind
+
+
+Command = Callable[..., Any]
+Decorator = Callable[[Command], Command]
+
+inventories_argument: Decorator = click.argument("inventories", metavar="INVENTORY...", nargs=-1, required=True)
+inventory_argument: Decorator = click.argument("inventory", metavar="INVENTORY")
+vm_argument: Decorator = click.argument("vm", metavar="VM")
+lenient_option: Decorator = click.option("--lenient", is_flag=True, help="Skip bad rows and report how many.")
+model_option: Decorator = click.option(
+    "--model",
+    metavar="MODEL",
+    callback=model_name,
+    help="Compute overheads by this model (26.3, pre-26.3) instead of the pool's own.",
+)
+
+
+def format_option(*formats: str) -> Decorator:
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(formats),
+        default="table",
+        show_default=True,
+        help="Tables are for people; the other formats give bytes.",
+    )
