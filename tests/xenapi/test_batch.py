@@ -1,5 +1,6 @@
 """Arrays against the messages one at a time, and transactions: all or nothing."""
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -111,6 +112,66 @@ def change_everything(session: Session, seed: int) -> None:
                 database.write(vm, "power_state", "Halted")
     database.write(database.the_pool, "restrictions", {"restrict_dmc": "false"})
     database.write(database.host["h1"], "software_version", {"xapi_build": "24.1.0"})
+
+
+def test_what_is_kept_follows_every_change() -> None:
+    """A Batch that was asked before, after changes of all that a VM's needs depend on, against the message itself."""
+    session = build_session(2)
+    pool, database = session.pool, session.pool.database
+    database.write(database.the_pool, "restrictions", {"restrict_dmc": "false"})
+    database.write(database.the_pool, "other_config", {})
+    for host in ("off", "small"):
+        database.write(database.host_metrics[f"{host}m"], "memory_total", 512 * GIB)
+    database.write(database.host["small"], "cpu_info", {"cpu_count": "16"})
+    kept = Batch(session)
+    vms = [*database.VM.refs(), "late"]
+    seen = [kept.can_boot_here(vms, HOSTS)]
+    start = database.snapshot()
+
+    def change(*rows: Any, **values: Any) -> Callable[[], None]:
+        return lambda: [database.update(one, values) for one in rows].clear()
+
+    everybody, metrics = list(database.VM), list(database.VM_metrics)
+    others = [vm for vm in everybody if not vm.is_control_domain]
+    late = vm_row(database, "late", memory_static_min=0, memory_dynamic_min=1 * GIB, metrics="latem2")
+    running = [vm for vm in everybody if vm.power_state == "Running"]
+    steps = (
+        change(*everybody, memory_dynamic_min=2 * GIB, memory_dynamic_max=2 * GIB),
+        change(*everybody, memory_dynamic_min=100 * GIB, memory_dynamic_max=100 * GIB),
+        change(*everybody, memory_dynamic_min=1 * GIB, memory_static_max=2 * GIB),
+        change(*everybody, memory_static_min=0, VCPUs_max=2, VCPUs_at_startup=1, HVM_shadow_multiplier=1.0),
+        change(*everybody, actions_after_crash="restart", hardware_platform_version=0),
+        change(*metrics, current_domain_type="pv"),
+        change(*metrics, current_domain_type="hvm"),
+        change(*everybody, domain_type="unspecified"),
+        change(*everybody, domain_type="pv"),
+        lambda: [database.destroy(database.VM_metrics[vm.metrics]) for vm in running].clear(),
+        change(database.host["off"], database.host["h2"], enabled=False),
+        change(database.host["off"], enabled=True),
+        change(*others, power_state="Running", resident_on="h2"),
+        change(*others, power_state="Halted", resident_on=NULL),
+        change(*others, scheduled_to_be_resident_on="small"),
+        change(*others, scheduled_to_be_resident_on=NULL),
+        change(database.the_pool, restrictions={"restrict_vm_start": "true"}),
+        lambda: database.create(late),
+        change(late, power_state="Suspended"),
+        lambda: database.create(row(database, "VM_metrics", "latem2", current_domain_type="hvm")),
+        lambda: database.destroy(late),
+        lambda: database.create(vm_row(database, "late", memory_dynamic_min=100 * GIB)),
+        lambda: database.restore(start),
+    )
+    for number, step in enumerate(steps):
+        step()
+        answer = kept.can_boot_here(vms, HOSTS)
+        for vm, row_of_vm in zip(vms, answer, strict=True):
+            for host, may in zip(HOSTS, row_of_vm.tolist(), strict=True):
+                reason = details(lambda vm=vm, host=host: session.xenapi.VM.assert_can_boot_here(vm, host))
+                assert may == (reason is None), (number, vm, host, reason)
+        seen.append(answer)
+    changed = sum((one != other).any() for one, other in itertools.pairwise(seen))
+    assert changed >= 15
+    assert (seen[0] == seen[-1]).all()
+    assert pool.database.VM.get("late") is None
 
 
 def test_boot_matrix_of_everything(session: Session, add_vm: AddVM) -> None:

@@ -1,5 +1,6 @@
 """VM.assert_can_boot_here: each check, its failure, their order; and VM.get_possible_hosts."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,10 @@ import pytest
 from small_pool import everything, refused
 
 from xenmem.units import GIB, MIB
-from xenmem.xenapi import Failure, Pool, Session
+from xenmem.xenapi import Failure, Pool, Session, boot
+from xenmem.xenapi.call import Call
 from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.message import MESSAGES
 
 AddVM = Callable[..., Any]
 
@@ -158,6 +161,21 @@ def test_a_running_vm_may_stay_on_its_disabled_host(pool: Pool, session: Session
     session.xenapi.VM.assert_can_boot_here("vm", "h1")
 
 
+@pytest.mark.parametrize("state", ["Halted", "Paused", "Suspended"])
+def test_no_other_may(pool: Pool, session: Session, add_vm: AddVM, ask: Callable[..., list[str]], state: str) -> None:
+    add_vm(power_state=state, resident_on="h1")
+    session.xenapi.host.disable("h1")
+    assert ask() == ["HOST_DISABLED", "h1"]
+
+
+def test_upgrade_of_a_pool_whose_coordinator_is_unknown(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """There is no version to compare with."""
+    add_vm()
+    the_pool = pool.database.the_pool
+    pool.database.update(the_pool, {"master": "gone", "other_config": {"rolling_upgrade_in_progress": ""}})
+    session.xenapi.VM.assert_can_boot_here("vm", "h1")
+
+
 def test_disabled_and_dead_hosts_are_not_possible(pool: Pool, session: Session, add_vm: AddVM) -> None:
     add_vm()
     session.xenapi.host.disable("h1")
@@ -174,3 +192,13 @@ def test_possible_hosts_are_not_asked_for_their_cpus(pool: Pool, session: Sessio
     add_vm(power_state="Suspended")
     pool.hooks = OtherCPU()
     assert session.xenapi.VM.get_possible_hosts("vm") == ["h2", "h1"]
+
+
+def test_a_domain_type_is_asked_for_whatever_else_is_not(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    vm = add_vm(domain_type="unspecified")
+    assert session.handle is not None
+    call = Call(pool, MESSAGES["VM.assert_can_boot_here"], pool.login(session.handle))
+    for cpu, memory in itertools.product((False, True), (False, True)):
+        reason = boot.reason_against(call, vm, "h1", cpu=cpu, memory=memory)
+        assert reason is not None
+        assert reason.details == ["INTERNAL_ERROR", "unspecified domain type"]

@@ -14,7 +14,8 @@ from xenmem.xenapi.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, used_
 from xenmem.xenapi.database import Origin
 
 AddVM = Callable[..., Any]
-HOSTS = ("h1", "h2", "gone", "OpaqueRef:NULL")
+NULL = "OpaqueRef:NULL"
+HOSTS = ("h1", "h2", "gone", NULL)
 LIMITS = ("memory_static_max", "memory_dynamic_max", "memory_dynamic_min", "memory_overhead")
 
 
@@ -45,7 +46,7 @@ def check(database: Database) -> None:
 
 def change_something(database: Database, dice: random.Random) -> None:
     vms = [vm for vm in database.VM if not vm.is_control_domain]
-    kind = dice.randrange(8)
+    kind = dice.randrange(10)
     if kind == 0 or not vms:
         vm = vm_row(database, f"vm{dice.randrange(10**9)}", resident_on=dice.choice(HOSTS))
         database.create(vm)
@@ -59,6 +60,16 @@ def change_something(database: Database, dice: random.Random) -> None:
         database.write(dice.choice(vms), "name_label", dice.choice(("a", "b", "")))
     elif kind == 4:
         database.write(dice.choice(vms), dice.choice(LIMITS), dice.randrange(-4 * GIB, 9 * GIB))
+    elif kind == 5:
+        values = {"resident_on": dice.choice(HOSTS), "scheduled_to_be_resident_on": dice.choice(HOSTS)}
+        amounts = {limit: dice.randrange(9 * GIB) for limit in dice.sample(LIMITS, 2)}
+        database.update(dice.choice(vms), {**amounts, **values, "name_label": dice.choice(("a", "b"))})
+    elif kind in (6, 7):
+        vm, host = dice.choice(vms), dice.choice([*database.host])
+        if kind == 6:
+            database.write(vm, "scheduled_to_be_resident_on", host.ref)
+        database.settle(vm, host, {dice.choice(LIMITS): dice.randrange(9 * GIB), "domid": dice.randrange(9)})
+        assert (vm.resident_on, vm.scheduled_to_be_resident_on) == (host.ref, NULL)
     else:
         field = dice.choice(("resident_on", "scheduled_to_be_resident_on"))
         database.write(dice.choice(vms), field, dice.choice(HOSTS))
@@ -96,6 +107,32 @@ def test_a_snapshot_that_was_undone_past_is_refused(add_vm: AddVM, pool: Pool) -
         database.restore(second)
     database.restore(first)
     assert vm.order == 0
+
+
+@pytest.mark.parametrize("before", ["OpaqueRef:NULL", "h1", "h2"])
+def test_settling_is_one_change(add_vm: AddVM, pool: Pool, before: str) -> None:
+    vm, database = add_vm(resident_on=before), pool.database
+    database.write(vm, "scheduled_to_be_resident_on", "h1")
+    start, generation, recounts = database.snapshot(), database.generation, database.recounts
+    database.settle(vm, database.host["h1"], {"domid": 7, "order": vm.order})
+    assert database.generation == vm.mtime == generation + 1
+    expected = [("scheduled_to_be_resident_on", "h1", NULL), ("domid", -1, 7)]
+    if before != "h1":
+        expected.insert(0, ("resident_on", before, "h1"))
+        assert database.host["h1"].mtime == generation + 1
+    assert [(change.field, change.old, change.new) for change in database.journal(start)] == expected
+    assert set(database.recounted_since(recounts)) == {before} - {NULL}, "h1 counts what it counted"
+    check(database)
+    database.restore(start)
+    assert (vm.resident_on, vm.scheduled_to_be_resident_on, vm.domid) == (before, "h1", -1)
+    check(database)
+
+
+def test_setting_what_is_set_changes_nothing(add_vm: AddVM, pool: Pool) -> None:
+    vm, database = add_vm(), pool.database
+    before = database.generation, database.snapshot(), vm.mtime
+    database.update(vm, {"order": vm.order, "name_label": vm.name_label})
+    assert (database.generation, database.snapshot(), vm.mtime) == before
 
 
 def test_the_journal_is_bounded() -> None:

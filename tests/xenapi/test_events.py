@@ -164,6 +164,12 @@ class TestWaiting:
         take(session, ["VM"], token, timeout)
         assert pool.clock.now() == start + DAY_SECONDS
 
+    def test_a_session_that_waits_is_in_use(self, pool: Pool, session: Session) -> None:
+        handle = session.handle
+        take(session, [], timeout=3 * DAY_SECONDS)
+        assert session.handle == handle
+        pool.dispatch("VM.get_all", (handle,))
+
     def test_for_what_falls_due(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         vm = add_vm()
         token = take(session, ["*"])["token"]
@@ -242,6 +248,11 @@ class TestInject:
 
 
 class TestNext:
+    def test_registering_again_keeps_no_more(self, pool: Pool, session: Session) -> None:
+        for _ in range(3):
+            session.xenapi.event.register(["VM", "host", "vm"])
+        assert len(pool.events._registrations[str(session.handle)].subscriptions) == 2
+
     def test_every_change(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         vm = add_vm()
         event = session.xenapi.event

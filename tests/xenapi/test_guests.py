@@ -85,6 +85,23 @@ def test_what_is_no_behaviour(
     assert refused(pool, lambda: session.xenapi.VM.wait_memory_target_live("vm")) == expected
 
 
+def test_what_is_no_behaviour_hinders_no_other_message(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """A guest whose other_config says something else while it is squeezed does nothing from then on."""
+    add_vm("other", other_config={GUEST: "slow"}, **ranged(GIB, 2 * GIB))
+    vm = add_vm(**ranged(GIB, 2 * GIB) | {"power_state": "Halted"})
+    session.xenapi.VM.start_on("vm", "h1", False, False)
+    session.xenapi.VM.set_other_config("other", {GUEST: "lazy"})
+    pool.clock.advance(60)
+    session.xenapi.VM.set_memory_dynamic_range("vm", str(GIB), str(GIB))
+    session.xenapi.VM.wait_memory_target_live("vm")
+    pool.clock.advance(60)
+    session.xenapi.VM.hard_shutdown("vm")
+    session.xenapi.VM.start_on("vm", "h1", False, False)
+    assert (vm.power_state, vm.current_operations) == ("Running", {})
+    expected = ["INVALID_VALUE", f"other_config:{GUEST}", "lazy"]
+    assert refused(pool, lambda: session.xenapi.VM.wait_memory_target_live("other")) == expected
+
+
 def test_without_a_word_targets_are_reached_at_once(pool: Pool, session: Session, add_vm: AddVM) -> None:
     add_vm(**ranged(GIB, 2 * GIB))
     session.xenapi.VM.set_memory_dynamic_range("vm", str(GIB), str(GIB))
@@ -308,3 +325,27 @@ def test_a_restored_pool_has_its_memory_back(pool: Pool, session: Session, add_v
     pool.database.restore(snapshot)
     session.xenapi.VM.wait_memory_target_live("vm")
     assert (actual(session, "vm"), session.api.VM.get_memory_target("vm")) == (2 * GIB, 2 * GIB)
+
+
+def test_the_journal_says_who_squeezed(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """A message's own changes are its author's; what the host does later, in its own time, is squeezed's."""
+    add_vm("big", **ranged(10 * GIB, 58 * GIB, other_config={GUEST: "slow"}))
+    start, author = pool.database.snapshot(), pool.database.author
+    session.xenapi.VM.set_memory_dynamic_range("big", str(10 * GIB), str(57 * GIB))
+    by_message = pool.database.journal(start)
+    pool.clock.advance(100)
+    later = pool.database.journal(start)[len(by_message) :]
+    assert {(change.origin.who, change.origin.message) for change in by_message} == {
+        ("root", "VM.set_memory_dynamic_range")
+    }
+    assert {(change.origin.who, change.origin.message) for change in later} == {("squeezed", "")}
+    assert {change.field for change in later} == {"memory_actual"}
+    moments = [change.origin.when for change in later]
+    assert pool.database.author is author
+    assert moments == sorted(moments)
+    assert moments[0] < moments[-1] <= pool.clock.now()
+    before = pool.database.VM_metrics["bigm"].memory_actual
+    session.xenapi.VM.set_order("big", "1")
+    assert pool.database.journal()[-1].origin.who == "root"
+    pool.database.undo(2)
+    assert pool.database.VM_metrics["bigm"].memory_actual == later[-1].old > before

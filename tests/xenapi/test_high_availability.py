@@ -134,12 +134,22 @@ class TestSetting:
         enable_ha(0)
         send = session.xenapi.pool.set_ha_host_failures_to_tolerate
         assert refused(pool, lambda: send("p", "-1")) == ["INVALID_VALUE", "ha_host_failures_to_tolerate", "-1"]
+        assert refused(pool, lambda: send("x", "-1"))[0] == "INVALID_VALUE"
         assert refused(pool, lambda: send("x", "1")) == ["HANDLE_INVALID", "pool", "x"]
         send("p", "1")
         assert status(pool) == (1, 1, False)
         assert refused(pool, lambda: send("p", "2")) == BREAKS
         pool.database.the_pool.ha_allow_overcommit = True
         send("p", "2")
+        assert status(pool) == (2, 1, True)
+
+    def test_failures_beyond_a_plan_for_none(
+        self, pool: Pool, session: Session, protect: AddVM, enable_ha: Callable[[int], None]
+    ) -> None:
+        """Where nothing is planned for yet, more may be asked for than there is room for."""
+        protect("a", 20 * GIB)
+        enable_ha(0)
+        session.xenapi.pool.set_ha_host_failures_to_tolerate("p", "2")
         assert status(pool) == (2, 1, True)
 
     def test_restart_priority(
@@ -151,7 +161,10 @@ class TestSetting:
         enable_ha(1)
         pool.database.update(b, limits(1 * GIB))
         send = session.xenapi.VM.set_ha_restart_priority
-        assert refused(pool, lambda: send("a", "always")) == ["INVALID_VALUE", "ha_restart_priority", "always"]
+        for ref in ("a", "nothing"):
+            details = refused(pool, lambda: send(ref, "always"))  # noqa: B023
+            assert details == ["INVALID_VALUE", "ha_restart_priority", "always"]
+        assert refused(pool, lambda: send("nothing", "restart")) == ["HANDLE_INVALID", "VM", "nothing"]
         send("a", "restart")
         assert (a.ha_restart_priority, a.ha_always_run) == ("restart", True)
         send("a", "best-effort")
@@ -221,6 +234,37 @@ class TestPlanCheck:
         assert status(pool) == (1, 0, True)
         session.xenapi.host.enable("h2")
         assert status(pool) == (1, 1, False)
+
+    def test_enabling_a_host_of_a_pool_that_is_not_overcommitted(
+        self, pool: Pool, session: Session, protect: AddVM, enable_ha: Callable[[int], None]
+    ) -> None:
+        protect("a", 20 * GIB)
+        session.xenapi.host.disable("h2")
+        enable_ha(0)
+        pool.database.the_pool.ha_host_failures_to_tolerate = 1
+        session.xenapi.host.enable("h2")
+        assert status(pool) == (1, 0, False)
+
+    @pytest.mark.parametrize("is_control_domain", [False, True])
+    def test_what_arrives_of_a_control_domain(
+        self,
+        pool: Pool,
+        session: Session,
+        protect: AddVM,
+        enable_ha: Callable[[int], None],
+        is_control_domain: bool,
+    ) -> None:
+        """Its dynamic_max; of any other VM its static_max."""
+        protect("a", 20 * GIB)
+        vm = protect("vm", 1 * GIB, power_state="Halted", ha_restart_priority="", ha_always_run=False)
+        pool.database.update(vm, {"memory_static_max": 50 * GIB, "is_control_domain": is_control_domain})
+        vm.platform = {"device-model": "m"}
+        vm.memory_overhead = session.api.VM.compute_memory_overhead("vm")
+        enable_ha(1)
+        if not is_control_domain:
+            assert refused(pool, lambda: session.xenapi.VM.start_on("vm", "h2", False, False)) == BREAKS
+        else:
+            session.xenapi.VM.start_on("vm", "h2", False, False)
 
 
 def test_to_the_mib(pool: Pool, session: Session, protect: AddVM) -> None:

@@ -94,6 +94,16 @@ class TestEnable:
         pool.hooks = Hooks()
         session.xenapi.host.enable("h1")
 
+    def test_offline(self, pool: Pool, session: Session) -> None:
+        """Also where nothing is to be done; but an operation that excludes it goes first."""
+        h2 = pool.database.host["h2"]
+        for name in ("h1m", "h2m"):
+            pool.database.host_metrics[name].live = False
+        assert refused(pool, lambda: session.xenapi.host.enable("h2")) == ["HOST_OFFLINE", "h2"]
+        h2.current_operations = {"t": "apply_updates"}
+        assert refused(pool, lambda: session.xenapi.host.enable("h2"))[0] == "OTHER_OPERATION_IN_PROGRESS"
+        session.xenapi.host.enable("h1")  # the coordinator
+
 
 class TestEvacuate:
     def test_everything_goes(self, pool: Pool, session: Session, run: AddVM) -> None:
@@ -174,9 +184,10 @@ class TestEvacuate:
 
     def test_a_vm_that_is_halted_meanwhile_is_no_failure(self, session: Session, pool: Pool, run: AddVM) -> None:
         class Slow(Guests):
-            def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
                 session.xenapi.VM.hard_shutdown("b" if vm.ref == "a" else "a")
                 yield 1.0
+                return int(vm.memory_dynamic_min)
 
         a, b = run("a"), run("b")
         pool.guests = Slow(pool.database)
@@ -185,10 +196,11 @@ class TestEvacuate:
 
     def test_cancelled(self, session: Session, pool: Pool, run: AddVM) -> None:
         class Slow(Guests):
-            def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
                 calls = list(pool.running.values())
                 calls[-1].cancelled = True
                 yield 1.0
+                return int(vm.memory_dynamic_min)
 
         vm = run()
         pool.guests = Slow(pool.database)

@@ -72,6 +72,16 @@ def test_odd_texts_are_saved(tmp_path: Path) -> None:
         assert rows(loading.read(tmp_path / format), internal=False) == rows(database, internal=False)
 
 
+def test_what_xml_cannot_hold_is_replaced_in_dumps(tmp_path: Path) -> None:
+    database = Database(seed=1)
+    odd = "a\x00\x07\x1f\ufffe\uffffb"
+    database.load("pool", [database.new_row("pool", name_label=odd)])
+    database.load("host", [database.new_row("host")])
+    for format, label in zip(saving.FORMATS, (odd, "a" + 5 * "\ufffd" + "b"), strict=True):
+        saving.save(database, tmp_path / format, format)
+        assert loading.read(tmp_path / format).the_pool.name_label == label
+
+
 def test_a_failure_leaves_the_old_file(data: Path, tmp_path: Path) -> None:
     database = loading.read(data / "inventories" / FILES[0])
     target = tmp_path / "saved"

@@ -5,7 +5,7 @@ order in which the pool took the messages, and the model is sent them in the sam
 """
 
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -156,10 +156,6 @@ class Instant(Guests):
 
     def set_dynamic_range(self, vm: Any) -> None:
         pass
-
-    def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
-        self._database.write(vm, "memory_target", vm.memory_dynamic_min)
-        yield from ()
 
     def stop(self, vm: Any) -> None:
         self._database.write(vm, "memory_target", 0)

@@ -11,7 +11,7 @@ from small_pool import limits, refused, row, vm_row
 
 from xenmem.planning.xapi import placement as planning
 from xenmem.units import GIB
-from xenmem.xenapi import Database, Pool, Session
+from xenmem.xenapi import Database, Failure, Pool, Session
 from xenmem.xenapi.placement import Ranking, disfavoured
 
 AddVM = Callable[..., Any]
@@ -142,6 +142,43 @@ def test_hosts_that_come_and_go(pool: Pool, session: Session, add_vm: AddVM) -> 
     database.restore(snapshot)
     session.xenapi.VM.start("b", False, False)
     assert database.VM["b"].resident_on in ("h1", "h2")
+
+
+def test_sorted_lists_follow_hosts_metrics_and_coordinator(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """Each change after the lists were in use; a VM that fits on the newcomer alone tells whether they know of it."""
+    pool.draw = lambda: 0.0
+    database = pool.database
+    big = add_vm("big", **limits(100 * GIB))
+
+    def start(vm: str) -> str:
+        try:
+            session.xenapi.VM.start(vm, False, False)
+        except Failure as failure:
+            return str(failure.details[0])
+        place = str(session.xenapi.VM.get_resident_on(vm))
+        session.xenapi.VM.hard_shutdown(vm)
+        return place
+
+    assert start("big") == "NO_HOSTS_AVAILABLE"
+    h1 = database.host["h1"]
+    values = {"cpu_info": h1.cpu_info, "capabilities": h1.capabilities, "software_version": h1.software_version}
+    h3 = row(database, "host", "h3", metrics="h3m", **values)
+    database.create(h3)
+    assert start("big") == "NO_HOSTS_AVAILABLE"
+    metrics = row(database, "host_metrics", "h3m", memory_total=512 * GIB, live=True)
+    database.create(metrics)
+    assert start("big") == "h3"
+    database.destroy(metrics)
+    assert start("big") == "NO_HOSTS_AVAILABLE"
+    database.create(metrics)
+    assert start("big") == "h3"
+    database.destroy(h3)
+    assert start("big") == "NO_HOSTS_AVAILABLE"
+    database.write(big, "memory_dynamic_min", 0)
+    add_vm("small")
+    assert start("small") == "h2", "h1 is the coordinator"
+    database.write(database.the_pool, "master", "h2")
+    assert start("small") == "h1"
 
 
 class TestWholeChoice:

@@ -109,6 +109,12 @@ class TestAllowedOperations:
         add_vm(power_state="Running")
         assert {"clean_shutdown", "suspend", "pool_migrate"}.isdisjoint(self.allowed(session))
 
+    def test_paused_guest_without_drivers(self, session: Session, add_vm: AddVM, pool: Pool) -> None:
+        vm = add_vm(power_state="Paused")
+        assert "checkpoint" not in self.allowed(session)
+        pool.database.VM_metrics[vm.metrics].current_domain_type = "pvh"
+        assert "checkpoint" in self.allowed(session)
+
     def test_blocked(self, session: Session, add_vm: AddVM) -> None:
         add_vm(blocked_operations={"start": "no"})
         assert "start" not in self.allowed(session)

@@ -1,6 +1,6 @@
 """Behaviour of the server that surprises, one test each, named after its number in section E of xenapi-messages."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -178,9 +178,8 @@ def test_25_ha_always_run_is_written_before_it_can_fail(pool: Pool, session: Ses
             raise Failure(["VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT", vm.ref])
 
     class Full(Guests):
-        def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
+        def start(self, vm: Any, host: Any) -> int:
             raise Failure(["HOST_NOT_ENOUGH_FREE_MEMORY", "2", "1"])
-            yield
 
     vm = add_vm(ha_restart_priority="restart")
     simple, pool.guests = pool.guests, Full(pool.database)

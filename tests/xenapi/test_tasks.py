@@ -1,5 +1,6 @@
 """Tasks: their life, their cancellation, and those of synchronous calls (C.9)."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from small_pool import build_database, refused
 
 from xenmem.units import GIB
 from xenmem.xenapi import Clock, Failure, Pace, Pool, Role, Session, User
+from xenmem.xenapi.clock import LONGEST_WAIT
 from xenmem.xenapi.tasks import COMPLETED_SECONDS
 
 AddVM = Callable[..., Any]
@@ -144,6 +146,38 @@ def test_a_synchronous_call_that_waits_has_a_task(pool: Pool, session: Session, 
     assert session.xenapi.task.get_all() == []
     assert pool.running == {}
     assert session.xenapi.session.get_tasks(session.handle) == []
+
+
+@pytest.mark.parametrize("pace", [Pace.JUMP, Pace.DRIVEN])
+def test_no_wait_leads_beyond_what_a_date_can_tell(pool: Pool, add_vm: AddVM, pace: Pace) -> None:
+    """A start delay is any integer, and a timeout any float; afterwards the pool still tells the time."""
+    pool.clock.pace = pace
+    session = Session(pool)
+    session.login_with_password("root", "")
+    vm = add_vm(start_delay=2**63 - 1)
+    task = session.xenapi.Async.VM.start("vm", False, False)
+    if pace is Pace.DRIVEN:
+        assert session.xenapi.task.get_status(task) == "pending"
+        pool.clock.advance(LONGEST_WAIT)
+    assert (vm.power_state, vm.current_operations) == ("Running", {})
+    began = pool.clock.now()
+    assert began == 1_790_000_000 + LONGEST_WAIT
+    if pace is Pace.JUMP:
+        session.xenapi.VM.hard_shutdown("vm")
+        session.xenapi.VM.start("vm", False, False)
+        assert session.xenapi.event_from([], "", 1e300)["events"] == []
+        assert pool.clock.now() == began + 2 * LONGEST_WAIT
+    session.xenapi.VM.set_name_label("vm", "x")
+    assert pool.database.journal()[-1].origin.when == pool.clock.now()
+
+
+def test_a_clock_at_the_end_of_dates() -> None:
+    clock = Clock(0.0)
+    clock.advance(1e12)
+    assert clock.date() == "99991231T23:59:59Z"
+    for seconds in (-1, math.inf, math.nan):
+        with pytest.raises(ValueError, match="seconds"):
+            clock.advance(seconds)
 
 
 def test_real_time_finishes_tasks_by_itself(add_vm: AddVM) -> None:

@@ -7,7 +7,7 @@ import pytest
 from small_pool import build_database, everything, limits, refused, vm_row
 
 from xenmem.units import GIB, MIB
-from xenmem.xenapi import Clock, Failure, Guests, Pool, Session
+from xenmem.xenapi import Clock, Failure, Guests, Pace, Pool, Session
 from xenmem.xenapi.hooks import Hooks
 
 AddVM = Callable[..., Any]
@@ -139,6 +139,65 @@ def test_operation_checks_in_order(pool: Pool, session: Session, make: AddVM, me
     assert vm.power_state == AFTER[message]
 
 
+class TestFeatures:
+    """What the guest agent says (B.1, row 10)."""
+
+    NEEDED = (
+        ("suspend", "feature-suspend"),
+        ("pool_migrate", "feature-suspend"),
+        ("clean_shutdown", "feature-shutdown"),
+        ("clean_shutdown", "feature-poweroff"),
+    )
+
+    def guest(self, pool: Pool, vm: Any, **values: Any) -> Any:
+        guest = pool.database.new_row("VM_guest_metrics", **values)
+        pool.database.load("VM_guest_metrics", [guest])
+        vm.guest_metrics = guest.ref
+        pool.database.VM_metrics[vm.metrics].current_domain_type = "hvm"
+        return guest
+
+    @pytest.mark.parametrize(("message", "feature"), NEEDED)
+    def test_needed(self, pool: Pool, session: Session, make: AddVM, message: str, feature: str) -> None:
+        vm = make(power_state="Running")
+        guest = self.guest(pool, vm, other={"feature-vcpu-hotplug": "1"}, PV_drivers_version={"major": "9"})
+        assert refused(pool, lambda: send(session, message)) == ["VM_LACKS_FEATURE", "vm"]
+        guest.other = {feature: "1"}
+        send(session, message)
+
+    @pytest.mark.parametrize("message", ["suspend", "pool_migrate", "clean_shutdown"])
+    def test_implied_by_drivers(self, pool: Pool, session: Session, make: AddVM, message: str) -> None:
+        self.guest(pool, make(power_state="Running"), PV_drivers_version={"major": "9", "minor": "0"})
+        send(session, message)
+
+    @pytest.mark.parametrize("message", ["suspend", "pool_migrate", "clean_shutdown"])
+    @pytest.mark.parametrize("kind", ["pv", "pv_in_pvh", "pvh"])
+    def test_implied_by_the_record_where_metrics_do_not_tell(
+        self, pool: Pool, session: Session, make: AddVM, message: str, kind: str
+    ) -> None:
+        vm = make(power_state="Running", domain_type=kind)
+        pool.database.VM_metrics[vm.metrics].current_domain_type = "unspecified"
+        send(session, message)
+
+    @pytest.mark.parametrize("message", ["suspend", "pool_migrate"])
+    def test_not_suspendable(self, pool: Pool, session: Session, make: AddVM, message: str) -> None:
+        """Whatever else it has, and even if it is forced."""
+        other = {"data-cant-suspend-reason": "busy", "feature-suspend": "1"}
+        self.guest(pool, make(power_state="Running"), other=other)
+        assert refused(pool, lambda: send(session, message)) == ["VM_NON_SUSPENDABLE", "vm", "busy"]
+        if message == "pool_migrate":
+            forced = {"force": "true"}
+            details = refused(pool, lambda: session.xenapi.VM.pool_migrate("vm", "h2", forced))
+            assert details == ["VM_NON_SUSPENDABLE", "vm", "busy"]
+
+    def test_force_needs_no_features(self, pool: Pool, session: Session, make: AddVM) -> None:
+        vm = make(power_state="Running")
+        self.guest(pool, vm)
+        for text in ("1", "TRUE", "yes"):
+            assert refused(pool, lambda: session.xenapi.VM.pool_migrate("vm", "h2", {"force": text}))  # noqa: B023
+        session.xenapi.VM.pool_migrate("vm", "h2", {"force": "true"})
+        assert vm.resident_on == "h2"
+
+
 @pytest.mark.parametrize("message", NEED_A_HOST)
 def test_without_room(pool: Pool, session: Session, make: AddVM, message: str) -> None:
     """A host that the client names says what is missing; a choice of hosts says that there is none."""
@@ -223,11 +282,19 @@ def test_builds_a_domain(pool: Pool, session: Session, make: AddVM, message: str
     assert ("guest" in pool.database.VM_guest_metrics) == (not starts)
 
 
+@pytest.mark.parametrize(("kind", "hvm"), [("hvm", True), ("pvh", True), ("pv_in_pvh", True), ("pv", False)])
+def test_domain_types(pool: Pool, session: Session, make: AddVM, kind: str, hvm: bool) -> None:
+    make(domain_type=kind)
+    send(session, "start")
+    metrics = pool.database.VM_metrics["vmm"]
+    assert (metrics.current_domain_type, metrics.hvm) == (kind, hvm)
+
+
 @pytest.mark.parametrize("message", ["suspend", "clean_shutdown", "hard_shutdown"])
 def test_leaves_its_host(pool: Pool, session: Session, make: AddVM, message: str) -> None:
     vm = make(power_state="Running", ha_always_run=True, requires_reboot=True, memory_target=2 * GIB)
     metrics = pool.database.VM_metrics["vmm"]
-    metrics.hvm = metrics.nested_virt = False
+    metrics.hvm = True
     metrics.memory_actual = 2 * GIB
     send(session, message)
     free = 61 * GIB
@@ -235,7 +302,7 @@ def test_leaves_its_host(pool: Pool, session: Session, make: AddVM, message: str
     assert (vm.resident_on, vm.domid, vm.ha_always_run, vm.memory_target) == (NULL, -1, False, 0)
     assert vm.requires_reboot == (message == "suspend")
     assert metrics.current_domain_type == ("pvh" if message == "suspend" else "unspecified")
-    assert metrics.memory_actual == 2 * GIB
+    assert (metrics.hvm, metrics.memory_actual) == (False, 2 * GIB)
     assert (vm.suspend_VDI != NULL) == (message == "suspend")
 
 
@@ -262,8 +329,9 @@ class TestStart:
         make(power_state="Paused")
         pool.database.the_pool.restrictions = {"restrict_vm_start": "true"}
         expected = ["LICENCE_RESTRICTION", "VM_start"]
-        assert refused(pool, lambda: send(session, "start")) == expected
-        assert refused(pool, lambda: send(session, "start_on")) == expected
+        for vm in ("vm", "nothing"):
+            assert refused(pool, lambda: send(session, "start", vm)) == expected  # noqa: B023
+            assert refused(pool, lambda: send(session, "start_on", vm)) == expected  # noqa: B023
 
     def test_order_of_start_on(self, pool: Pool, session: Session, make: AddVM) -> None:
         database = pool.database
@@ -277,6 +345,8 @@ class TestStart:
 
         assert details() == ["NOT_SUPPORTED_DURING_UPGRADE"]
         assert refused(pool, lambda: send(session, "resume_on")) == ["NOT_SUPPORTED_DURING_UPGRADE"]
+        for message in ("start_on", "resume_on"):
+            assert refused(pool, lambda: send(session, message, "nothing")) == ["NOT_SUPPORTED_DURING_UPGRADE"]  # noqa: B023
         database.the_pool.other_config = {}
         assert details() == ["LICENCE_RESTRICTION", "VM_start"]
         assert refused(pool, lambda: send(session, "resume_on"))[0] == "OPERATION_NOT_ALLOWED"
@@ -328,9 +398,22 @@ class TestStart:
         send(session, "start")
         assert vm.resident_on == "h2"
 
+    @pytest.mark.parametrize("message", ["start", "resume"])
+    def test_a_reserved_host_that_is_offline(self, pool: Pool, session: Session, make: AddVM, message: str) -> None:
+        """The reservation is given back; nothing has become of the VM."""
+        vm = make(power_state=ALLOWED[message][0], ha_restart_priority="restart")
+        session.xenapi.host.allocate_resources_for_vm("h2", "vm", True)
+        pool.database.host_metrics["h2m"].live = False
+        with pytest.raises(Failure) as raised:
+            send(session, message)
+        assert raised.value.details == ["HOST_OFFLINE", "h2"]
+        assert (vm.power_state, vm.scheduled_to_be_resident_on) == (ALLOWED[message][0], NULL)
+        assert (vm.ha_always_run, vm.resident_on, vm.domid) == (False, NULL, -1)
+        assert pool.database.host["h2"].scheduled == {}
+
     def test_guests_that_do_not_shrink(self, pool: Pool, session: Session, make: AddVM) -> None:
         class Stuck(Guests):
-            def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
                 assert vm.scheduled_to_be_resident_on == host.ref
                 yield 30.0
                 raise Failure(["VMS_FAILED_TO_COOPERATE", "other"])
@@ -400,7 +483,7 @@ class TestShutdown:
 
     def test_suspended_without_storage(self, pool: Pool, session: Session, make: AddVM) -> None:
         class NoStorage(Hooks):
-            def has_live_host_with_storage(self, vm: Any) -> bool:
+            def sees_storage(self, vm: Any, host: Any) -> bool:
                 return False
 
         pool.hooks = NoStorage()
@@ -408,6 +491,28 @@ class TestShutdown:
         assert refused(pool, lambda: send(session, "hard_shutdown")) == ["NO_HOSTS_AVAILABLE"]
         make("running", power_state="Running")
         send(session, "hard_shutdown", "running")
+
+    def test_suspended_without_a_live_host(self, pool: Pool, session: Session, make: AddVM) -> None:
+        vm = make(power_state="Suspended")
+        for name in ("h1m", "h2m"):
+            pool.database.host_metrics[name].live = False
+        assert refused(pool, lambda: send(session, "hard_shutdown")) == ["NO_HOSTS_AVAILABLE"]
+        pool.database.host_metrics["h2m"].live = True
+        send(session, "hard_shutdown")
+        assert vm.power_state == "Halted"
+
+    def test_hard_shutdown_lets_others_wait(self, make: AddVM) -> None:
+        """It cancels what moves or stops the VM, and nothing else."""
+        pool = Pool(build_database(), clock=Clock(0.0, Pace.DRIVEN))
+        session = Session(pool)
+        session.login_with_password("root", "")
+        vm = vm_row(pool.database, "vm", power_state="Running", resident_on="h1", memory_target=9 * GIB)
+        pool.database.load("VM", [vm])
+        task = session.xenapi.Async.VM.wait_memory_target_live("vm")
+        pool.database.write(pool.database.VM_metrics["vmm"], "memory_actual", 2 * GIB)
+        session.xenapi.VM.hard_shutdown("vm")
+        pool.clock.advance(2)
+        assert session.xenapi.task.get_status(task) == "pending"
 
     def test_shutdown_delay(self, pool: Pool, session: Session, make: AddVM) -> None:
         vm = make(power_state="Running", shutdown_delay=40)
@@ -434,9 +539,10 @@ class TestMigrate:
         seen = []
 
         class Slow(Guests):
-            def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
                 yield 1.0
                 seen.append([session.api.host.compute_free_memory(ref) for ref in ("h1", "h2")])
+                return int(vm.memory_dynamic_min)
 
         pool.guests = Slow(pool.database)
         vm = make(power_state="Running")
@@ -451,10 +557,11 @@ class TestMigrate:
         database = build_database()
 
         class Slow(Guests):
-            def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
                 shown.append((dict(vm.current_operations), dict(host.current_operations)))
                 yield 1.0
                 shown.append((dict(vm.current_operations), dict(host.current_operations)))
+                return int(vm.memory_dynamic_min)
 
         shown: list[Any] = []
         pool = Pool(database, clock=clock, guests=Slow(database))
@@ -494,6 +601,17 @@ class TestMigrate:
         pool.database.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
         pool.database.host["h2"].software_version = {"xapi_build": "26.16.9"}
         assert refused(pool, lambda: send(session, "pool_migrate")) == ["NOT_SUPPORTED_DURING_UPGRADE"]
+        pool.database.host["h2"].software_version = pool.database.host["h1"].software_version
+        send(session, "pool_migrate")
+
+    def test_cpus_of_a_halted_vm_are_not_asked_for(self, pool: Pool, session: Session, make: AddVM) -> None:
+        class OtherCPU(Hooks):
+            def assert_cpu_compatible(self, vm: Any, host: Any) -> None:
+                raise Failure(["VM_INCOMPATIBLE_WITH_THIS_HOST", vm.ref, host.ref, "vendor"])
+
+        pool.hooks = OtherCPU()
+        make()
+        assert refused(pool, lambda: send(session, "pool_migrate"))[0] == "VM_BAD_POWER_STATE"
 
     def test_a_host_that_is_emptied_takes_nothing(self, pool: Pool, session: Session, make: AddVM) -> None:
         make(power_state="Running")
@@ -516,9 +634,10 @@ class TestMigrate:
         """A hard shutdown wins: the migration is cancelled and its reservation given back."""
 
         class Slow(Guests):
-            def start(self, vm: Any, host: Any) -> Generator[float, None, None]:
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
                 pool.clock.call_at(pool.clock.now() + 1, lambda: session.xenapi.VM.hard_shutdown("vm"))
                 yield 2.0
+                return int(vm.memory_dynamic_min)
 
         pool.guests = Slow(pool.database)
         vm = make(power_state="Running")

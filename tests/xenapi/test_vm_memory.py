@@ -260,11 +260,57 @@ class TestRunning:
         vm = add_vm(power_state="Running", memory_target=5)
         session = Session(Pool(pool.database, guests=Broken(pool.database)))
         session.login_with_password("root", "")
-        for growth, after in ((1, (2 * GIB, 3 * GIB)), (-1, (2 * GIB - 1, 3 * GIB - 1))):
+        for growth, change, after in (
+            (1, 1, (2 * GIB, 3 * GIB)),
+            (0, 1, (2 * GIB, 3 * GIB + 1)),
+            (-1, -1, (2 * GIB - 1, 3 * GIB - 1)),
+        ):
             with pytest.raises(Failure, match="no domain"):
-                session.xenapi.VM.set_memory_dynamic_range("vm", str(2 * GIB + growth), str(3 * GIB + growth))
+                session.xenapi.VM.set_memory_dynamic_range("vm", str(2 * GIB + growth), str(3 * GIB + change))
             assert (vm.memory_dynamic_min, vm.memory_dynamic_max) == after
             assert vm.memory_target == 2 * GIB + growth
+
+
+class TestOffline:
+    """A message on a running VM goes to its host; the coordinator need not be live for it."""
+
+    @pytest.mark.parametrize("message", [*(name for name in SETTERS if "dynamic" in name), "set_memory_target_live"])
+    @pytest.mark.parametrize("grows", [False, True])
+    def test_running_vm(self, pool: Pool, session: Session, add_vm: AddVM, message: str, grows: bool) -> None:
+        """Also where dynamic_min grew, and was written before its host was asked."""
+        vm = add_vm(power_state="Running", resident_on="h2")
+        pool.database.host_metrics["h2m"].live = False
+        value = str(3 * GIB if grows else 2 * GIB)
+        sent = (value, str(4 * GIB)) if message == "set_memory_dynamic_range" else (value,)
+        assert refused(pool, lambda: getattr(session.xenapi.VM, message)("vm", *sent)) == ["HOST_OFFLINE", "h2"]
+        pool.database.write(vm, "resident_on", "h1")
+        pool.database.host_metrics["h1m"].live = False
+        assert getattr(session.xenapi.VM, message)("vm", *sent) == ""
+
+    def test_missing_memory_goes_first(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
+        add_vm(power_state="Running", resident_on="h2")
+        pool.database.host_metrics["h2m"].live = False
+        send = session.xenapi.VM.set_memory_dynamic_min
+        assert refused(pool, lambda: send("vm", str(99 * GIB)))[0] == "HOST_NOT_ENOUGH_FREE_MEMORY"
+        assert refused(pool, lambda: send("vm", str(4 * GIB))) == ["HOST_OFFLINE", "h2"]  # and then their order
+
+    def test_waiting(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
+        add_vm(power_state="Running", resident_on="h2")
+        pool.database.host_metrics["h2m"].live = False
+        assert refused(pool, lambda: session.xenapi.VM.wait_memory_target_live("vm")) == ["HOST_OFFLINE", "h2"]
+
+    @pytest.mark.parametrize("message", [name for name in SETTERS if "dynamic" not in name])
+    def test_running_control_domain(self, pool: Pool, session: Session, message: str) -> None:
+        pool.database.host_metrics["h2m"].live = False
+        send = getattr(session.xenapi.VM, message)
+        assert refused(pool, lambda: send("h2dom0", *SETTERS[message])) == ["HOST_OFFLINE", "h2"]
+
+    @pytest.mark.parametrize("message", SETTERS)
+    def test_halted_vm_needs_no_host(self, pool: Pool, session: Session, add_vm: AddVM, message: str) -> None:
+        add_vm()
+        for metrics in pool.database.host_metrics:
+            metrics.live = False
+        assert getattr(session.xenapi.VM, message)("vm", *SETTERS[message]) == ""
 
 
 class TestControlDomains:
@@ -281,6 +327,20 @@ class TestControlDomains:
         dom0 = pool.database.VM["h1dom0"]
         assert (dom0.memory_static_max, dom0.requires_reboot) == (4 * GIB, True)
         assert told == [4 * GIB]
+
+    def test_hypervisor_that_does_not_listen(self, pool: Pool) -> None:
+        """The limits stay written; the reboot is not waited for."""
+
+        class Deaf(type(pool.hooks)):  # type: ignore[misc]
+            def update_hypervisor_command_line(self, vm: Any) -> None:
+                raise Failure(["INTERNAL_ERROR", "Failed to update dom0 memory"])
+
+        session = Session(Pool(pool.database, hooks=Deaf()))
+        session.login_with_password("root", "")
+        with pytest.raises(Failure, match="Failed to update dom0 memory"):
+            session.xenapi.VM.set_memory("h1dom0", str(4 * GIB))
+        dom0 = pool.database.VM["h1dom0"]
+        assert (dom0.memory_static_max, dom0.memory_target, dom0.requires_reboot) == (4 * GIB, 4 * GIB, False)
 
     def test_halted_driver_domain_does_not(self, session: Session, add_vm: AddVM) -> None:
         vm = add_vm(is_control_domain=True)
@@ -341,6 +401,20 @@ class TestLive:
         began = pool.clock.now()
         assert session.xenapi.VM.wait_memory_target_live("vm") == ""
         assert (metrics.memory_actual, pool.clock.now()) == (2 * GIB - MIB, began)
+
+    def test_wait_stores_what_the_domain_has(self, pool: Pool, add_vm: AddVM) -> None:
+        """What the hypervisor says is not what the row says before."""
+
+        class Measured(Guests):
+            def live_memory(self, vm: Any) -> tuple[int, int]:
+                return 2 * GIB + MIB, 2 * GIB
+
+        pool = Pool(pool.database, clock=pool.clock, guests=Measured(pool.database))
+        session = Session(pool)
+        session.login_with_password("root", "")
+        add_vm(power_state="Running")
+        session.xenapi.VM.wait_memory_target_live("vm")
+        assert pool.database.VM_metrics["vmm"].memory_actual == 2 * GIB + MIB
 
     def test_wait_times_out_after_257_polls_and_names_the_task(self, pool: Pool, add_vm: AddVM) -> None:
         polls = []

@@ -101,6 +101,7 @@ class TestClone:
     def test_clone(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         source = add_vm(
             memory_overhead=7,
+            memory_target=11,
             platform={"a": "b"},
             affinity="h2",
             ha_restart_priority="restart",
@@ -123,6 +124,7 @@ class TestClone:
         assert all(after[key] == value for key, value in before.items())
         vm = pool.database.VM[ref]
         assert (vm.name_label, vm.memory_overhead, vm.platform, vm.affinity) == ("copy", 7, {"a": "b"}, "h2")
+        assert (vm.memory_target, vm.memory_static_min, vm.memory_static_max) == (11, 1 * GIB, 4 * GIB)
         assert (vm.memory_dynamic_min, vm.VCPUs_max, vm.ha_restart_priority) == (2 * GIB, 2, "restart")
         assert (vm.ha_always_run, vm.order, vm.start_delay, vm.shutdown_delay, vm.groups) == (False, 0, 0, 0, ())
         assert (vm.requires_reboot, vm.scheduled_to_be_resident_on, vm.blocked_operations) == (False, NULL, {})
@@ -154,7 +156,7 @@ class TestClone:
 
     def test_without_storage(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         class NoStorage(Hooks):
-            def has_live_host_with_storage(self, vm: Any) -> bool:
+            def sees_storage(self, vm: Any, host: Any) -> bool:
                 return False
 
         add_vm(blocked_operations={"clone": "no"})
@@ -162,6 +164,14 @@ class TestClone:
         assert refused(pool, lambda: session.xenapi.VM.clone("vm", "copy")) == ["OPERATION_BLOCKED", "vm", "no"]
         pool.database.VM["vm"].blocked_operations = {}
         assert refused(pool, lambda: session.xenapi.VM.clone("vm", "copy")) == ["NO_HOSTS_AVAILABLE"]
+
+    def test_without_a_live_host(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
+        add_vm()
+        for name in ("h1m", "h2m"):
+            pool.database.host_metrics[name].live = False
+        assert refused(pool, lambda: session.xenapi.VM.clone("vm", "copy")) == ["NO_HOSTS_AVAILABLE"]
+        pool.database.host_metrics["h2m"].live = True
+        session.xenapi.VM.clone("vm", "copy")
 
 
 class TestDestroy:
@@ -189,6 +199,14 @@ class TestDestroy:
 
     def test_templates(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         vm = add_vm(is_a_template=True, is_default_template=True)
+        for value in ("true", "1"):
+            vm.other_config = {"default_template": value}
+            vm.is_default_template = False
+            assert refused(pool, lambda: session.xenapi.VM.destroy("vm")) == ["VM_IS_TEMPLATE", "vm", "destroy"]
+        vm.is_a_template = False
+        session.xenapi.VM.set_other_config("vm", {"default_template": "true"})
+        assert refused(pool, lambda: session.xenapi.VM.destroy("vm")) == ["VM_CANNOT_DELETE_DEFAULT_TEMPLATE"]
+        vm.is_a_template, vm.is_default_template, vm.other_config = True, True, {}
         assert refused(pool, lambda: session.xenapi.VM.destroy("vm")) == ["VM_IS_TEMPLATE", "vm", "destroy"]
         vm.is_default_template = False
         session.xenapi.VM.destroy("vm")
@@ -196,9 +214,10 @@ class TestDestroy:
 
 class TestTemplates:
     def test_to_a_template_and_back(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
-        vm = add_vm(ha_always_run=True, groups=("g",))
+        vm = add_vm(ha_always_run=True, groups=("g",), VUSBs=("usb",))
         session.xenapi.VM.set_is_a_template("vm", True)
         assert (vm.is_a_template, vm.ha_always_run, vm.groups, vm.metrics) == (True, False, (), NULL)
+        assert vm.VUSBs == ()
         assert "vmm" not in pool.database.VM_metrics
         session.xenapi.VM.set_is_a_template("vm", False)
         assert not vm.is_a_template
@@ -228,14 +247,16 @@ class TestSetters:
         send("vm", "7")
         assert getattr(vm, field) == 7
         assert refused(pool, lambda: send("vm", "-1")) == ["INVALID_VALUE", f"{field} must be non-negative", "-1"]
-        assert refused(pool, lambda: send("x", "-1")) == ["HANDLE_INVALID", "VM", "x"]
+        assert refused(pool, lambda: send("x", "-1"))[0] == "INVALID_VALUE"
+        assert refused(pool, lambda: send("x", "1")) == ["HANDLE_INVALID", "VM", "x"]
 
     def test_groups(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         vm = add_vm(is_a_template=True)
         for name in ("g1", "g2"):
             pool.database.load("VM_group", [row(pool.database, "VM_group", name)])
         send = session.xenapi.VM.set_groups
-        assert refused(pool, lambda: send("vm", ["g1", "g2"])) == ["LICENCE_RESTRICTION", "VM_groups"]
+        for ref in ("vm", "nothing"):
+            assert refused(pool, lambda: send(ref, ["g1", "g2"])) == ["LICENCE_RESTRICTION", "VM_groups"]  # noqa: B023
         pool.database.the_pool.restrictions = {"restrict_vm_groups": "false"}
         assert refused(pool, lambda: send("vm", ["g1", "g2"])) == [
             "OPERATION_NOT_ALLOWED",

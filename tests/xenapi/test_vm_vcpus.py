@@ -101,7 +101,9 @@ class TestVCPUs:
     def test_max_out_of_range(self, pool: Pool, session: Session, add_vm: AddVM, value: int) -> None:
         add_vm()
         expected = ["INVALID_VALUE", MUST_SATISFY, str(value)]
-        assert refused(pool, lambda: session.xenapi.VM.set_VCPUs_max("vm", str(value))) == expected
+        for at_startup in (2, -1) if value < 1 else (2,):
+            pool.database.VM["vm"].VCPUs_at_startup = at_startup
+            assert refused(pool, lambda: session.xenapi.VM.set_VCPUs_max("vm", str(value))) == expected
 
     def test_max_changes_the_overhead(self, session: Session, add_vm: AddVM) -> None:
         vm = add_vm()
@@ -125,6 +127,11 @@ class TestVCPUs:
         add_vm()
         expected = ["INVALID_VALUE", MUST_SATISFY, str(value)]
         assert refused(pool, lambda: session.xenapi.VM.set_VCPUs_at_startup("vm", str(value))) == expected
+
+    def test_at_startup_computes_the_overhead_anew(self, session: Session, add_vm: AddVM) -> None:
+        vm = add_vm(memory_overhead=1)
+        session.xenapi.VM.set_VCPUs_at_startup("vm", "1")
+        assert (vm.VCPUs_at_startup, vm.memory_overhead) == (1, 37 * MIB)
 
     def test_unspecified_domain_type_keeps_the_value_written_before(self, session: Session, add_vm: AddVM) -> None:
         vm = add_vm(domain_type="unspecified")
@@ -175,10 +182,33 @@ class TestShadow:
         assert vm.HVM_shadow_multiplier == 44 / 34
         assert vm.memory_overhead == session.api.VM.compute_memory_overhead("vm")
 
+    def test_live_on_a_host_that_is_offline(
+        self, pool: Pool, session: Session, add_vm: AddVM, with_features: Callable[[Any], None]
+    ) -> None:
+        """The host looks at the value and at the licence, and is asked first."""
+        with_features(add_vm(power_state="Running", resident_on="h2"))
+        pool.database.host_metrics["h2m"].live = False
+        pool.database.the_pool.restrictions = {}
+        for message, value in (("set_shadow_multiplier_live", 0.5), ("set_VCPUs_number_live", "1")):
+            send = getattr(session.xenapi.VM, message)
+            assert refused(pool, lambda: send("vm", value)) == ["HOST_OFFLINE", "h2"]  # noqa: B023
+
     def test_live_pv_ignores_it(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         vm = add_vm(power_state="Running", domain_type="pv", memory_overhead=5)
         session.xenapi.VM.set_shadow_multiplier_live("vm", 3.0)
         assert (vm.HVM_shadow_multiplier, vm.memory_overhead) == (1.0, 5)
+
+    def test_live_takes_all_that_is_free(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
+        """34 MiB by default, and as many again."""
+        vm = add_vm(power_state="Running")
+        free = session.api.host.compute_free_memory("h1")
+        h1 = pool.database.host["h1"]
+        pool.database.write(h1, "memory_overhead", h1.memory_overhead + free - 34 * MIB + 1)
+        expected = ["HOST_NOT_ENOUGH_FREE_MEMORY", str(34 * MIB), str(34 * MIB - 1)]
+        assert refused(pool, lambda: session.xenapi.VM.set_shadow_multiplier_live("vm", 2.0)) == expected
+        pool.database.write(h1, "memory_overhead", h1.memory_overhead - 1)
+        session.xenapi.VM.set_shadow_multiplier_live("vm", 2.0)
+        assert (vm.HVM_shadow_multiplier, session.api.host.compute_free_memory("h1")) == (2.0, 0)
 
     def test_live_beyond_what_is_free(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         add_vm(power_state="Running")
@@ -201,6 +231,7 @@ class TestDomainType:
         add_vm()
         expected = ["INVALID_VALUE", "domain_type", "unspecified"]
         assert refused(pool, lambda: session.xenapi.VM.set_domain_type("vm", "unspecified")) == expected
+        assert refused(pool, lambda: session.xenapi.VM.set_domain_type("x", "unspecified")) == expected
 
     @pytest.mark.parametrize("state", POWER_STATES)
     @pytest.mark.parametrize(("policy", "value"), [("BIOS order", "hvm"), ("", "pv"), ("anything", "hvm")])

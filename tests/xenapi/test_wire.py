@@ -1,11 +1,12 @@
 """XML-RPC and JSON-RPC: what is read, what is written, and the real XenAPI client over a real socket (C.7, C.8, D)."""
 
 import json
+import math
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from xmlrpc.client import DateTime, ServerProxy, dumps, loads
+from xmlrpc.client import DateTime, Fault, ServerProxy, dumps, loads
 
 import pytest
 import XenAPI
@@ -120,7 +121,7 @@ def test_whatever_the_client_writes_is_read(parameters: list[Any]) -> None:
         (BOOL, True, "<value><boolean>1</boolean></value>"),
         (FLOAT, 1.0, "<value><double>1</double></value>"),
         (FLOAT, 0.1, "<value><double>0.1</double></value>"),
-        (STRING, 'a<b>&"\x00\x07\t', "<value>a&lt;b&gt;&amp;&quot;\t</value>"),
+        (STRING, 'a<b>&"\x00\x07\t\ufffe\uffff\ufffd', "<value>a&lt;b&gt;&amp;&quot;\t\ufffd</value>"),
         (DATETIME, "20260821T02:00:23Z", "<value><dateTime.iso8601>20260821T02:00:23Z</dateTime.iso8601></value>"),
         (SetType(INT), (1,), "<value><array><data><value>1</value></data></array></value>"),
         (
@@ -187,6 +188,18 @@ class TestJSON:
         assert record["memory_static_max"] == vm.memory_static_max
         assert (record["tags"], record["other_config"]) == (["a"], {"k": "é"})
         assert (record["HVM_shadow_multiplier"], record["snapshot_time"]) == (1.5, "19700101T00:00:00Z")
+
+    @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize("head", [{}, {"jsonrpc": "2.0"}])
+    def test_what_json_does_not_know(
+        self, pool: Pool, session: Session, add_vm: AddVM, number: float, head: dict[str, str]
+    ) -> None:
+        """A number that is none is answered with a failure, and never written."""
+        add_vm().HVM_shadow_multiplier = number
+        ask = {"method": "VM.get_HVM_shadow_multiplier", "params": [session.handle, "vm"], "id": 1}
+        answer = wire.answer_json(pool, json.dumps(ask | head).encode())
+        assert b"INTERNAL_ERROR" in answer
+        json.loads(answer, parse_constant=pytest.fail)
 
     @pytest.mark.parametrize(
         "body",
@@ -309,6 +322,46 @@ class TestRealClient:
         pool.log_out(client.handle)
         assert len(client.xenapi.host.get_all()) == 2
 
+    def test_session_that_is_never_valid(self, pool: Pool, client: Any) -> None:
+        """Both clients send three times, log in after each, and give up."""
+        calls: list[str] = []
+        perform = pool.perform
+
+        def refuse(message: Any, sent: Any) -> Any:
+            calls.append(message.full_name)
+            if message.full_name == "VM.get_all":
+                raise Failure(["SESSION_INVALID", sent[0]])
+            return perform(message, sent)
+
+        pool.perform = refuse  # type: ignore[method-assign]
+        session = Session(pool)
+        session.login_with_password("root", "")
+        for one in (client, session):
+            calls.clear()
+            with pytest.raises(Fault, match="Tried 3 times"):
+                one.xenapi.VM.get_all()
+            assert calls == ["VM.get_all", "session.login_with_password"] * 3
+
+    @pytest.mark.parametrize(
+        ("login", "logout"),
+        [("login_with_password", "logout"), ("slave_local_login_with_password", "local_logout")],
+    )
+    def test_logs_out_as_it_logged_in(self, pool: Pool, server: str, login: str, logout: str) -> None:
+        calls: list[str] = []
+        dispatch = pool.dispatch
+
+        def listen(method: str, sent: Any) -> Any:
+            calls.append(method)
+            return dispatch(method, sent)
+
+        pool.dispatch = listen  # type: ignore[method-assign]
+        with XenAPI.Session(server) as client:
+            for one in (client, Session(pool)):
+                calls.clear()
+                getattr(one, login)("root", "")
+                one.logout()
+                assert calls == [f"session.{login}", f"session.{logout}"]
+
     def test_before_login(self, server: str) -> None:
         with XenAPI.Session(server) as client, pytest.raises(XenAPI.Failure) as raised:
             client.xenapi.VM.get_all()
@@ -326,7 +379,7 @@ class TestRealClient:
             methods = proxy.system.listMethods()
             assert isinstance(methods, list)
             assert {"VM.start", "event.from", "session.login_with_password"} <= set(methods)
-            assert getattr(proxy, "system.isAlive:x")("hello") == "hello"
+            assert getattr(proxy, "system.isAlive:x")("hello") == {"Status": "Success", "Value": "hello"}
 
 
 def test_order_of_failures_on_the_wire(pool: Pool) -> None:

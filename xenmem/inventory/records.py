@@ -7,6 +7,7 @@ Ints are accepted as numbers and as text everywhere. Knows no reference between 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
+from operator import itemgetter
 from typing import Any, Final, Generic, cast
 
 import msgspec
@@ -55,9 +56,9 @@ class RecordsCodec:
 
     def mapping(self, value: Any) -> Mapping[str, Any]:
         """A map is a mapping."""
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{shown(value)} is not a map")
-        return value
+        if type(value) is dict or isinstance(value, Mapping):
+            return value
+        raise ValueError(f"{shown(value)} is not a map")
 
     def entry(self, value: Any, key: str) -> Any:
         """One entry of a map."""
@@ -65,9 +66,9 @@ class RecordsCodec:
 
     def items(self, value: Any) -> Sequence[str]:
         """A set is a list of texts."""
-        if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
-            raise ValueError(f"{shown(value)} is not a set of texts")
-        return value
+        if isinstance(value, (list, tuple)) and (not value or all(isinstance(item, str) for item in value)):
+            return value
+        raise ValueError(f"{shown(value)} is not a set of texts")
 
     def boot_record(self, value: str) -> BootRecord | None:
         """As text, like in the database."""
@@ -272,10 +273,11 @@ def _decoder(table: RawTable) -> Any:
     )
     decoder = msgspec.json.Decoder(record)
     order = [names.index(field) for field in table.fields]
+    in_order = itemgetter(*order) if len(order) > 1 else tuple
 
     def decode(text: msgspec.Raw) -> tuple[Any, ...]:
-        values = msgspec.structs.astuple(decoder.decode(text))
-        return tuple(values[number] for number in order)
+        values: tuple[Any, ...] = in_order(msgspec.structs.astuple(decoder.decode(text)))
+        return values
 
     return decode
 

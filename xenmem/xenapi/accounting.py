@@ -13,7 +13,7 @@ from xenmem.kernel import DomainType, OverheadModel
 from xenmem.kernel.model import APPROXIMATE_VCPUS
 from xenmem.units import MIB
 from xenmem.xenapi.errors import INTERNAL_ERROR
-from xenmem.xenapi.types import INT64_MIN, int64, quotient
+from xenmem.xenapi.types import INT64_MAX, INT64_MIN, int64, quotient
 
 if TYPE_CHECKING:
     from xenmem.xenapi import rows
@@ -31,6 +31,8 @@ DYNAMIC_MAX: Final = Policy("memory_dynamic_max", "used_dynamic_max")
 DYNAMIC_MIN: Final = Policy("memory_dynamic_min", "used_dynamic_min")
 
 _PAGES_PER_MIB: Final = 256
+_MOST: Final = INT64_MAX - MIB
+"""Up to here rounding up to a whole MiB stays within 64 bits."""
 _DOMAIN_TYPES: Final = {kind.name.lower(): kind for kind in DomainType}
 
 
@@ -53,7 +55,7 @@ def has_overhead(vm: "rows.VM") -> bool:
 
 
 def _mib_used(amount: int, unit: int) -> int:
-    return quotient(int64(amount + unit - 1), unit)
+    return -(-amount // unit) if 0 <= amount <= _MOST else quotient(int64(amount + unit - 1), unit)
 
 
 def _truncated(value: float) -> int:
@@ -118,7 +120,8 @@ def required_memory(
         vm.VCPUs_max if vcpus is None else vcpus,
         1.0 if model.required_at_unit_multiplier[kind] else vm.HVM_shadow_multiplier,
     )
-    return int64((_mib_used(target, MIB) + overhead_mib) * MIB)
+    needed = (_mib_used(target, MIB) + overhead_mib) * MIB
+    return needed if 0 <= needed <= INT64_MAX else int64(needed)
 
 
 def start_memory(model: OverheadModel, vm: "rows.VM", policy: Policy = DYNAMIC_MIN) -> int:
@@ -128,8 +131,7 @@ def start_memory(model: OverheadModel, vm: "rows.VM", policy: Policy = DYNAMIC_M
     ------
     Failure : the domain type is unspecified
     """
-    target: int = getattr(vm, policy.amount)
-    return required_memory(model, vm, target)
+    return required_memory(model, vm, getattr(vm, policy.amount))
 
 
 def maximise_memory(model: OverheadModel, vm: "rows.VM", total: int, *, approximate: bool) -> int:
@@ -185,4 +187,5 @@ def free_memory(
     used: int = getattr(host, policy.used)
     if ignored is not None and ignored.scheduled_to_be_resident_on == host.ref:
         used -= used_memory(ignored, policy)
-    return max(0, int64(metrics.memory_total - host.memory_overhead - used))
+    free = metrics.memory_total - host.memory_overhead - used
+    return free if 0 <= free <= INT64_MAX else max(0, int64(free))

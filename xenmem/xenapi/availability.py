@@ -181,6 +181,8 @@ def assert_host_can_go(call: "Call", host: "rows.host") -> None:
 
 def assert_vm_can_come(call: "Call", vm: "rows.VM", host_ref: str) -> None:
     """Raise the same if it breaks when a VM starts, resumes or arrives on a host (MF: check_vm_preserves_ha_plan)."""
+    if not call.db.the_pool.ha_enabled:
+        return
     if vm.ha_restart_priority == RESTART and not vm.ha_always_run:
         assert_vm_can_be_protected(call, vm)
         return

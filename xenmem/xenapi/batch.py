@@ -6,6 +6,7 @@ Source of the checks: xenapi-messages, B.2 (xapi-project/xen-api, ocaml/xapi/xap
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,9 +16,10 @@ from xenmem.kernel import checks
 from xenmem.xenapi import accounting, boot, operations, rows
 from xenmem.xenapi.call import Call
 from xenmem.xenapi.clock import Pace
+from xenmem.xenapi.database import Database
 from xenmem.xenapi.errors import Failure
-from xenmem.xenapi.features import Feature, assert_enabled, is_truthy
-from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.features import Feature, is_enabled, is_truthy
+from xenmem.xenapi.hooks import is_overridden
 from xenmem.xenapi.message import MESSAGES, find
 from xenmem.xenapi.messages.vm_memory import pin_reason
 from xenmem.xenapi.session import Session
@@ -60,20 +62,107 @@ class _Kind(NamedTuple):
 
 
 class _Needs(NamedTuple):
-    """What a VM asks of a host.
+    """What VMs ask of hosts, an element for each; memory and vcpus as checks.may_boot takes them.
 
     Attributes
     ----------
-    row, changed : of which VM, and the generations in which it and its metrics had last changed
-    kind : None if it may boot nowhere
-    memory, vcpus : as checks.may_boot takes them
+    kind : number of the _Kind; 0 for a VM that may boot nowhere
+    memory, vcpus : bytes, and CPUs; the least integer for a VM that may have more than its host has
+    tie : what makes some hosts others to the VM than the rest: _UNTIED, _RESIDENT or _TIED
     """
 
-    row: rows.VM
-    changed: tuple[int, int]
-    kind: _Kind | None
-    memory: int
-    vcpus: int
+    kind: Integers
+    memory: Integers
+    vcpus: Integers
+    tie: Integers
+
+
+_Need = tuple[int, int, int, int]
+"""The same of one VM."""
+
+_UNTIED: Final = 0
+_RESIDENT: Final = 1
+"""It is on a host, which may be disabled for others."""
+
+_TIED: Final = 2
+"""It is scheduled to be on a host, or has to stay on one."""
+
+_NOWHERE: Final = (0, 0, 0, _UNTIED)
+
+
+class _KnownNeeds:
+    """What VMs ask of hosts, computed when it is asked for and kept until a row changes on which it depends.
+
+    Parameters
+    ----------
+    database : must be locked when this is used
+
+    Attributes
+    ----------
+    kinds : number by kind; None stands for VMs that may boot nowhere
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen = database.generation
+        self._asked_under: tuple[object, ...] = ()
+        self._known: dict[str, _Need] = {}
+        self._vm_of_metrics: dict[str, str] = {}
+        self.kinds: dict[_Kind | None, int] = {None: 0}
+
+    def of(self, vms: Sequence[str]) -> _Needs:
+        """What each VM asks of a host; one that does not exist may boot nowhere."""
+        self._follow()
+        known, table = self._known, self._database.VM.rows
+        may_start = is_enabled(self._database, Feature.VM_START)
+        for ref in vms:
+            if ref not in known and ref in table:
+                known[ref] = self._ask(table[ref], may_start)
+        numbers = chain.from_iterable(known.get(ref, _NOWHERE) for ref in vms)
+        return _Needs(*np.fromiter(numbers, np.int64, 4 * len(vms)).reshape(-1, 4).T)
+
+    def _follow(self) -> None:
+        """Forget what may have changed."""
+        database, pool, seen = self._database, self._database.the_pool, self._seen
+        asked_under = (database.model, pool.restrictions, pool.other_config)
+        if asked_under != self._asked_under:
+            self._asked_under = asked_under
+            self._known.clear()
+        elif seen < database.generation:
+            gone: set[str] = set()
+            for vm in database.VM.changed_since(seen):
+                gone.add(vm.ref)
+            for metrics in database.VM_metrics.changed_since(seen):
+                gone.add(self._vm_of_metrics.get(metrics.ref, ""))
+            if database.VM.destroyed_since(seen):
+                gone |= self._known.keys() - database.VM.rows.keys()
+            if database.VM_metrics.destroyed_since(seen):
+                for ref in self._vm_of_metrics.keys() - database.VM_metrics.rows.keys():
+                    gone.add(self._vm_of_metrics.pop(ref))
+            for ref in gone & self._known.keys():
+                del self._known[ref]
+        self._seen = database.generation
+
+    def _ask(self, vm: rows.VM, may_start: bool) -> _Need:
+        """What a VM asks of a host, or that it may boot nowhere: the checks that look at the VM alone."""
+        database = self._database
+        if vm.power_state != "Halted":
+            self._vm_of_metrics[vm.metrics] = vm.ref
+        elif not may_start:
+            return _NOWHERE
+        try:
+            boot.assert_record_bootable(vm)
+            domain_type = boot.live_domain_type(database, vm)
+            accounting.domain_type(domain_type)
+            memory = boot.needed_memory(database, vm)
+        except Failure:
+            return _NOWHERE
+        kind = _Kind(domain_type in boot.NEEDS_HVM, vm.hardware_platform_version, vm.is_control_domain)
+        vcpus = INT64_MIN if is_truthy(vm.platform.get("vcpu-unrestricted")) else vm.VCPUs_max
+        tie = _UNTIED if vm.resident_on == NULL else _RESIDENT
+        if vm.scheduled_to_be_resident_on != NULL or (vm.is_control_domain and vm.affinity != NULL):
+            tie = _TIED
+        return self.kinds.setdefault(kind, len(self.kinds)), memory, vcpus, tie
 
 
 class _Offer(NamedTuple):
@@ -107,8 +196,7 @@ class Batch:
 
     def __init__(self, session: Session) -> None:
         self.session: Final = session
-        self._needs: dict[str, _Needs] = {}
-        self._asked_under: tuple[object, ...] = ()
+        self._needs: Final = _KnownNeeds(session.pool.database)
 
     # ---------------------------------------------------------------------------------------------------- free memory
 
@@ -193,68 +281,22 @@ class Batch:
         with database.lock:
             asked = database.VM.refs() if vms is None else tuple(vms)
             there = database.host.refs() if hosts is None else tuple(hosts)
-            needs = self._needs_of(asked)
+            needs = self._needs.of(asked)
             answer = self._matrix(needs, there)
-            self._correct(answer, needs, there)
+            self._correct(answer, needs, asked, there)
         return answer
 
-    def _needs_of(self, vms: Sequence[str]) -> list[_Needs | None]:
-        """What each VM asks of a host; None where there is no such VM."""
-        database = self.session.pool.database
-        pool = database.the_pool
-        asked_under = (database.model, pool.restrictions, pool.other_config)
-        if asked_under != self._asked_under:
-            self._needs.clear()
-            self._asked_under = asked_under
-        known, table, metrics_of = self._needs, database.VM.rows, database.VM_metrics.rows
-        found: list[_Needs | None] = []
-        for ref in vms:
-            vm = table.get(ref)
-            if vm is None:
-                found.append(None)
-                continue
-            metrics = metrics_of.get(vm.metrics)
-            changed = (vm.mtime, -1 if metrics is None else metrics.mtime)
-            needs = known.get(ref)
-            if needs is None or needs.row is not vm or needs.changed != changed:
-                needs = known[ref] = self._ask(vm, changed)
-            found.append(needs)
-        if len(known) > 2 * len(table):
-            self._needs = {ref: needs for ref, needs in known.items() if table.get(ref) is needs.row}
-        return found
-
-    def _ask(self, vm: rows.VM, changed: tuple[int, int]) -> _Needs:
-        """What a VM asks of a host, or that it may boot nowhere: the checks that look at the VM alone."""
-        pool = self.session.pool
-        database = pool.database
-        try:
-            if vm.power_state == "Halted":
-                assert_enabled(database, Feature.VM_START)
-            boot.assert_record_bootable(vm)
-            domain_type = boot.live_domain_type(database, vm)
-            accounting.domain_type(domain_type)
-            memory = boot.needed_memory(database, vm)
-        except Failure:
-            return _Needs(vm, changed, None, 0, 0)
-        kind = _Kind(domain_type in boot.NEEDS_HVM, vm.hardware_platform_version, vm.is_control_domain)
-        unrestricted = is_truthy(vm.platform.get("vcpu-unrestricted"))
-        return _Needs(vm, changed, kind, memory, INT64_MIN if unrestricted else vm.VCPUs_max)
-
-    def _matrix(self, needs: Sequence[_Needs | None], hosts: Sequence[str]) -> Bools:
+    def _matrix(self, needs: _Needs, hosts: Sequence[str]) -> Bools:
         """What the arrays say, each VM being taken to be neither here nor there."""
-        kinds: dict[_Kind | None, int] = {None: 0}
-        rows_of_kinds = np.fromiter(
-            (0 if need is None else kinds.setdefault(need.kind, len(kinds)) for need in needs), np.int32, len(needs)
-        )
         there = [self._offer(ref) for ref in hosts]
-        allowed = np.zeros((len(kinds), len(hosts)), np.bool_)
-        for kind, number in kinds.items():
+        allowed = np.zeros((len(self._needs.kinds), len(hosts)), np.bool_)
+        for kind, number in self._needs.kinds.items():
             if kind is not None:
                 allowed[number] = [offer is not None and offer.suits(kind) for offer in there]
         return checks.may_boot(
-            np.fromiter((0 if need is None else need.memory for need in needs), np.int64, len(needs)),
-            np.fromiter((0 if need is None else need.vcpus for need in needs), np.int64, len(needs)),
-            rows_of_kinds,
+            needs.memory,
+            needs.vcpus,
+            needs.kind.astype(np.int32),
             allowed,
             np.fromiter((0 if offer is None else offer.free for offer in there), np.int64, len(there)),
             np.fromiter((0 if offer is None else offer.cpus for offer in there), np.int64, len(there)),
@@ -280,17 +322,16 @@ class Batch:
             cpus,
         )
 
-    def _correct(self, answer: Bools, needs: Sequence[_Needs | None], hosts: Sequence[str]) -> None:
+    def _correct(self, answer: Bools, needs: _Needs, vms: Sequence[str], hosts: Sequence[str]) -> None:
         """Ask the message itself of the pairs where a VM is not as any other."""
         pool = self.session.pool
         call = self._call("VM.assert_can_boot_here")
         column = {ref: number for number, ref in enumerate(hosts)}
         disabled = {host.ref for host in pool.database.host if not host.enabled}
-        asks_hooks = any(_is_overridden(pool.hooks, name) for name in _BOOT_HOOKS)
-        for number, need in enumerate(needs):
-            if need is None or need.kind is None:
-                continue
-            vm = need.row
+        asks_hooks = is_overridden(pool.hooks, *_BOOT_HOOKS)
+        least = _UNTIED if asks_hooks else _RESIDENT if disabled else _TIED
+        for number in np.flatnonzero((needs.kind != 0) & (needs.tie >= least)).tolist():
+            vm = pool.database.VM.rows[vms[number]]
             there: Iterable[str] = ()
             if asks_hooks:
                 there = (hosts[place] for place in np.flatnonzero(answer[number]).tolist())
@@ -370,10 +411,6 @@ class Batch:
     def _call(self, name: str) -> Call:
         pool = self.session.pool
         return Call(pool, MESSAGES[name], pool.login(self.session.handle or NULL))
-
-
-def _is_overridden(hooks: Hooks, name: str) -> bool:
-    return getattr(type(hooks), name) is not getattr(Hooks, name)
 
 
 def _depth(limits: Iterable[Any]) -> int:

@@ -7,6 +7,7 @@ assert_can_boot_here).
 
 from typing import TYPE_CHECKING, Final
 
+from xenmem.planning.versions import Version, version_of
 from xenmem.xenapi import accounting, errors
 from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.features import Feature, assert_enabled, is_truthy
@@ -43,10 +44,7 @@ ERRORS: Final = (
 )
 """What the checks answer."""
 
-Version = tuple[tuple[int, ...], ...]
-
 _AFFINITY: Final = "Cannot boot a control domain on a host different from its affinity"
-_VERSIONED_BY: Final = ("platform_version", "xapi_build", "xapi")
 NEEDS_HVM: Final = frozenset(("hvm", "pvh", "pv_in_pvh"))
 _WITHOUT_COREDUMP: Final = frozenset(("hvm", "pvh", "unspecified"))
 
@@ -76,8 +74,9 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
         raise errors.VM_HOST_INCOMPATIBLE_VERSION(host_ref, vm.ref)
     hooks.assert_vgpu_types_supported(vm)
     assert_record_bootable(vm)
-    host = database.host.get(host_ref)
-    if host is None or not is_live(database, host):
+    host = database.host.rows.get(host_ref)
+    metrics = database.host_metrics.rows.get(host.metrics) if host is not None else None
+    if host is None or metrics is None or not metrics.live:
         raise errors.HOST_NOT_LIVE()
     assert_affinity_of_control_domain(vm, host_ref)
     if not (host.enabled or vm.is_control_domain or (vm.power_state == "Running" and vm.resident_on == host_ref)):
@@ -96,12 +95,13 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
     hooks.assert_networks_attachable(vm, host)
     hooks.assert_gpus_available(vm, host)
     hooks.assert_usb_and_sriov_available(vm, host)
-    accounting.domain_type(kind)
+    if not cpu:
+        accounting.domain_type(kind)
     if kind in NEEDS_HVM and "hvm" not in " ".join(host.capabilities):
         raise errors.VM_HVM_REQUIRED(vm.ref)
     if memory:
         needed = needed_memory(database, vm)
-        available = accounting.free_memory(host, database.host_metrics[host.metrics], ignored=vm)
+        available = accounting.free_memory(host, metrics, ignored=vm)
         if available < needed:
             raise errors.HOST_NOT_ENOUGH_FREE_MEMORY(needed, available)
     if not is_truthy(vm.platform.get("vcpu-unrestricted")):
@@ -150,8 +150,8 @@ def assert_affinity_of_control_domain(vm: "rows.VM", host_ref: str) -> None:
 
 def needed_memory(database: "Database", vm: "rows.VM") -> int:
     """The memory that a host must have free for a VM to start (xapi_vm_helpers.ml: assert_enough_memory_available)."""
-    policy = accounting.STATIC_MAX if vm.domain_type == "pv_in_pvh" else accounting.DYNAMIC_MIN
-    return accounting.start_memory(database.model, vm, policy)
+    target = vm.memory_static_max if vm.domain_type == "pv_in_pvh" else vm.memory_dynamic_min
+    return accounting.required_memory(database.model, vm, target)
 
 
 def live_domain_type(database: "Database", vm: "rows.VM") -> str:
@@ -178,17 +178,19 @@ def assert_reachable(database: "Database", host_ref: str) -> None:
         raise errors.HOST_OFFLINE(host_ref)
 
 
+def some_live_host_has_storage(call: "Call", vm: "rows.VM") -> bool:
+    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (B.5: NO_HOSTS_AVAILABLE)."""
+    return any(is_live(call.db, host) and call.hooks.sees_storage(vm, host) for host in call.db.host)
+
+
 def is_upgrading(database: "Database") -> bool:
     """Whether a rolling upgrade is under way (helpers.ml: rolling_upgrade_in_progress)."""
     return "rolling_upgrade_in_progress" in database.the_pool.other_config
 
 
 def version(host: "rows.host") -> Version:
-    """The version of a host's software, to compare. Inferred: the entries of software_version that make it up."""
-    return tuple(
-        tuple(int(part) for part in host.software_version.get(key, "").split(".") if part.isdecimal())
-        for key in _VERSIONED_BY
-    )
+    """The version of a host's software, to compare."""
+    return version_of(host.software_version)
 
 
 def is_as_new_as_coordinator(database: "Database", host: "rows.host") -> bool:

@@ -22,15 +22,31 @@ class Call:
     Attributes
     ----------
     db : the pool's database
+    clock : the pool's time
+    hooks : what the inventory does not tell
     cancelled : somebody cancelled the task; a body that waits gets TASK_CANCELLED where it does
     is_async : the client has the task, and does not wait for the answer
     """
 
-    __slots__ = ("_operations", "_origin", "_task", "cancelled", "db", "is_async", "login", "message", "pool")
+    __slots__ = (
+        "_operations",
+        "_origin",
+        "_task",
+        "cancelled",
+        "clock",
+        "db",
+        "hooks",
+        "is_async",
+        "login",
+        "message",
+        "pool",
+    )
 
     def __init__(self, pool: "Pool", message: "Message", login: "Login") -> None:
         self.pool: Final = pool
         self.db: Final[Database] = pool.database
+        self.clock: Final[Clock] = pool.clock
+        self.hooks: Final[Hooks] = pool.hooks
         self.message: Final = message
         self.login: Final = login
         self.cancelled = False
@@ -38,16 +54,6 @@ class Call:
         self._task = ""
         self._origin: Origin | None = None
         self._operations: list[tuple[rows.VM | rows.host, str]] = []
-
-    @property
-    def clock(self) -> "Clock":
-        """The pool's time."""
-        return self.pool.clock
-
-    @property
-    def hooks(self) -> "Hooks":
-        """What the inventory does not tell."""
-        return self.pool.hooks
 
     @property
     def task(self) -> str:
@@ -88,9 +94,9 @@ class Call:
                 self.db.write(row, "current_operations", {**row.current_operations, self.task: operation})
 
     def withdraw_operations(self) -> None:
-        """Let go of what is held; the database must be locked."""
-        for row, _ in self._operations:
-            if self._task in row.current_operations:
-                left = {task: other for task, other in row.current_operations.items() if task != self._task}
-                self.db.write(row, "current_operations", left)
-        self._operations.clear()
+        """Let go of what was shown; the database must be locked."""
+        if self._task:
+            for row, _ in self._operations:
+                if self._task in row.current_operations:
+                    left = {task: other for task, other in row.current_operations.items() if task != self._task}
+                    self.db.write(row, "current_operations", left)

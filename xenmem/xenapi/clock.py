@@ -14,7 +14,13 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
 
-__all__ = ["Clock", "Pace"]
+__all__ = ["LONGEST_WAIT", "Clock", "Pace"]
+
+LONGEST_WAIT: Final = float(2**31)
+"""Seconds that a wait lasts at most, whatever is asked for: a delay is any integer, and time stays a date."""
+
+_LAST_SECOND: Final = 253_402_300_799
+"""The end of the year 9999, the last that a date can have."""
 
 
 class Pace(Enum):
@@ -30,6 +36,9 @@ class Pace(Enum):
     JUMP = auto()
     DRIVEN = auto()
     REAL = auto()
+
+
+_REAL: Final = Pace.REAL
 
 
 class Clock:
@@ -53,11 +62,11 @@ class Clock:
 
     def now(self) -> float:
         """Seconds since 1970."""
-        return time.time() + self._offset if self.pace is Pace.REAL else self._now
+        return time.time() + self._offset if self.pace is _REAL else self._now
 
     def date(self) -> str:
         """The time as rows hold it, such as 20260821T02:00:23Z."""
-        second = int(self.now())
+        second = int(min(self.now(), _LAST_SECOND))
         if second != self._dated:
             self._date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H:%M:%SZ")
             self._dated = second
@@ -65,6 +74,7 @@ class Clock:
 
     def call_at(self, moment: float, action: Callable[[], None]) -> None:
         """Call something when the time has come; it is called without locks."""
+        moment = min(moment, self.now() + LONGEST_WAIT)
         with self._changed:
             heapq.heappush(self._due, (moment, next(self._number), action))
             self._changed.notify_all()
@@ -102,8 +112,8 @@ class Clock:
         ------
         ValueError : time does not go back
         """
-        if not seconds >= 0:
-            raise ValueError(f"seconds: {seconds} is negative")
+        if not 0 <= seconds < math.inf:
+            raise ValueError(f"seconds: {seconds} is {'negative' if seconds < 0 else 'not finite'}")
         self._advance_to(self.now() + seconds)
 
     def settle(self, is_done: Callable[[], bool]) -> None:
@@ -114,7 +124,7 @@ class Clock:
 
     def wait(self, seconds: float) -> None:
         """Come back when this much time has passed."""
-        end = self.now() + max(0.0, seconds)
+        end = self.now() + min(max(0.0, seconds), LONGEST_WAIT)
         if self.pace is Pace.JUMP:
             self._advance_to(end)
         elif self.pace is Pace.REAL:
@@ -139,8 +149,10 @@ class Clock:
             with changed:
                 changed.notify_all()
 
-        if self.pace is Pace.DRIVEN and deadline < math.inf:
-            self.call_at(deadline, too_late)
+        if deadline < math.inf:
+            deadline = min(deadline, self.now() + LONGEST_WAIT)
+            if self.pace is Pace.DRIVEN:
+                self.call_at(deadline, too_late)
         while not is_done() and (now := self.now()) < deadline:
             if self.pace is Pace.JUMP:
                 due = self.next_due()

@@ -7,7 +7,7 @@ global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
@@ -16,11 +16,12 @@ from xenmem.xenapi import rows
 from xenmem.xenapi.errors import HANDLE_INVALID, UUID_INVALID
 from xenmem.xenapi.rows import ROW_CLASSES, Row
 from xenmem.xenapi.schema import CLASSES, ClassSchema
+from xenmem.xenapi.types import NULL
 
 R = TypeVar("R", bound=Row)
 
-MAX_JOURNAL: Final = 4_000_000
-"""Changes that the journal keeps at most; the older half is forgotten when there are more. About 150 bytes each."""
+MAX_JOURNAL: Final = 2_000_000
+"""Writes that the journal keeps at most; the older half is forgotten when there are more. About 300 bytes each."""
 
 _MAX_DELETED: Final = 512
 _KEPT_DELETED: Final = 256
@@ -82,7 +83,14 @@ class Snapshot(NamedTuple):
     generation: int
 
 
-_Entry = tuple[int, Origin, Row, str | None, Any, Any]
+_Field = tuple[str | None, Any, Any]
+"""A field with the value that it had and the one that it got; None stands for the row itself."""
+
+_Entry = tuple[int, Origin, Row, Sequence[_Field]]
+"""One write of one row, as the journal keeps it."""
+
+_MADE: Final = ((None, False, True),)
+_DESTROYED: Final = ((None, True, False),)
 
 
 class Table(Generic[R]):
@@ -166,6 +174,10 @@ class Table(Generic[R]):
                 return
             yield self.rows[ref]
 
+    def destroyed_since(self, generation: int) -> bool:
+        """Whether a row was destroyed after a generation."""
+        return bool(self.deleted) and next(reversed(self.deleted.values()))[1] > generation
+
     def _index(self, row: R) -> None:
         ref = row.ref
         self.rows[ref] = row
@@ -209,7 +221,7 @@ class Database:
     Parameters
     ----------
     seed : makes the references and uuids that the database gives repeatable
-    max_journal : changes that are kept
+    max_journal : writes that are kept; one write may change several fields of a row
 
     Attributes
     ----------
@@ -217,8 +229,10 @@ class Database:
     generation : counts the changes, from 1
     observers : called with `add`, `mod` or `del` and the row, after each change, the database locked
     recounts : counts the changes of what hosts have and what is used of it
+    regroupings : counts the hosts and host metrics that came or went, and changes of the coordinator
     configured : generation in which a VM last came or got another other_config
     author : who makes the changes now being made; set by whoever holds the lock
+    the_pool : the one row of its table
     VM, VM_metrics, VM_guest_metrics, VM_group, host, host_metrics, pool, task, session : the tables
     """
 
@@ -227,6 +241,7 @@ class Database:
         self.generation = 1
         self.observers: Final[list[Callable[[str, Row], None]]] = []
         self.recounts = 0
+        self.regroupings = 0
         self.configured = 1
         self.author: Author = _Nobody()
         self.tables: Final[dict[str, Table[Any]]] = {name: Table(schema) for name, schema in CLASSES.items()}
@@ -245,15 +260,9 @@ class Database:
         self._forgotten = 0
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
-        self._pool: rows.pool | None = None
+        self.the_pool: rows.pool
 
     # ------------------------------------------------------------------------------------------------------- reading
-
-    @property
-    def the_pool(self) -> rows.pool:
-        """The one pool."""
-        assert self._pool is not None, "a database has a pool"
-        return self._pool
 
     @property
     def model(self) -> OverheadModel:
@@ -300,13 +309,13 @@ class Database:
         """Take a row into the database."""
         self.generation += 1
         self._link(row)
-        self._remember(row, ((None, False, True),))
+        self._remember(row, _MADE)
 
     def destroy(self, row: Row) -> None:
         """Remove a row."""
         self.generation += 1
         self._unlink(row)
-        self._remember(row, ((None, True, False),))
+        self._remember(row, _DESTROYED)
 
     def write(self, row: Row, field: str, value: Any) -> None:
         """Set a field; setting it to what it is changes nothing.
@@ -321,7 +330,11 @@ class Database:
         if old == value:
             return
         self.generation += 1
-        self._set(row, field, old, value)
+        setattr(row, field, value)
+        self._touch(row)
+        effect = _EFFECTS[row.class_name].get(field)
+        if effect is not None:
+            effect(self, row, old, value)
         self._remember(row, ((field, old, value),))
 
     def update(self, row: Row, values: Mapping[str, Any]) -> None:
@@ -332,18 +345,36 @@ class Database:
         row : of this database
         values : by API name, as of `write`
         """
-        changed = [(field, old, new) for field, new in values.items() if (old := getattr(row, field)) != new]
-        if not changed:
+        self.generation += 1
+        changes = self._assign(row, values)
+        if changes:
+            self._touch(row)
+            self._remember(row, changes)
+        else:
+            self.generation -= 1
+
+    def settle(self, vm: rows.VM, host: rows.host, values: Mapping[str, Any]) -> None:
+        """Make a VM resident on a host and scheduled nowhere, in one change with other fields, as of `update`.
+
+        Parameters
+        ----------
+        vm, host : of this database
+        values : by API name, as of `write`
+        """
+        old, new = vm.resident_on, host.ref
+        if old == new or vm.scheduled_to_be_resident_on != new:
+            self.update(vm, {"resident_on": new, "scheduled_to_be_resident_on": NULL, **values})
             return
         self.generation += 1
-        effects = _EFFECTS[row.class_name]
-        for field, old, new in changed:
-            setattr(row, field, new)
-            effect = effects.get(field)
-            if effect is not None:
-                effect(self, row, old, new)
-        self._touch(row)
-        self._remember(row, changed)
+        _leave(self, vm, old)
+        del host.scheduled[vm.ref]
+        host.resident[vm.ref] = None  # it counted here, and goes on to do so: the sums stay
+        self._touch(host)
+        vm.resident_on, vm.scheduled_to_be_resident_on = new, NULL
+        changes: list[_Field] = [("resident_on", old, new), ("scheduled_to_be_resident_on", new, NULL)]
+        changes += self._assign(vm, values)
+        self._touch(vm)
+        self._remember(vm, changes)
 
     def touch(self, row: Row) -> None:
         """Let a row count as changed though it is not."""
@@ -358,23 +389,28 @@ class Database:
         table.changed.clear()
         table.loaded = self.generation
 
-    def _remember(self, row: Row, changes: Iterable[tuple[str | None, Any, Any]]) -> None:
+    def _remember(self, row: Row, changes: Sequence[_Field]) -> None:
         if row.schema.transient:
             return
-        generation, origin, journal = self.generation, self.author.origin, self._journal
-        for field, old, new in changes:
-            journal.append((generation, origin, row, field, old, new))
+        journal = self._journal
+        journal.append((self.generation, self.author.origin, row, changes))
         if len(journal) > self._max_journal:
             kept = self._max_journal // 2
             self._forgotten += len(journal) - kept
             del journal[:-kept]
 
-    def _set(self, row: Row, field: str, old: Any, value: Any) -> None:
-        setattr(row, field, value)
-        self._touch(row)
-        effect = _EFFECTS[row.class_name].get(field)
-        if effect is not None:
-            effect(self, row, old, value)
+    def _assign(self, row: Row, values: Mapping[str, Any]) -> list[_Field]:
+        """Set fields with what follows from them; those that changed."""
+        changes: list[_Field] = []
+        effects = _EFFECTS[row.class_name]
+        for field, new in values.items():
+            old = getattr(row, field)
+            if old != new:
+                setattr(row, field, new)
+                changes.append((field, old, new))
+                if field in effects:
+                    effects[field](self, row, old, new)
+        return changes
 
     def _touch(self, row: Row, operation: str = "mod") -> None:
         row.mtime = generation = self.generation
@@ -416,7 +452,8 @@ class Database:
         start = 0 if since is None else self._start(since)
         return [
             Change(generation, origin, row.class_name, row.ref, field, old, new)
-            for generation, origin, row, field, old, new in self._journal[start:]
+            for generation, origin, row, changes in self._journal[start:]
+            for field, old, new in changes
         ]
 
     def snapshot(self) -> Snapshot:
@@ -462,14 +499,15 @@ class Database:
 
     def _undo_to(self, start: int) -> None:
         while len(self._journal) > start:
-            _, _, row, field, old, new = self._journal.pop()
+            _, _, row, changes = self._journal.pop()
             self.generation += 1
-            if field is not None:
-                self._set(row, field, new, old)
-            elif new:
+            if changes is _MADE:
                 self._unlink(row)
-            else:
+            elif changes is _DESTROYED:
                 self._link(row)
+            else:
+                self._assign(row, {cast(str, field): old for field, old, _ in changes})
+                self._touch(row)
 
 
 def _model_name(host: rows.host) -> str:
@@ -483,36 +521,49 @@ def _model_name(host: rows.host) -> str:
 # ------------------------------------------------------------------------------------------------ what follows a change
 
 
-def _count(database: Database, host: rows.host, vm: rows.VM, sign: int) -> None:
+def _count(database: Database, host: rows.host, vm: rows.VM) -> None:
     overhead = vm.memory_overhead  # as accounting.used_memory, which would cost most of a start
-    host.used_static_max += sign * (vm.memory_static_max + overhead)
-    host.used_dynamic_max += sign * (vm.memory_dynamic_max + overhead)
-    host.used_dynamic_min += sign * (vm.memory_dynamic_min + overhead)
+    host.used_static_max += vm.memory_static_max + overhead
+    host.used_dynamic_max += vm.memory_dynamic_max + overhead
+    host.used_dynamic_min += vm.memory_dynamic_min + overhead
     database._recount(host.ref)
 
 
-def _move_resident(database: Database, vm: rows.VM, old: str, new: str) -> None:
-    host = database.host.get(old)
+def _discount(database: Database, host: rows.host, vm: rows.VM) -> None:
+    overhead = vm.memory_overhead
+    host.used_static_max -= vm.memory_static_max + overhead
+    host.used_dynamic_max -= vm.memory_dynamic_max + overhead
+    host.used_dynamic_min -= vm.memory_dynamic_min + overhead
+    database._recount(host.ref)
+
+
+def _leave(database: Database, vm: rows.VM, old: str) -> None:
+    host = database.host.rows.get(old)
     if host is not None:
         del host.resident[vm.ref]
-        _count(database, host, vm, -1)
+        _discount(database, host, vm)
         database._touch(host)
-    host = database.host.get(new)
+
+
+def _move_resident(database: Database, vm: rows.VM, old: str, new: str) -> None:
+    _leave(database, vm, old)
+    host = database.host.rows.get(new)
     if host is not None:
         host.resident[vm.ref] = None
-        _count(database, host, vm, 1)
+        _count(database, host, vm)
         database._touch(host)
 
 
 def _move_scheduled(database: Database, vm: rows.VM, old: str, new: str) -> None:
-    host = database.host.get(old)
+    hosts = database.host.rows
+    host = hosts.get(old)
     if host is not None:
         del host.scheduled[vm.ref]
-        _count(database, host, vm, -1)
-    host = database.host.get(new)
+        _discount(database, host, vm)
+    host = hosts.get(new)
     if host is not None:
         host.scheduled[vm.ref] = None
-        _count(database, host, vm, 1)
+        _count(database, host, vm)
 
 
 def _configure(database: Database, vm: rows.VM, old: Mapping[str, str], new: Mapping[str, str]) -> None:
@@ -559,6 +610,7 @@ def _arrive_vm(database: Database, vm: rows.VM, sign: int) -> None:
 
 def _arrive_host(database: Database, host: rows.host, sign: int) -> None:
     database._model = None
+    database.regroupings += 1
     database._recount(host.ref)
     host.resident.clear()
     host.scheduled.clear()
@@ -569,6 +621,10 @@ def _arrive_host(database: Database, host: rows.host, sign: int) -> None:
                 _move_resident(database, vm, "", host.ref)
             if vm.scheduled_to_be_resident_on == host.ref:
                 _move_scheduled(database, vm, "", host.ref)
+
+
+def _arrive_host_metrics(database: Database, metrics: rows.host_metrics, sign: int) -> None:
+    database.regroupings += 1
 
 
 def _arrive_group(database: Database, group: rows.VM_group, sign: int) -> None:
@@ -588,8 +644,14 @@ def _resize(database: Database, host: rows.host, old: Any, new: Any) -> None:
 
 
 def _arrive_pool(database: Database, pool: rows.pool, sign: int) -> None:
+    _choose_coordinator(database, pool, None, pool.master)
+    if sign > 0:
+        database.the_pool = pool
+
+
+def _choose_coordinator(database: Database, pool: rows.pool, old: str | None, new: str) -> None:
     database._model = None
-    database._pool = next(iter(database.pool), None)
+    database.regroupings += 1
 
 
 def _forget_model(database: Database, row: Row, old: Any, new: Any) -> None:
@@ -619,11 +681,17 @@ _EFFECTS["VM"] |= {
     "memory_overhead": _grow("used_static_max", "used_dynamic_max", "used_dynamic_min"),
     "groups": _join_groups,
 }
-_EFFECTS["pool"]["master"] = _forget_model
+_EFFECTS["pool"]["master"] = _choose_coordinator
 _EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resize, "metrics": _resize}
 _EFFECTS["host_metrics"]["memory_total"] = _measure
 
 _ARRIVALS: Final = cast(
     dict[str, Callable[[Database, Any, int], None]],
-    {"VM": _arrive_vm, "host": _arrive_host, "VM_group": _arrive_group, "pool": _arrive_pool},
+    {
+        "VM": _arrive_vm,
+        "VM_group": _arrive_group,
+        "host": _arrive_host,
+        "host_metrics": _arrive_host_metrics,
+        "pool": _arrive_pool,
+    },
 )

@@ -5,7 +5,7 @@ compute_evacuation_plan_no_wlb; xapi_ha_vm_failover.ml: compute_evacuation_plan)
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,22 @@ if TYPE_CHECKING:
     from xenmem.xenapi import rows
     from xenmem.xenapi.call import Call
     from xenmem.xenapi.database import Database
+
+
+REASONS: Final = (
+    errors.NO_HOSTS_AVAILABLE,
+    errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED,
+    *(code for code in boot.ERRORS if code not in (errors.HOST_DISABLED, errors.HANDLE_INVALID)),
+    errors.OPERATION_BLOCKED,
+    errors.VM_BAD_POWER_STATE,
+    errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.VM_IS_TEMPLATE,
+    errors.VM_IS_SNAPSHOT,
+    errors.VM_IS_IMMOBILE,
+    errors.VM_NON_SUSPENDABLE,
+    errors.VM_LACKS_FEATURE,
+)
+"""Why a VM cannot go."""
 
 
 class Departures(NamedTuple):

@@ -199,7 +199,8 @@ class Queue:
 
     def register(self, call: "Call", classes: Iterable[str]) -> None:
         """Let a session have the events of classes from now on."""
-        self._registration(call).subscriptions += map(subscription, classes)
+        mine = self._registration(call)
+        mine.subscriptions = list(dict.fromkeys([*mine.subscriptions, *map(subscription, classes)]))
 
     def unregister(self, call: "Call", classes: Iterable[str]) -> None:
         """Let a session have no events of classes any more; it stays registered."""

@@ -7,7 +7,8 @@ Source: xenapi-messages, C.6 (xapi-project/xen-api, ocaml/database/db_filter_par
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from xenmem.xenapi.errors import INTERNAL_ERROR, INVALID_VALUE, Failure
@@ -17,29 +18,33 @@ from xenmem.xenapi.schema import ClassSchema
 Predicate = Callable[[Row], bool]
 _Value = Callable[[Row], str]
 
+_NONE: Final[Mapping[str, Callable[[Any], Any]]] = {}
+
 MAX_DEPTH: Final = 100
 """Deepest nesting of parentheses and negations."""
 
 _TOKEN: Final = re.compile(r'\s*(?:"([^"]*)"|([A-Za-z]+)|([=()]))')
 
 
-def parse(expression: str, schema: ClassSchema) -> Predicate:
+def parse(expression: str, schema: ClassSchema, computed: Mapping[str, Callable[[Any], Any]] = _NONE) -> Predicate:
     """The predicate that an expression is, over the rows of a class.
 
     Parameters
     ----------
     expression, schema : what to parse, and for which class
+    computed : what gives the fields that no row holds, by name
 
     Raises
     ------
     Failure : INVALID_VALUE where it is no expression; a field that does not exist fails when a row is looked at
     """
-    return _Parser(expression, schema).parse()
+    return _Parser(expression, schema, computed).parse()
 
 
 class _Parser:
-    def __init__(self, expression: str, schema: ClassSchema) -> None:
+    def __init__(self, expression: str, schema: ClassSchema, computed: Mapping[str, Callable[[Any], Any]]) -> None:
         self.expression = expression
+        self.computed = computed
         self.columns = {field.database: field for field in schema.fields.values()}
         self.tokens = self._tokens()
         self.place = 0
@@ -82,11 +87,12 @@ class _Parser:
         if self._accept(("word", "not")):
             negated = self._expression(depth + 1)
             return lambda row: not negated(row)
-        left = self._operand(depth)
+        first = self._operand(depth)
+        others: list[tuple[bool, Predicate]] = []
         while joint := self._accept(("word", "and"), ("word", "or")):
             negates = self.place < len(self.tokens) and self.tokens[self.place] == ("word", "not")
-            left = _joined(joint, left, self._expression(depth + 1) if negates else self._operand(depth))
-        return left
+            others.append((joint == "and", self._expression(depth + 1) if negates else self._operand(depth)))
+        return _joined(first, others) if others else first
 
     def _operand(self, depth: int) -> Predicate:
         if self._accept(("mark", "(")):
@@ -124,11 +130,18 @@ class _Parser:
 
             return missing
         text: Callable[[Any], str] = field.type.database_text
-        attribute = field.name
-        return lambda row: text(getattr(row, attribute))
+        read = self.computed.get(field.name) or attrgetter(field.name)
+        return lambda row: text(read(row))
 
 
-def _joined(joint: str, left: Predicate, right: Predicate) -> Predicate:
-    if joint == "and":
-        return lambda row: left(row) and right(row)
-    return lambda row: left(row) or right(row)
+def _joined(first: Predicate, others: Sequence[tuple[bool, Predicate]]) -> Predicate:
+    """The first, joined with each of the others in turn by `and` where it says so, else by `or`."""
+
+    def matches(row: Row) -> bool:
+        value = first(row)
+        for needs_both, other in others:
+            if value == needs_both:
+                value = other(row)
+        return value
+
+    return matches

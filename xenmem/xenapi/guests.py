@@ -6,7 +6,8 @@ database locked. Source: planning, section 6; xenapi-messages, B.3.4, B.3.5 and 
 ocaml/squeezed, ocaml/xenopsd/xc/xenops_server_xen.ml).
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,7 @@ from xenmem.planning.xapi import balloon
 from xenmem.planning.xapi.balloon import Domain, Host
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
 from xenmem.units import GIB, KIB, MIB
+from xenmem.xenapi.database import Origin
 from xenmem.xenapi.errors import HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VMS_FAILED_TO_COOPERATE, Failure
 from xenmem.xenapi.types import INT
 
@@ -35,6 +37,10 @@ BALANCE_SECONDS: Final = 10.0
 
 BUILD_SECONDS: Final = 60.0
 """For so long a start tries again to get its memory, every BALANCE_SECONDS (xenopsd)."""
+
+
+SQUEEZED: Final = "squeezed"
+"""Who, as the journal says, writes what guests have and are told to have, where no message does."""
 
 
 class Behaviour(StrEnum):
@@ -106,20 +112,17 @@ class Guests:
         """Tell a running VM's domain the range that its record now has, and rebalance its host (B.3.4, step 3d)."""
         self._has(vm, vm.memory_target)
 
-    def start(self, vm: "rows.VM", host: "rows.host") -> Generator[float, None, None]:
-        """Build the domain of a VM that starts, resumes or arrives on a host, which may take time; set memory_target.
+    def start(self, vm: "rows.VM", host: "rows.host") -> int | Generator[float, None, int]:
+        """What the domain of a VM is built with that starts, resumes or arrives on a host; a generator if it must wait.
 
         Called with the VM's memory reserved on the host, before it is resident there; a VM that migrates is still
         resident where it comes from. Raises HOST_NOT_ENOUGH_FREE_MEMORY [needed; free] or VMS_FAILED_TO_COOPERATE [vm]
         (B.5, VM.start, step 7).
         """
-        self._database.write(vm, "memory_target", vm.memory_dynamic_min)
-        self._has(vm, vm.memory_dynamic_min)
-        yield from ()
+        return vm.memory_dynamic_min
 
     def stop(self, vm: "rows.VM") -> None:
-        """The domain of a VM that halts or is suspended is gone: its target reads 0, memory_actual stays (inferred)."""
-        self._database.write(vm, "memory_target", 0)
+        """The domain of a VM that halts or is suspended is gone."""
 
     def _has(self, vm: "rows.VM", amount: int) -> None:
         """Let a VM be measured to have an amount."""
@@ -154,6 +157,7 @@ class BallooningGuests(Guests):
         squeezed = self.squeezed_host(vm.resident_on)
         if squeezed is None:
             return super().live_memory(vm)
+        behaviour(vm)
         squeezed.look()
         return super().live_memory(vm)
 
@@ -162,19 +166,17 @@ class BallooningGuests(Guests):
         if squeezed is None:
             super().set_dynamic_range(vm)
         else:
+            behaviour(vm)
             squeezed.balance()
 
-    def start(self, vm: "rows.VM", host: "rows.host") -> Generator[float, None, None]:
+    def start(self, vm: "rows.VM", host: "rows.host") -> int | Generator[float, None, int]:
         squeezed = self.squeezed_host(host.ref, vm)
         if squeezed is None:
-            yield from super().start(vm, host)
-            return
-        amount = yield from squeezed.build(vm)
-        self.database.write(vm, "memory_target", amount)
-        self._has(vm, amount)
+            return super().start(vm, host)
+        behaviour(vm)
+        return squeezed.build(vm)
 
     def stop(self, vm: "rows.VM") -> None:
-        super().stop(vm)
         for squeezed in self._squeezed.values():
             if squeezed.has(vm):
                 squeezed.look_later()
@@ -201,6 +203,13 @@ class BallooningGuests(Guests):
         if host not in self._squeezed:
             self._squeezed[host] = _SqueezedHost(self, host)
         return self._squeezed[host]
+
+
+@dataclass(frozen=True, slots=True)
+class _Squeezed:
+    """The author of what one look of squeezed changes."""
+
+    origin: Origin
 
 
 @dataclass(slots=True)
@@ -296,7 +305,7 @@ class _SqueezedHost:
             self._clock.call_at(self._looked + BALANCE_SECONDS, self._look_now)
 
     def _look_now(self) -> None:
-        with self._database.lock:
+        with self._in_its_own_time():
             self._looks_later = False
             if self._guests.squeezed_host(self._host) is self:
                 self.look()
@@ -310,13 +319,27 @@ class _SqueezedHost:
             if self._again:
                 self._again = False
                 self.balance()
+        except BaseException:
+            self.is_busy = False
+            raise
         else:
-            self._clock.call_at(self._clock.now() + seconds, lambda: self._go_on_locked(process))
+            self._clock.call_at(self._clock.now() + seconds, lambda: self._go_on_later(process))
         self._show()
 
-    def _go_on_locked(self, process: Generator[float, None, None]) -> None:
-        with self._database.lock:
+    def _go_on_later(self, process: Generator[float, None, None]) -> None:
+        with self._in_its_own_time():
             self._go_on(process)
+
+    @contextmanager
+    def _in_its_own_time(self) -> Iterator[None]:
+        """What no message does: the database is locked, and the journal says that it was squeezed."""
+        database = self._database
+        with database.lock:
+            outer, database.author = database.author, _Squeezed(Origin(SQUEEZED, self._clock.now()))
+            try:
+                yield
+            finally:
+                database.author = outer
 
     # --------------------------------------------------------------------------------------------------------- Driver
 
@@ -349,7 +372,11 @@ class _SqueezedHost:
         return balloon.PRE_26_3_SLUSH_FUND_KIB if is_old else balloon.SLUSH_FUND_KIB
 
     def _behaviour(self, ref: str) -> tuple[Behaviour, int]:
-        return behaviour(self._database.VM[ref])
+        """How a guest balloons; where its other_config says something else, it does not, and others need not fail."""
+        try:
+            return behaviour(self._database.VM[ref])
+        except Failure:
+            return Behaviour.STUCK, 0
 
     def _range(self, vm: "rows.VM") -> tuple[int, int]:
         """KiB between which a VM may be built (planning, 6.6): a start its range, a migration dynamic_min."""
@@ -364,7 +391,7 @@ class _SqueezedHost:
     def _domain(self, ref: str, guest: _Guest) -> Domain:
         vm = self._database.VM[ref]
         low, high, target = vm.memory_dynamic_min // KIB, vm.memory_dynamic_max // KIB, guest.target
-        can_balloon = behaviour(vm)[0] is not Behaviour.ABSENT
+        can_balloon = self._behaviour(ref)[0] is not Behaviour.ABSENT
         if not can_balloon:
             low = high = target = guest.actual
         return Domain(guest.domid, can_balloon, low, target, high, guest.actual, target, balloon.INACCURACY_KIB)

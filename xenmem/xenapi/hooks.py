@@ -40,8 +40,8 @@ class Hooks:
         """Whether a vGPU of the VM pins its memory (B.5, VM.start, step 6)."""
         return False
 
-    def has_live_host_with_storage(self, vm: "rows.VM") -> bool:
-        """Whether some live host sees the SRs of the VM's disks; without, NO_HOSTS_AVAILABLE [] (B.5)."""
+    def sees_storage(self, vm: "rows.VM", host: "rows.host") -> bool:
+        """Whether a live host sees the SRs of the VM's disks; if none does, NO_HOSTS_AVAILABLE [] (B.5)."""
         return True
 
     def assert_agile(self, vm: "rows.VM") -> None:
@@ -72,3 +72,8 @@ class Hooks:
 
     def update_hypervisor_command_line(self, vm: "rows.VM") -> None:
         """Domain 0 has a new static_max; on failure INTERNAL_ERROR ["Failed to update dom0 memory"] (B.3.2, step 5)."""
+
+
+def is_overridden(hooks: Hooks, *names: str) -> bool:
+    """Whether hooks do something of their own in one of these methods."""
+    return any(getattr(type(hooks), name) is not getattr(Hooks, name) for name in names)

@@ -5,7 +5,7 @@ Memory limits never change with the power state. Amounts are bytes. Source: xena
 message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.xenapi import accounting, host_operations
@@ -68,43 +68,55 @@ def build_domain(call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool
     -----
     Inferred: hvm is true of whatever needs the hardware for it.
     """
-    yield from call.pool.guests.start(vm, host)
-    cpu_info = host.cpu_info
+    memory = call.pool.guests.start(vm, host)
+    if not isinstance(memory, int):
+        memory = yield from memory
+    cpu_info, platform = host.cpu_info, vm.platform
     values = {
         "power_state": "Paused" if paused else "Running",
         "last_boot_CPU_flags": {key: cpu_info[key] for key in ("vendor", "features") if key in cpu_info},
         "HVM_shadow_multiplier": actual_shadow_multiplier(call, vm, vm.HVM_shadow_multiplier),
     }
-    settle(call, vm, host, values)
-    metrics = call.db.VM_metrics.get(vm.metrics)
-    if metrics is not None:
-        platform = vm.platform
-        built = {
-            "current_domain_type": vm.domain_type,
-            "hvm": vm.domain_type != "pv",
-            "nested_virt": is_truthy(platform.get("nested-virt")),
-            "nomigrate": is_truthy(platform.get("nomigrate")),
-            "start_time": call.clock.date(),
-            "VCPUs_number": vm.VCPUs_at_startup,
-        }
-        call.db.update(metrics, built)
+    values_of_metrics = {
+        "current_domain_type": vm.domain_type,
+        "hvm": vm.domain_type != "pv",
+        "nested_virt": is_truthy(platform.get("nested-virt")),
+        "nomigrate": is_truthy(platform.get("nomigrate")),
+        "start_time": call.clock.date(),
+        "VCPUs_number": vm.VCPUs_at_startup,
+    }
+    settle(call, vm, host, memory, values, values_of_metrics)
 
 
-def settle(call: "Call", vm: "rows.VM", host: "rows.host", values: Mapping[str, Any]) -> None:
+def settle(
+    call: "Call",
+    vm: "rows.VM",
+    host: "rows.host",
+    memory: int,
+    values: dict[str, Any],
+    values_of_metrics: dict[str, Any],
+) -> None:
     """Make a VM resident where it was scheduled to be, with a domain; others see all of it or nothing.
 
     Parameters
     ----------
     call : the database must be locked
     vm, host : who has arrived where
-    values : of fields that change with it
+    memory : what its domain was built with
+    values, values_of_metrics : of fields that change with it; these dicts are taken over
 
     Notes
     -----
     Source: message_forwarding.ml: VM.atomic_set_resident_on.
     """
-    arrival = {"resident_on": host.ref, "scheduled_to_be_resident_on": NULL, "domid": call.pool.new_domid()}
-    call.db.update(vm, {**arrival, **values})
+    database = call.db
+    values["domid"] = call.pool.new_domid()
+    values["memory_target"] = memory
+    database.settle(vm, host, values)
+    metrics = database.VM_metrics.rows.get(vm.metrics)
+    if metrics is not None:
+        values_of_metrics["memory_actual"] = memory
+        database.update(metrics, values_of_metrics)
 
 
 def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> float:
@@ -116,7 +128,7 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 
 
 def halt(call: "Call", vm: "rows.VM") -> None:
-    """Make a VM Halted. Inferred: nested_virt, nomigrate and hvm are reset, as is memory_target."""
+    """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
     halted = {"power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
     _leave(call, vm, halted, {"current_domain_type": "unspecified"})
 
@@ -126,7 +138,12 @@ def suspend(call: "Call", vm: "rows.VM") -> None:
     _leave(call, vm, {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}, {})
 
 
-_WITHOUT_DOMAIN: Final = {"resident_on": NULL, "scheduled_to_be_resident_on": NULL, "domid": -1}
+_WITHOUT_DOMAIN: Final = {
+    "resident_on": NULL,
+    "scheduled_to_be_resident_on": NULL,
+    "domid": -1,
+    "memory_target": 0,
+}
 _METRICS_WITHOUT_DOMAIN: Final = {"hvm": False, "nested_virt": False, "nomigrate": False}
 
 

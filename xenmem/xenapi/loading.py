@@ -6,7 +6,7 @@ ever end them; what they reserved is kept. Tables and fields that the schema doe
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import IO, Any, Final
 
 import numpy as np
@@ -251,43 +251,40 @@ def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: i
 
 def _rows(schema: ClassSchema, table: RawTable, codec: Codec, origin: Origin) -> list[Row]:
     row_class = ROW_CLASSES[schema.name]
-    loaded = [row_class(ref) for ref in table.rows]
-    for field in schema.fields.values():
-        if field.inverse is not None or field.name in _LEFT_BEHIND:
+    loaded = [row_class.unfilled(ref) for ref in table.rows]
+    for name, field in schema.fields.items():
+        if field.inverse is not None:
             continue
-        convert = _converter(field.type, codec)
-        values = table.column(field.name).tolist()
-        try:
-            if convert is not None:
-                values = list(map(convert, values))
-        except (ValueError, TypeError) as problem:
-            raise InventoryError(origin.source, "", f"{schema.name}: {field.name}: {problem}") from None
+        if name in _LEFT_BEHIND:
+            values = [field.default] * len(loaded)
+        else:
+            values = table.column(name).tolist()
+            try:
+                values = _converted(field.type, values, codec)
+            except (ValueError, TypeError) as problem:
+                raise InventoryError(origin.source, "", f"{schema.name}: {name}: {problem}") from None
         for row, value in zip(loaded, values, strict=True):
-            setattr(row, field.name, value)
+            setattr(row, name, value)
     return loaded
 
 
-def _converter(type: Type[Any], codec: Codec) -> Callable[[Any], Any] | None:
-    """What turns a value as the readers give it into one as rows hold it; None where it already is."""
+def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:
+    """Values as the readers give them, as rows hold them; most already are."""
     if isinstance(type, (IntType, FloatType, BoolType, StringType)) or type is STRING_MAP:
-        return None
+        return values
     if isinstance(type, SetType) and isinstance(type.of, (RefType, StringType)):
-        return None
-    known: dict[Any, Any] = dict.fromkeys(_NULLS, NULL) if isinstance(type, RefType) else {}
+        return values
+    if isinstance(type, (SetType, MapType)):
+        return list(map(type.load, values))
+    known: dict[str, Any] = dict.fromkeys(_NULLS, NULL) if isinstance(type, RefType) else {}
     if isinstance(type, EnumType):
         known = {codec.spell(member): member for member in type.members}
         if codec.format == "xe":
             known |= dict.fromkeys(_NULLS, type.neutral)
-
-    def convert(value: Any) -> Any:
-        if not isinstance(value, str):
-            return type.load(value)
-        found = known.get(value)
-        if found is None:
-            found = known[value] = type.load(value)
-        return found
-
-    return type.load if isinstance(type, (SetType, MapType)) else convert
+    for value in dict.fromkeys(values):
+        if value not in known:
+            known[value] = type.load(value)
+    return [known[value] for value in values]
 
 
 def _upgrade(database: Database, loaded: list[Any], lacks: Mapping[str, list[bool]], origin: Origin) -> None:

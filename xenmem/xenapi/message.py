@@ -159,16 +159,13 @@ class Message:
         """
         if len(sent) != self.sent:
             self._check_count(len(sent))
-        if not self.has_session:
-            return self._with_defaults(sent)
-        if type(sent[0]) is not str:
-            STRING.accept(sent[0])
-        if len(self._accepts) == 1 and len(sent) == 2:
-            return [self._accepts[0](sent[1])]
-        return self._with_defaults(sent[1:])
-
-    def _with_defaults(self, given: Sequence[Any]) -> list[Any]:
-        values = [accept(value) for accept, value in zip(self._accepts, given)]  # noqa: B905  (surplus is ignored)
+        if self.has_session:
+            if type(sent[0]) is not str:
+                STRING.accept(sent[0])
+            if len(sent) == 2 == self.sent:
+                return [self._accepts[0](sent[1])]
+            sent = sent[1:]
+        values = [accept(value) for accept, value in zip(self._accepts, sent)]  # noqa: B905  (surplus is ignored)
         if len(values) < len(self.parameters):
             values += [parameter.default for parameter in self.parameters[len(values) :]]
         return values

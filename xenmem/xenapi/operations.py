@@ -5,11 +5,13 @@ ocaml/xapi/xapi_vm_helpers.ml: with_vm_operation). Where the server would wait f
 hours, the failure is given at once.
 """
 
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
-from xenmem.xenapi import errors
+from xenmem.xenapi import boot, errors
 from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.features import is_truthy
+from xenmem.xenapi.hooks import is_overridden
 from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
 
 if TYPE_CHECKING:
@@ -67,6 +69,10 @@ _NEEDED_FEATURES: Final = {
     "changing_VCPUs_live": ("feature-vcpu-hotplug",),
     **dict.fromkeys(_MOVING, ("feature-suspend",)),
 }
+_CANNOT_SUSPEND: Final = "data-cant-suspend-reason"
+_GUEST_KEYS: Final = frozenset((_CANNOT_SUSPEND, *(key for keys in _NEEDED_FEATURES.values() for key in keys)))
+"""What counts of VM_guest_metrics.other."""
+
 _CONCURRENT: Final = (
     frozenset(("clone", "copy", "export")),
     frozenset(("snapshot", "checkpoint")),
@@ -93,7 +99,7 @@ _UNADVISED: Final = _words(
     query_services assert_operation_valid update_allowed_operations import reverting"""
 )
 _PERHAPS_ALSO: Final = {"Running": _ALSO_RUNNING_FOR_CONTROL_DOMAINS, "Suspended": frozenset(("clone", "copy"))}
-_ADVISED: Final = {
+ADVISED: Final = {
     state: tuple(
         operation
         for operation in reversed(VM_OPERATIONS.members)
@@ -110,10 +116,44 @@ def allowed(call: "Call", vm: "rows.VM") -> tuple[str, ...]:
 
     Notes
     -----
-    Source: xapi_vm_lifecycle.ml: update_allowed_operations, ignored_ops.
+    VMs in the same situation may do the same. Source: xapi_vm_lifecycle.ml: update_allowed_operations, ignored_ops.
     """
+    if vm.current_operations or vm.blocked_operations or is_overridden(call.hooks, _DEVICES):
+        return _allowed(call, vm)
+    situation = _situation(call.db, vm)
+    operations = _ALLOWED_WHERE.get(situation)
+    if operations is None:
+        operations = _ALLOWED_WHERE[situation] = _allowed(call, vm)
+    return operations
+
+
+def _allowed(call: "Call", vm: "rows.VM") -> tuple[str, ...]:
     return tuple(
-        operation for operation in _ADVISED.get(vm.power_state, ()) if reason_against(call, vm, operation) is None
+        operation for operation in ADVISED.get(vm.power_state, ()) if reason_against(call, vm, operation) is None
+    )
+
+
+_ALLOWED_WHERE: Final[dict[tuple[Hashable, ...], tuple[str, ...]]] = {}
+_DEVICES: Final = "assert_operation_allowed_by_devices"
+
+
+def _situation(database: "Database", vm: "rows.VM") -> tuple[Hashable, ...]:
+    """All that `reason_against` looks at of a VM of which nothing is under way or blocked: a few bits."""
+    guest = database.VM_guest_metrics.rows.get(vm.guest_metrics)
+    return (
+        vm.power_state if vm.power_state in ADVISED else "",
+        vm.is_a_snapshot,
+        vm.is_a_template,
+        vm.is_a_template and _is_own_template(vm),
+        vm.is_control_domain,
+        is_domain_zero(database, vm),
+        is_immobile(database, vm),
+        has_nested_virt(database, vm),
+        _is_paravirtual(database, vm),
+        guest is not None and _has_drivers(guest),
+        _GUEST_KEYS.intersection(guest.other) if guest is not None else None,
+        _may_clone_suspended(database),
+        boot.is_upgrading(database),
     )
 
 
@@ -147,12 +187,25 @@ def allowed_power_states(database: "Database", vm: "rows.VM", operation: str) ->
     return states
 
 
+def _is_own_template(vm: "rows.VM") -> bool:
+    """Whether a template is none of those that come with the server."""
+    return not (vm.is_default_template or vm.other_config.get("default_template") in ("true", "1"))
+
+
+def _is_paravirtual(database: "Database", vm: "rows.VM") -> bool:
+    return boot.live_domain_type(database, vm) in ("pv", "pv_in_pvh", "pvh")
+
+
+def _has_drivers(guest: "rows.VM_guest_metrics") -> bool:
+    return "major" in guest.PV_drivers_version and "minor" in guest.PV_drivers_version
+
+
 def _may_clone_suspended(database: "Database") -> bool:
     return database.the_pool.other_config.get("allow_clone_suspended_vm") == "true"
 
 
-def check(call: "Call", vm: "rows.VM", operation: str, *, strict: bool = True) -> None:
-    """Raise the first reason why an operation may not begin.
+def begin(call: "Call", vm: "rows.VM", operation: str, *, strict: bool = True) -> None:
+    """Raise the first reason why an operation may not begin; if it may, the VM has it for as long as the message waits.
 
     Parameters
     ----------
@@ -167,11 +220,6 @@ def check(call: "Call", vm: "rows.VM", operation: str, *, strict: bool = True) -
     failure = reason_against(call, vm, operation, strict=strict)
     if failure is not None:
         raise failure
-
-
-def begin(call: "Call", vm: "rows.VM", operation: str, *, strict: bool = True) -> None:
-    """As `check`; and while the message waits, the operation is among the VM's current ones."""
-    check(call, vm, operation, strict=strict)
     call.begin(vm, operation)
 
 
@@ -191,10 +239,12 @@ def reason_against(call: "Call", vm: "rows.VM", operation: str, *, strict: bool 
     if vm.is_a_snapshot:
         if operation not in _ON_SNAPSHOTS:
             return errors.VM_IS_SNAPSHOT(ref, shown(operation))
-    elif vm.is_a_template and operation not in _ON_TEMPLATES:
-        is_own = not (vm.is_default_template or vm.other_config.get("default_template") in ("true", "1"))
-        if not (is_own and operation in _ON_OWN_TEMPLATES):
-            return errors.VM_IS_TEMPLATE(ref, shown(operation))
+    elif (
+        vm.is_a_template
+        and operation not in _ON_TEMPLATES
+        and not (operation in _ON_OWN_TEMPLATES and _is_own_template(vm))
+    ):
+        return errors.VM_IS_TEMPLATE(ref, shown(operation))
     if operation == "provision" and not vm.is_a_template:
         return errors.PROVISION_ONLY_ALLOWED_ON_TEMPLATE()
     if operation == "revert" and not vm.is_a_snapshot:
@@ -216,7 +266,7 @@ def reason_against(call: "Call", vm: "rows.VM", operation: str, *, strict: bool 
         call.hooks.assert_operation_allowed_by_devices(vm, operation)
     except Failure as failure:
         return failure
-    if operation in _NOT_DURING_UPGRADE and "rolling_upgrade_in_progress" in database.the_pool.other_config:
+    if operation in _NOT_DURING_UPGRADE and boot.is_upgrading(database):
         return errors.NOT_SUPPORTED_DURING_UPGRADE()
     return None
 
@@ -242,14 +292,11 @@ def _lacking_feature(database: "Database", vm: "rows.VM", operation: str, strict
         return None
     guest = database.VM_guest_metrics.get(vm.guest_metrics)
     other = guest.other if guest is not None else {}
-    if operation in _MOVING and "data-cant-suspend-reason" in other:
-        return errors.VM_NON_SUSPENDABLE(vm.ref, other["data-cant-suspend-reason"])
+    if operation in _MOVING and _CANNOT_SUSPEND in other:
+        return errors.VM_NON_SUSPENDABLE(vm.ref, other[_CANNOT_SUSPEND])
     if not strict and operation != "changing_VCPUs_live":
         return None
-    metrics = database.VM_metrics.get(vm.metrics)
-    if metrics is not None and metrics.current_domain_type in ("pv", "pv_in_pvh", "pvh"):
-        return None
-    if guest is not None and {"major", "minor"} <= guest.PV_drivers_version.keys():
+    if _is_paravirtual(database, vm) or (guest is not None and _has_drivers(guest)):
         return None
     if any(feature in other for feature in _NEEDED_FEATURES[operation]):
         return None

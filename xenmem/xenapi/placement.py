@@ -8,12 +8,14 @@ xapi_vm_helpers.ml: choose_host_for_vm_no_wlb).
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from xenmem.planning.xapi import placement as planning
 from xenmem.xenapi import boot, errors
+from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.features import Feature, is_enabled
 
 if TYPE_CHECKING:
@@ -141,8 +143,16 @@ def _key_of_two(first: int, second: int, rank: int) -> int:
     return (-first << (_RANK_BITS + _AMOUNT_BITS)) + ((_HALF - bounded) << _RANK_BITS) + rank
 
 
-def _key_of_both(host: "rows.host", size: int, rank: int) -> int:
+def _by_static_max(host: "rows.host", size: int, rank: int) -> int:
+    return _key(size - host.used_static_max, rank)
+
+
+def _by_dynamic_max(host: "rows.host", size: int, rank: int) -> int:
     return _key_of_two(size - host.used_dynamic_max, size - host.used_static_max, rank)
+
+
+def _by_dynamic_min(host: "rows.host", size: int, rank: int) -> int:
+    return _key(size - host.used_dynamic_min, rank)
 
 
 class Ranking:
@@ -160,25 +170,23 @@ class Ranking:
 
     def __init__(self, database: "Database") -> None:
         self._database = database
-        self._known: tuple[object, object, object] = (None, None, None)
+        self._seen = -1
         self._refs: tuple[str, ...] = ()
         self._ranks: dict[str, int] = {}
         self._coordinator = ""
-        self._by_static_max = _Order(database, lambda host, size, rank: _key(size - host.used_static_max, rank))
-        self._by_dynamic_max = _Order(database, _key_of_both)
-        self._by_dynamic_min = _Order(database, lambda host, size, rank: _key(size - host.used_dynamic_min, rank))
+        self._by_static_max = _Order(database, _by_static_max)
+        self._by_dynamic_max = _Order(database, _by_dynamic_max)
+        self._by_dynamic_min = _Order(database, _by_dynamic_min)
 
     def _follow(self) -> None:
         """Begin anew if there are other hosts or metrics, or another coordinator."""
         database = self._database
-        hosts, metrics, coordinator = database.host.refs(), database.host_metrics.refs(), database.the_pool.master
-        known = self._known
-        if hosts is not known[0] or metrics is not known[1] or coordinator != known[2]:
-            self._known = hosts, metrics, coordinator
-            self._refs, self._coordinator = hosts, coordinator
-            self._ranks = {ref: rank for rank, ref in enumerate(hosts)}
+        if database.regroupings != self._seen:
+            self._seen = database.regroupings
+            self._refs, self._coordinator = database.host.refs(), database.the_pool.master
+            self._ranks = {ref: rank for rank, ref in enumerate(self._refs)}
             for order in (self._by_static_max, self._by_dynamic_max, self._by_dynamic_min):
-                order.rebuild(self._ranks, coordinator)
+                order.rebuild(self._ranks, self._coordinator)
 
     def _room(self, ref: str) -> Room | None:
         host = self._database.host.rows.get(ref)
@@ -201,29 +209,45 @@ class Ranking:
         """
         self._follow()
         gone: set[str] = set()
-        taken = taken_by(vm)
         affinity = self._room(vm.affinity) if vm.affinity in self._ranks else None
-        if affinity is not None and possible(affinity, taken) >= 0:
+        if affinity is not None and possible(affinity, taken_by(vm)) >= 0:
             draw()
             if is_valid(vm.affinity):
                 return vm.affinity
             gone.add(vm.affinity)
 
-        room = self._room(self._coordinator)
-        rank = self._ranks.get(self._coordinator, 0)
-        definite = probable = planning.OUTSIDE
-        if room is not None:
-            definite, probable = room.static_max - taken.static_max, room.dynamic_max - taken.dynamic_max
+        database = self._database
+        coordinator = database.host.rows.get(self._coordinator)
+        size = size_of(database, coordinator) if coordinator is not None else None
+        static_max = vm.memory_static_max + vm.memory_overhead
+        definite = planning.OUTSIDE
+        if coordinator is not None and size is not None:
+            definite = size - coordinator.used_static_max - static_max
             if bias:
-                definite, probable = disfavoured(definite), disfavoured(probable)
+                definite = disfavoured(definite)
 
         self._by_static_max.follow()
         keys = self._by_static_max.keys
-        inside = bisect_right(keys, _key(taken.static_max, _RANK))
-        place = bisect_left(keys, _key(definite + taken.static_max, rank)) if definite >= 0 else None
+        inside = bisect_right(keys, _key(static_max, _RANK))
+        place = None
+        if definite >= 0:
+            place = bisect_left(keys, _key(definite + static_max, self._ranks[self._coordinator]))
         chosen = self._draw_from(keys, inside, place, gone, is_valid, draw)
-        if chosen is not None:
-            return chosen
+        if chosen is None:
+            chosen = self._select_squeezed(vm, definite, gone, bias=bias, is_valid=is_valid, draw=draw)
+        return chosen
+
+    def _select_squeezed(
+        self, vm: "rows.VM", definite: int, gone: set[str], *, bias: bool, is_valid: IsValid, draw: Draw
+    ) -> str | None:
+        """The same from the categories in which guests have to shrink."""
+        taken, room = taken_by(vm), self._room(self._coordinator)
+        rank = self._ranks.get(self._coordinator, 0)
+        probable = planning.OUTSIDE
+        if room is not None:
+            probable = room.dynamic_max - taken.dynamic_max
+            if bias:
+                probable = disfavoured(probable)
 
         self._by_dynamic_max.follow()
         keys = self._by_dynamic_max.keys
@@ -329,33 +353,33 @@ def choose_host(call: "Call", vm: "rows.VM") -> str:
         value = uniform()
         return value * value
 
-    def can_run(ref: str, memory: bool) -> bool:
-        host = database.host[ref]
-        return (
-            (host.enabled or vm.is_control_domain)
-            and not (upgrading and not boot.is_as_new_as_coordinator(database, host))
-            and "evacuate" not in host.current_operations.values()
-            and boot.reason_against(call, vm, ref, memory=memory) is None
-        )
-
-    def can_run_in_memory(ref: str) -> bool:
-        return can_run(ref, True)
-
-    def can_run_otherwise(ref: str) -> bool:
-        return can_run(ref, False)
+    def can_run(ref: str, memory: bool = True) -> bool:
+        host = database.host.rows[ref]
+        if (
+            not (host.enabled or vm.is_control_domain)
+            or (upgrading and not boot.is_as_new_as_coordinator(database, host))
+            or "evacuate" in host.current_operations.values()
+        ):
+            return False
+        try:
+            boot.assert_can_boot_here(call, vm, ref, memory=memory)
+        except Failure:
+            return False
+        return True
 
     group = anti_affinity_group(database, vm)
     if group is None:
         ranking = call.pool.ranking
-        chosen = ranking.select(vm, bias=bias, is_valid=can_run_in_memory, draw=draw)
+        chosen = ranking.select(vm, bias=bias, is_valid=can_run, draw=draw)
         if chosen is None:
-            chosen = ranking.select(vm, bias=bias, is_valid=can_run_otherwise, draw=draw)
+            chosen = ranking.select(vm, bias=bias, is_valid=partial(can_run, memory=False), draw=draw)
     else:
         lists = _host_lists(database, vm, group)
         everywhere = [ref for hosts in lists for ref in hosts]
-        attempts = [(hosts, can_run_in_memory) for hosts in lists]
+        attempts: list[tuple[list[str], IsValid]] = [(hosts, can_run) for hosts in lists]
+        attempts.append((everywhere, partial(can_run, memory=False)))
         chosen = None
-        for hosts, is_valid in [*attempts, (everywhere, can_run_otherwise)]:
+        for hosts, is_valid in attempts:
             chosen = _select_from(database, vm, hosts, bias=bias, is_valid=is_valid, draw=draw)
             if chosen is not None:
                 break

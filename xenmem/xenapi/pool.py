@@ -72,6 +72,11 @@ class Login:
     used: float
     is_local: bool = False
 
+    @property
+    def group(self) -> tuple[str, str]:
+        """Those with whom it shares a limit: of the same originator, or where it names none, of the same user."""
+        return ("originator", self.originator) if self.originator else ("user", self.user)
+
 
 class Pool:
     """A pool in memory.
@@ -163,7 +168,7 @@ class Pool:
             )
             database.create(row)
             self._logins[row.ref] = Login(row.ref, user, originator, known.role, now, is_local)
-            self._expire(user, originator)
+            self._expire(self._logins[row.ref])
         return str(row.ref)
 
     def log_out(self, session: str) -> None:
@@ -188,6 +193,18 @@ class Pool:
             login.used = now
         return login
 
+    def keep(self, session: str) -> None:
+        """Look whether a session that waits is still logged in; it is in use, however long it waits.
+
+        Raises
+        ------
+        Failure : SESSION_INVALID
+        """
+        login = self._logins.get(session)
+        if login is None:
+            raise errors.SESSION_INVALID(session)
+        login.used = self.clock.now()
+
     def _refresh(self, login: Login, now: float) -> None:
         with self.database.lock:
             if now - login.used > SESSION_SECONDS:
@@ -198,8 +215,8 @@ class Pool:
             if row is not None:
                 self.database.write(row, "last_active", self.clock.date())
 
-    def _expire(self, user: str, originator: str) -> None:
-        same = [one for one in self._logins.values() if one.user == user and one.originator == originator]
+    def _expire(self, newcomer: Login) -> None:
+        same = [one for one in self._logins.values() if one.group == newcomer.group]
         if len(same) > MAX_SESSIONS:
             self._forget(min(same, key=lambda login: login.used).ref)
 
@@ -335,6 +352,8 @@ class Process:
     ----------
     result : what it returned, once `step` has answered None
     """
+
+    __slots__ = ("_body", "_call", "_has_task", "result")
 
     def __init__(self, call: Call, body: Generator[float, None, Any]) -> None:
         self._call = call

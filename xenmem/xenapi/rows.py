@@ -4,7 +4,7 @@ Rows are read freely and written by Database alone, which keeps sums, indexes, e
 are never changed in place. rows.pyi tells type checkers the fields; it is generated from the schema (stubs.py).
 """
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from xenmem.xenapi.schema import CLASSES, ClassSchema
 
@@ -27,12 +27,22 @@ class Row:
     mtime: int
 
     def __init__(self, ref: str) -> None:
-        self.ref = ref
-        self.ctime = self.mtime = 0
+        self._begin(ref)
         for name, default in self._defaults:
             setattr(self, name, default)
 
     _defaults: ClassVar[tuple[tuple[str, Any], ...]] = ()
+
+    @classmethod
+    def unfilled(cls, ref: str) -> Self:
+        """A row of which no field is set; whoever reads an inventory sets each of them."""
+        row = cls.__new__(cls)
+        row._begin(ref)
+        return row
+
+    def _begin(self, ref: str) -> None:
+        self.ref = ref
+        self.ctime = self.mtime = 0
 
     def __repr__(self) -> str:
         return f"<{self.class_name} {self.ref}>"
@@ -55,8 +65,8 @@ class HostRow(Row):
     used_dynamic_max: int
     used_dynamic_min: int
 
-    def __init__(self, ref: str) -> None:
-        super().__init__(ref)
+    def _begin(self, ref: str) -> None:
+        super()._begin(ref)
         self.resident = {}
         self.scheduled = {}
         self.used_static_max = self.used_dynamic_max = self.used_dynamic_min = 0
@@ -79,8 +89,8 @@ class VMGroupRow(Row):
 
     members: dict[str, None]
 
-    def __init__(self, ref: str) -> None:
-        super().__init__(ref)
+    def _begin(self, ref: str) -> None:
+        super()._begin(ref)
         self.members = {}
 
     @property

@@ -23,7 +23,7 @@ _SCHEMA_MAJOR: Final = 5
 _SCHEMA_MINOR: Final = 909
 _PROTECTED: Final = str.maketrans(
     {"%": "%%", " ": "%.", "\t": "%t", "\n": "%n", "\r": "%r"}
-    | {chr(code): "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
+    | {chr(code): "\ufffd" for code in (*range(32), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"}
 )
 _QUOTE: Final = {'"': "&quot;"}
 

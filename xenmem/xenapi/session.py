@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "connect", "messages"]
 
-_ATTEMPTS: Final = 3
+_SENDS: Final = 3
 _INITIAL_VERSION: Final = "1.1"
 
 
@@ -129,17 +129,19 @@ class Session:
 
     def _again(self, send: Callable[[], Any], failure: Failure) -> Any:
         """What to do with a failure: after SESSION_INVALID log in again and retry."""
-        for _ in range(_ATTEMPTS):
+        for sent in range(1, _SENDS + 1):
             if failure.details[0] != "SESSION_INVALID":
                 raise failure
             if self.last_login_method is None:
                 raise Fault(401, "You must log in")
             self._login(self.last_login_method, self.last_login_params)
+            if sent == _SENDS:
+                break
             try:
                 return send()
             except Failure as again:
                 failure = again
-        raise Fault(500, "Tried 3 times to get a valid session, but failed")
+        raise Fault(500, f"Tried {_SENDS} times to get a valid session, but failed")
 
 
 Sender = Callable[..., Any]

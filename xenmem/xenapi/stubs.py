@@ -28,6 +28,8 @@ class Row:
     ctime: int
     mtime: int
     def __init__(self, ref: str) -> None: ...
+    @classmethod
+    def unfilled(cls, ref: str) -> Self: ...
 
 class HostRow(Row):
     resident: dict[str, None]
@@ -54,7 +56,7 @@ def held(type: Type[Any]) -> str:
 
 def rows_stub() -> str:
     """The text of rows.pyi."""
-    lines = [_HEAD + "from typing import ClassVar\n\nfrom xenmem.xenapi.schema import ClassSchema\n" + _BASES]
+    lines = [_HEAD + "from typing import ClassVar, Self\n\nfrom xenmem.xenapi.schema import ClassSchema\n" + _BASES]
     for schema in CLASSES.values():
         lines.append(f"class {schema.name}({_EXTRA.get(schema.name, 'Row')}):")
         for field in schema.fields.values():

@@ -30,7 +30,8 @@ _INTEGER: Final = re.compile(
 )
 _BASES: Final = {2: 16, 3: 8, 4: 2, 5: 10}
 _FLOAT: Final = re.compile(
-    r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*(?:[eE][-+]?[0-9_]+)?|nan|inf|infinity)", re.ASCII | re.IGNORECASE
+    r"[-+]?(?:(0x[0-9a-f_.]+(?:p[-+]?[0-9_]+)?)|[0-9.][0-9_.]*(?:e[-+]?[0-9_]+)?|nan|inf|infinity)",
+    re.ASCII | re.IGNORECASE,
 )
 _DATE: Final = re.compile(
     r"(\d{4})-?(\d\d)-?(\d\d)T(\d\d):?(\d\d):?(\d\d)(?:\.\d+)?(?:(Z)|([-+])(\d\d):?(\d\d)?)?", re.ASCII
@@ -188,10 +189,17 @@ class FloatType(Type[float]):
         if type(value) is int and INT64_MIN <= value <= INT64_MAX:
             return float(value)
         if type(value) is str:
-            if len(value) <= 400 and _FLOAT.fullmatch(value):
-                return float(value.replace("_", ""))
-            raise errors.INTERNAL_ERROR('Failure("float_of_string")')
+            return self._parse(value)
         raise wrong_type("float", value)
+
+    def _parse(self, text: str) -> float:
+        match = _FLOAT.fullmatch(text) if len(text) <= 400 else None
+        if match is not None:
+            try:
+                return (float.fromhex if match[1] else float)(text.replace("_", ""))
+            except (ValueError, OverflowError):
+                pass
+        raise errors.INTERNAL_ERROR('Failure("float_of_string")')
 
     def database_text(self, value: float) -> str:
         return f"{value:.18g}"
@@ -299,9 +307,9 @@ class RefType(Type[str]):
         self.name = f"{target} ref"
 
     def accept(self, value: Any) -> str:
-        if type(value) is str and len(value) <= MAX_TEXT:
+        if type(value) is str and len(value) <= MAX_TEXT and value.isascii():
             return value
-        raise wrong_type("string", value)
+        return STRING.accept(value)
 
     def database_text(self, value: str) -> str:
         return value
@@ -422,10 +430,8 @@ class RecordType(Type[dict[str, Any]]):
         self.fields = fields or {}
         self.name = f"{of} record"
         self.neutral: dict[str, Any] = {}
-        self._given = tuple((name, type.give) for name, type in self.fields.items() if _changes(type, "give"))
-        self._python = tuple(
-            (name, type.give_python) for name, type in self.fields.items() if _changes(type, "give_python")
-        )
+        self._given = _conversions(self.fields, "give")
+        self._python = _conversions(self.fields, "give_python")
 
     def accept(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
@@ -442,12 +448,32 @@ class RecordType(Type[dict[str, Any]]):
         raise TypeError("no field holds a record")
 
 
+_Conversions = tuple[tuple[str, Callable[[Any], Any]], ...]
+
+
+def _conversions(fields: Mapping[str, Type[Any]], method: str) -> _Conversions:
+    """What is to be done to the fields of a record that clients get otherwise than rows hold them."""
+    return tuple((name, _conversion(type, method)) for name, type in fields.items() if _changes(type, method))
+
+
+def _conversion(type: Type[Any], method: str) -> Callable[[Any], Any]:
+    """The method, or for the most frequent types a built-in that does the same."""
+    if isinstance(type, SetType) and not _changes(type.of, method):
+        return list
+    if type is STRING_MAP:
+        return dict
+    if type is INT:
+        return str
+    bound: Callable[[Any], Any] = getattr(type, method)
+    return bound
+
+
 def _changes(type: Type[Any], method: str) -> bool:
     """Whether a type gives something else than what rows hold; by far the most fields are as they are."""
     return getattr(type.__class__, method) is not getattr(Type, method)
 
 
-def _converted(record: dict[str, Any], conversions: tuple[tuple[str, Callable[[Any], Any]], ...]) -> dict[str, Any]:
+def _converted(record: dict[str, Any], conversions: _Conversions) -> dict[str, Any]:
     given = dict(record)
     for name, give in conversions:
         given[name] = give(given[name])

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MAX_BODY: Final = 300 * 1024
 """Bytes of the longest request that is read (C.1, step 1)."""
 
-_DROPPED: Final = {code: None for code in range(32) if chr(code) not in "\t\n\r"}
+_DROPPED: Final = dict.fromkeys({*range(32), 0xFFFE, 0xFFFF} - set(map(ord, "\t\n\r")))
 _QUOTE: Final = {'"': "&quot;"}
 _TASK: Final = RefType("task")
 
@@ -131,7 +131,7 @@ def encode_xml_failure(failure: Failure) -> bytes:
 
 
 def encode_bare_xml(type: Type[Any], value: Any) -> bytes:
-    """The answer of a method of `system`: no envelope."""
+    """The answer of system.listMethods: no envelope."""
     return _xml_response(value_xml(type, value))
 
 
@@ -305,7 +305,7 @@ def value_json(type: Type[Any], value: Any) -> Any:
 
 
 def _json(answer: dict[str, Any]) -> bytes:
-    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's own escape
 
 
@@ -327,13 +327,13 @@ def _answer(
         if method == "system.listMethods":
             return encode_bare(STRINGS, sorted(MESSAGES))
         if method.startswith("system.isAlive:") and parameters:
-            return encode_bare(STRING, STRING.accept(parameters[0]))
+            return encode(STRING, STRING.accept(parameters[0]))
         message, is_async, value = pool.dispatch(method, parameters)
+        return encode(_TASK if is_async else message.result, value)
     except Failure as failure:
         return encode_failure(failure)
     except Exception as error:
         return encode_failure(INTERNAL_ERROR(f"{type(error).__name__}: {error}"))
-    return encode(_TASK if is_async else message.result, value)
 
 
 def _check_length(body: bytes) -> None:

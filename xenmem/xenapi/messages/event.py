@@ -50,7 +50,7 @@ def from_(call: Call, classes: Strings, token: String, timeout: Float) -> EventB
 
     def look() -> bool:
         nonlocal found, last
-        pool.login(session)
+        pool.keep(session)
         found, last = events.batch(call, subscriptions, since)
         return bool(found)
 
@@ -101,7 +101,7 @@ def next(call: Call) -> Events:
     found: list[events.Event] = []
 
     def look() -> bool:
-        pool.login(session)
+        pool.keep(session)
         found.extend(pool.events.read(session))
         return bool(found)
 

@@ -4,6 +4,7 @@ Source: xenapi-messages, C.6 (xapi-project/xen-api, ocaml/idl/datamodel_utils.ml
 """
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
@@ -126,7 +127,8 @@ class _Declarer:
             return {ref: record(call, table.rows[ref]) for ref in table.refs()}
 
         def matching(call: Call, expression: str) -> list[Row]:
-            matches = filters.parse(expression, schema)
+            computed = {name: partial(compute, call) for (of, name), compute in COMPUTED.items() if of == class_name}
+            matches = filters.parse(expression, schema, computed)
             table = call.db.tables[class_name]
             return [row for ref in table.refs() if matches(row := table.rows[ref])]
 

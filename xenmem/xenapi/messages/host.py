@@ -68,6 +68,7 @@ def disable(call: Call, host: HostRef, auto_enable: Bool = True) -> None:
     errors=(
         HANDLE_INVALID,
         errors.OTHER_OPERATION_IN_PROGRESS,
+        errors.HOST_OFFLINE,
         errors.HOST_STILL_BOOTING,
         errors.HOST_PENDING_MANDATORY_GUIDANCE_NOT_EMPTY,
         errors.HOST_DISABLED_UNTIL_REBOOT,
@@ -82,6 +83,7 @@ def enable(call: Call, host: HostRef) -> None:
     """
     row = call.db.host[host]
     host_operations.begin(call, row, "enable")
+    boot.assert_reachable(call.db, host)
     if row.enabled:
         return
     call.hooks.assert_host_ready(row)
@@ -120,11 +122,8 @@ def get_vms_which_prevent_evacuation(call: Call, self: HostRef) -> VMRefToString
     errors=(
         HANDLE_INVALID,
         errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,
-        errors.OTHER_OPERATION_IN_PROGRESS,
-        errors.NO_HOSTS_AVAILABLE,
-        errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED,
-        errors.HOST_NOT_LIVE,
-        errors.HOST_NOT_ENOUGH_FREE_MEMORY,
+        *evacuation.REASONS,
+        errors.VMS_FAILED_TO_COOPERATE,
         errors.TASK_CANCELLED,
     ),
 )

@@ -48,7 +48,7 @@ def ha_compute_max_host_failures_to_tolerate(call: Call) -> Int:
     return survivable
 
 
-@message("pool", role=Role.READ_ONLY, errors=(errors.INVALID_VALUE,), is_async=False)
+@message("pool", role=Role.READ_ONLY, errors=(errors.INVALID_VALUE, errors.HANDLE_INVALID), is_async=False)
 def ha_compute_hypothetical_max_host_failures_to_tolerate(call: Call, configuration: VMRefToString) -> Int:
     """The same if exactly the VMs with the priority `restart` in a map were protected; nothing is stored."""
     for priority in configuration.values():
@@ -96,9 +96,9 @@ def _why_not(call: Call, ref: str) -> str:
 )
 def set_ha_host_failures_to_tolerate(call: Call, self: PoolRef, value: Int) -> None:
     """Set how many host failures the pool is to survive, and plan for them. Source: xapi_pool.ml."""
-    pool = call.db.pool[self]
     if value < 0:
         raise errors.INVALID_VALUE("ha_host_failures_to_tolerate", value)
+    pool = call.db.pool[self]
     if pool.ha_plan_exists_for > 0:
         availability.assert_failures_can_be_tolerated(call, value)
     call.db.write(pool, "ha_host_failures_to_tolerate", value)

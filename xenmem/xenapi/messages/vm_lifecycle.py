@@ -34,8 +34,8 @@ _OPERATION: Final = (
 )
 _BUILDING: Final = (
     *_OPERATION,
-    errors.NO_HOSTS_AVAILABLE,
     errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,
+    errors.HOST_OFFLINE,
     errors.HOST_NOT_ENOUGH_FREE_MEMORY,
     errors.VMS_FAILED_TO_COOPERATE,
     errors.TASK_CANCELLED,
@@ -46,8 +46,7 @@ _STARTING: Final = (
     errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN,
     errors.INVALID_VALUE,
 )
-_ON_A_HOST: Final = tuple(dict.fromkeys((*boot.ERRORS, errors.NOT_SUPPORTED_DURING_UPGRADE)))
-_LEAVING: Final = (*_OPERATION, errors.HOST_OFFLINE, errors.TASK_CANCELLED)
+_LEAVING: Final = (*_OPERATION, errors.HOST_OFFLINE)
 _MOVING: Final = (
     *_LEAVING,
     errors.VM_IS_IMMOBILE,
@@ -58,6 +57,17 @@ _MOVING: Final = (
 
 def _all(*groups: tuple[errors.ErrorCode, ...]) -> tuple[errors.ErrorCode, ...]:
     return tuple(dict.fromkeys(code for group in groups for code in group))
+
+
+def _without(group: tuple[errors.ErrorCode, ...], *codes: errors.ErrorCode) -> tuple[errors.ErrorCode, ...]:
+    return tuple(code for code in group if code not in codes)
+
+
+_ON_A_HOST: Final = (
+    *_without(boot.ERRORS, errors.VM_HOST_INCOMPATIBLE_VERSION),
+    errors.NOT_SUPPORTED_DURING_UPGRADE,
+)
+"""What a host that a client names is asked; during an upgrade it is not even asked for its version."""
 
 
 Building = Generator[float, None, None]
@@ -95,7 +105,7 @@ def get_possible_hosts(call: Call, vm: VMRef) -> HostRefs:
 # ------------------------------------------------------------------------------------------------------------ starting
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=_STARTING)
+@message("VM", role=Role.VM_OPERATOR, errors=(*_STARTING, errors.NO_HOSTS_AVAILABLE))
 def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     """Start a halted VM on the host that the pool chooses.
 
@@ -105,8 +115,8 @@ def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     always from here on, even if the start fails afterwards. Inferred: the device model that an HVM guest's platform
     gets. Source: message_forwarding.ml: VM.start; xapi_vm.ml: start.
     """
-    row = call.db.VM[vm]
     assert_enabled(call.db, Feature.VM_START)
+    row = call.db.VM[vm]
     call.hooks.assert_vgpu_types_supported(row)
     operations.begin(call, row, "start")
     _prepare_start(call, row)
@@ -114,7 +124,13 @@ def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     yield from _start_on(call, row, host, start_paused, force)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_all(_STARTING, _ON_A_HOST, (errors.HOST_EVACUATE_IN_PROGRESS,)))
+@message(
+    "VM",
+    role=Role.VM_POWER_ADMIN,
+    errors=_without(
+        _all(_STARTING, _ON_A_HOST, (errors.HOST_EVACUATE_IN_PROGRESS,)), errors.VM_INCOMPATIBLE_WITH_THIS_HOST
+    ),
+)
 def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bool) -> Building:
     """Start a halted VM on a host.
 
@@ -122,9 +138,9 @@ def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bo
     -----
     Sleeps start_delay twice. Source: message_forwarding.ml: VM.start_on.
     """
-    row = call.db.VM[vm]
     _assert_not_upgrading(call)
     assert_enabled(call.db, Feature.VM_START)
+    row = call.db.VM[vm]
     boot.assert_affinity_of_control_domain(row, host)
     if "evacuate" in call.db.host[host].current_operations.values():
         raise errors.HOST_EVACUATE_IN_PROGRESS(host)
@@ -132,7 +148,8 @@ def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bo
     _prepare_start(call, row)
     target = _given_host(call, row, host, "vm_start")
     yield from _start_on(call, row, target, start_paused, force)
-    yield from _sleep(row.start_delay)
+    if row.start_delay > 0:
+        yield float(row.start_delay)
 
 
 def _prepare_start(call: Call, vm: "rows.VM") -> None:
@@ -144,10 +161,10 @@ def _chosen_host(call: Call, vm: "rows.VM", operation: str) -> "rows.host":
     """The host of a VM that may go anywhere, with its memory reserved there."""
     database = call.db
     ref = vm.scheduled_to_be_resident_on
-    if ref not in database.host:
+    if ref not in database.host.rows:
         ref = placement.choose_host(call, vm)
     availability.assert_vm_can_come(call, vm, ref)
-    host = database.host[ref]
+    host = database.host.rows[ref]
     lifecycle.reserve(call, vm, host, operation)
     return host
 
@@ -164,8 +181,9 @@ def _given_host(call: Call, vm: "rows.VM", ref: str, operation: str) -> "rows.ho
 def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, force: bool) -> Building:
     """What happens on the host, once memory is reserved."""
     try:
+        boot.assert_reachable(call.db, host.ref)
         _protect(call, vm)
-        if vm.domain_type == "hvm" and not vm.is_a_template and "device-model" not in vm.platform:
+        if vm.domain_type == "hvm" and "device-model" not in vm.platform:
             call.db.write(vm, "platform", {**vm.platform, "device-model": _DEVICE_MODEL})
         call.hooks.assert_devices_licensed(vm)
         if not force:
@@ -179,7 +197,8 @@ def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, 
     except BaseException:
         lifecycle.cancel_reservation(call, vm)
         raise
-    yield from _sleep(vm.start_delay)
+    if vm.start_delay > 0:
+        yield float(vm.start_delay)
 
 
 def _protect(call: Call, vm: "rows.VM") -> None:
@@ -200,11 +219,6 @@ def _assert_pinned_where_needed(call: Call, vm: "rows.VM") -> None:
         raise errors.INVALID_VALUE("platform:nested-virt", value)
     if nested_virt:
         assert_enabled(call.db, Feature.NESTED_VIRT)
-
-
-def _sleep(seconds: int) -> Building:
-    if seconds > 0:
-        yield float(seconds)
 
 
 def _assert_not_upgrading(call: Call) -> None:
@@ -232,7 +246,7 @@ def suspend(call: Call, vm: VMRef) -> None:
     lifecycle.suspend(call, row)
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=_all(_BUILDING, (errors.VM_HAS_NO_SUSPEND_VDI,)))
+@message("VM", role=Role.VM_OPERATOR, errors=(*_BUILDING, errors.NO_HOSTS_AVAILABLE, errors.VM_HAS_NO_SUSPEND_VDI))
 def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     """Resume a suspended VM on the host that the pool chooses; its overhead is not computed anew.
 
@@ -248,7 +262,11 @@ def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     yield from _resume_on(call, row, host, start_paused, force)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_all(_BUILDING, _ON_A_HOST, (errors.VM_HAS_NO_SUSPEND_VDI,)))
+@message(
+    "VM",
+    role=Role.VM_POWER_ADMIN,
+    errors=_without(_all(_BUILDING, _ON_A_HOST, (errors.VM_HAS_NO_SUSPEND_VDI,)), errors.LICENCE_RESTRICTION),
+)
 def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bool) -> Building:
     """Resume a suspended VM on a host.
 
@@ -256,14 +274,15 @@ def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: B
     -----
     Sleeps start_delay twice, as start_on does. Source: message_forwarding.ml: VM.resume_on.
     """
-    row = call.db.VM[vm]
     _assert_not_upgrading(call)
+    row = call.db.VM[vm]
     boot.assert_affinity_of_control_domain(row, host)
     operations.begin(call, row, "resume_on")
     _derive_domain_type(call, row)
     target = _given_host(call, row, host, "vm_resume")
     yield from _resume_on(call, row, target, start_paused, force)
-    yield from _sleep(row.start_delay)
+    if row.start_delay > 0:
+        yield float(row.start_delay)
 
 
 def _derive_domain_type(call: Call, vm: "rows.VM") -> None:
@@ -273,6 +292,7 @@ def _derive_domain_type(call: Call, vm: "rows.VM") -> None:
 
 def _resume_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, force: bool) -> Building:
     try:
+        boot.assert_reachable(call.db, host.ref)
         _protect(call, vm)
         if not force:
             call.hooks.assert_cpu_compatible(vm, host)
@@ -284,7 +304,8 @@ def _resume_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool,
         lifecycle.cancel_reservation(call, vm)
         raise
     call.db.write(vm, "suspend_VDI", NULL)
-    yield from _sleep(vm.start_delay)
+    if vm.start_delay > 0:
+        yield float(vm.start_delay)
 
 
 @message("VM", role=Role.VM_OPERATOR, errors=_LEAVING)
@@ -317,6 +338,7 @@ def _set_power_state(call: Call, vm: str, operation: str, power_state: str) -> N
         errors.VM_LACKS_FEATURE,
         errors.VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT,
         errors.VM_SHUTDOWN_TIMEOUT,
+        errors.TASK_CANCELLED,
     ),
 )
 def clean_shutdown(call: Call, vm: VMRef) -> Building:
@@ -332,10 +354,11 @@ def clean_shutdown(call: Call, vm: VMRef) -> Building:
     call.db.write(row, "ha_always_run", False)
     call.hooks.shut_down_guest(row)
     lifecycle.halt(call, row)
-    yield from _sleep(row.shutdown_delay)
+    if row.shutdown_delay > 0:
+        yield float(row.shutdown_delay)
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=(*_LEAVING, errors.NO_HOSTS_AVAILABLE))
+@message("VM", role=Role.VM_OPERATOR, errors=(*_without(_LEAVING, errors.VM_IS_SNAPSHOT), errors.NO_HOSTS_AVAILABLE))
 def hard_shutdown(call: Call, vm: VMRef) -> None:
     """Destroy the domain of a running or paused VM, or the image of a suspended one.
 
@@ -351,7 +374,7 @@ def hard_shutdown(call: Call, vm: VMRef) -> None:
         if under_way is not None and operation in _CANCELLED_BY_HARD_SHUTDOWN:
             under_way.cancelled = True
     if row.power_state == "Suspended":
-        if not call.hooks.has_live_host_with_storage(row):
+        if not boot.some_live_host_has_storage(call, row):
             raise errors.NO_HOSTS_AVAILABLE()
     else:
         boot.assert_reachable(call.db, row.resident_on)
@@ -365,7 +388,16 @@ def hard_shutdown(call: Call, vm: VMRef) -> None:
 @message(
     "VM",
     role=Role.VM_POWER_ADMIN,
-    errors=_all(_MOVING, _ON_A_HOST, (errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN, errors.VMS_FAILED_TO_COOPERATE)),
+    errors=_all(
+        _MOVING,
+        boot.ERRORS,
+        (
+            errors.NOT_SUPPORTED_DURING_UPGRADE,
+            errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,
+            errors.VMS_FAILED_TO_COOPERATE,
+            errors.TASK_CANCELLED,
+        ),
+    ),
 )
 def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Building:
     """Move a running VM to a host of the pool, maybe its own.
@@ -389,10 +421,12 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
     try:
         boot.assert_reachable(database, source)
         assert_enabled(database, Feature.XEN_MOTION)
-        yield from call.pool.guests.start(row, target)
+        memory = call.pool.guests.start(row, target)
+        if not isinstance(memory, int):
+            memory = yield from memory
         if row.power_state != "Running" or row.resident_on != source:
             raise errors.VM_BAD_POWER_STATE(vm, "running", row.power_state.lower())
     except BaseException:
         lifecycle.cancel_reservation(call, row)
         raise
-    lifecycle.settle(call, row, target, {})
+    lifecycle.settle(call, row, target, memory, {}, {})

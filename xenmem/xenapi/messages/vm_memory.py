@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from xenmem.units import KIB, MIB
-from xenmem.xenapi import accounting, errors, features, lifecycle, operations
+from xenmem.xenapi import accounting, boot, errors, features, lifecycle, operations
 from xenmem.xenapi.call import Call
 from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.message import Bool, Int, VMRef, message
@@ -32,6 +32,7 @@ _SETTING: Final = (
     errors.VM_BAD_POWER_STATE,
     errors.OTHER_OPERATION_IN_PROGRESS,
     errors.VM_IS_SNAPSHOT,
+    errors.HOST_OFFLINE,
     errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN,
     errors.MEMORY_CONSTRAINT_VIOLATION_ORDER,
     errors.NOT_SUPPORTED_DURING_UPGRADE,
@@ -42,6 +43,9 @@ _LIVE: Final = (
     errors.OPERATION_BLOCKED,
     errors.VM_BAD_POWER_STATE,
     errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.VM_IS_TEMPLATE,
+    errors.VM_IS_SNAPSHOT,
+    errors.HOST_OFFLINE,
 )
 
 
@@ -77,6 +81,13 @@ def _assert_valid(call: Call, vm: "rows.VM", limits: _Limits) -> None:
         raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN(reason)
     if not limits.are_in_order():
         raise errors.MEMORY_CONSTRAINT_VIOLATION_ORDER()
+
+
+def _begin(call: Call, vm: "rows.VM", operation: str) -> None:
+    """Hold an operation, and pass the message on to the host of a running VM."""
+    operations.begin(call, vm, operation)
+    if vm.power_state == "Running":
+        boot.assert_reachable(call.db, vm.resident_on)
 
 
 def _finish_static(call: Call, vm: "rows.VM") -> None:
@@ -148,7 +159,7 @@ def set_memory_limits(
 
 
 def _set_limits(call: Call, vm: "rows.VM", limits: _Limits) -> None:
-    operations.begin(call, vm, "changing_memory_limits")
+    _begin(call, vm, "changing_memory_limits")
     _assert_valid(call, vm, limits)
     write = call.db.write
     write(vm, "memory_static_min", limits.static_min)
@@ -187,7 +198,7 @@ def set_memory_static_min(call: Call, self: VMRef, value: Int) -> Generator[floa
 
 
 def _set_static_range(call: Call, vm: "rows.VM", static_min: int, static_max: int) -> None:
-    operations.begin(call, vm, "changing_static_range")
+    _begin(call, vm, "changing_static_range")
     _assert_valid(call, vm, _Limits(static_min, vm.memory_dynamic_min, vm.memory_dynamic_max, static_max))
     call.db.write(vm, "memory_static_min", static_min)
     call.db.write(vm, "memory_static_max", static_max)
@@ -240,6 +251,7 @@ def _set_dynamic_range(call: Call, vm: "rows.VM", dynamic_min: int, dynamic_max:
         write(vm, "memory_dynamic_min", dynamic_min)
         write(vm, "memory_dynamic_max", dynamic_max)
     try:
+        boot.assert_reachable(call.db, host.ref)
         _write_dynamic_range(call, vm, dynamic_min, dynamic_max)
         call.pool.guests.set_dynamic_range(vm)
     except Failure:
@@ -264,10 +276,19 @@ def set_memory_target_live(call: Call, self: VMRef, target: Int) -> None:
     -----
     Source: xapi_vm.ml: set_memory_target_live.
     """
-    operations.begin(call, call.db.VM[self], "changing_memory_live")
+    _begin(call, call.db.VM[self], "changing_memory_live")
 
 
-@message("VM", role=Role.READ_ONLY, errors=(*_LIVE, errors.VM_MEMORY_TARGET_WAIT_TIMEOUT, errors.TASK_CANCELLED))
+@message(
+    "VM",
+    role=Role.READ_ONLY,
+    errors=(
+        *_LIVE,
+        errors.NOT_SUPPORTED_DURING_UPGRADE,
+        errors.VM_MEMORY_TARGET_WAIT_TIMEOUT,
+        errors.TASK_CANCELLED,
+    ),
+)
 def wait_memory_target_live(call: Call, self: VMRef) -> Generator[float, None, None]:
     """Wait until a running VM has the memory that it is told to have, within a MiB. Deprecated.
 
@@ -276,7 +297,7 @@ def wait_memory_target_live(call: Call, self: VMRef) -> Generator[float, None, N
     Asks once a second; after the 257th time it fails, naming the task. Source: xapi_vm.ml: wait_memory_target_live.
     """
     vm = call.db.VM[self]
-    operations.begin(call, vm, "awaiting_memory_live")
+    _begin(call, vm, "awaiting_memory_live")
     metrics = call.db.VM_metrics[vm.metrics]
     for _ in range(TARGET_WAIT_SECONDS + 1):
         actual, target = call.pool.guests.live_memory(vm)

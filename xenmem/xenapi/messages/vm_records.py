@@ -7,7 +7,7 @@ xapi_vm_helpers.ml).
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from xenmem.xenapi import availability, errors, lifecycle, operations
+from xenmem.xenapi import availability, boot, errors, lifecycle, operations
 from xenmem.xenapi.call import Call
 from xenmem.xenapi.features import Feature, assert_enabled
 from xenmem.xenapi.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
@@ -41,7 +41,6 @@ _NOT_COPIED: Final[dict[str, Any]] = {
     "power_state": "Halted",
     "resident_on": NULL,
     "scheduled_to_be_resident_on": NULL,
-    "memory_target": 0,
     "domid": -1,
     "guest_metrics": NULL,
     "is_default_template": False,
@@ -120,7 +119,7 @@ def clone(call: Call, vm: VMRef, new_name: String) -> VMRef:
     """
     source = call.db.VM[vm]
     operations.begin(call, source, "clone")
-    if not call.hooks.has_live_host_with_storage(source):
+    if not boot.some_live_host_has_storage(call, source):
         raise errors.NO_HOSTS_AVAILABLE()
     values = _stored(source) | _NOT_COPIED
     values["uuid"] = call.db.new_uuid()
@@ -162,7 +161,12 @@ def destroy(call: Call, self: VMRef) -> None:
     call.db.destroy(vm)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_PROTECTED), is_async=False)
+@message(
+    "VM",
+    role=Role.VM_ADMIN,
+    errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT, errors.VM_IS_PROTECTED),
+    is_async=False,
+)
 def set_is_a_template(call: Call, self: VMRef, value: Bool) -> None:
     """Make a VM a template, which takes its metrics and groups, or a template a VM, which is always allowed.
 
@@ -211,10 +215,9 @@ def set_shutdown_delay(call: Call, self: VMRef, value: Int) -> None:
 
 
 def _set_non_negative(call: Call, ref: str, field: str, value: int) -> None:
-    vm = call.db.VM[ref]
     if value < 0:
         raise errors.INVALID_VALUE(f"{field} must be non-negative", value)
-    call.db.write(vm, field, value)
+    call.db.write(call.db.VM[ref], field, value)
 
 
 @message(
@@ -230,8 +233,8 @@ def _set_non_negative(call: Call, ref: str, field: str, value: int) -> None:
 )
 def set_groups(call: Call, self: VMRef, value: VMGroupRefs) -> None:
     """Set the groups of the VM: one, or none. Source: xapi_vm.ml: set_groups."""
-    vm = call.db.VM[self]
     assert_enabled(call.db, Feature.VM_GROUPS)
+    vm = call.db.VM[self]
     if vm.is_control_domain or vm.is_a_template or vm.is_a_snapshot:
         raise errors.OPERATION_NOT_ALLOWED("Control domains, templates, and snapshots cannot be added to VM groups.")
     if len(value) > 1:
@@ -298,9 +301,9 @@ def _remove_from(call: Call, ref: str, field: str, key: str) -> None:
 )
 def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:
     """Say whether HA restarts the VM: `restart`, `best-effort` or not at all. Source: xapi_vm.ml."""
-    vm = call.db.VM[self]
     if value not in availability.RESTART_PRIORITIES:
         raise errors.INVALID_VALUE("ha_restart_priority", value)
+    vm = call.db.VM[self]
     becomes_protected = value == availability.RESTART != vm.ha_restart_priority
     if becomes_protected and vm.power_state != "Halted":
         availability.assert_vm_can_be_protected(call, vm)

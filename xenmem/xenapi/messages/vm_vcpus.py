@@ -66,7 +66,17 @@ def set_VCPUs_at_startup(call: Call, self: VMRef, value: Int) -> None:  # noqa: 
     lifecycle.update_memory_overhead(call, vm)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.VM_LACKS_FEATURE, errors.LICENCE_RESTRICTION))
+@message(
+    "VM",
+    role=Role.VM_ADMIN,
+    errors=(
+        *_OPERATION,
+        errors.VM_IS_TEMPLATE,
+        errors.VM_LACKS_FEATURE,
+        errors.HOST_OFFLINE,
+        errors.LICENCE_RESTRICTION,
+    ),
+)
 def set_VCPUs_number_live(call: Call, self: VMRef, nvcpu: Int) -> None:  # noqa: N802  (the name of the message)
     """Set the number of vCPUs of a running VM.
 
@@ -76,10 +86,10 @@ def set_VCPUs_number_live(call: Call, self: VMRef, nvcpu: Int) -> None:  # noqa:
     """
     vm = call.db.VM[self]
     operations.begin(call, vm, "changing_VCPUs_live")
+    boot.assert_reachable(call.db, vm.resident_on)
     assert_enabled(call.db, Feature.LIVE_SET_VCPUS)
     if not 0 < nvcpu <= vm.VCPUs_max:
         raise errors.INVALID_VALUE(_MUST_SATISFY_LIVE, nvcpu)
-    boot.assert_reachable(call.db, vm.resident_on)
     call.db.write(vm, "VCPUs_at_startup", nvcpu)
     metrics = call.db.VM_metrics.get(vm.metrics)
     if metrics is not None:
@@ -108,7 +118,11 @@ def set_HVM_shadow_multiplier(call: Call, self: VMRef, value: Float) -> None:  #
     lifecycle.update_memory_overhead(call, vm)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=(*_OPERATION, errors.HOST_OFFLINE, errors.HOST_NOT_ENOUGH_FREE_MEMORY))
+@message(
+    "VM",
+    role=Role.VM_POWER_ADMIN,
+    errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.HOST_OFFLINE, errors.HOST_NOT_ENOUGH_FREE_MEMORY),
+)
 def set_shadow_multiplier_live(call: Call, self: VMRef, multiplier: Float) -> None:
     """Set the factor of the shadow memory of a running VM; PV guests have none, and nothing happens.
 
@@ -119,8 +133,8 @@ def set_shadow_multiplier_live(call: Call, self: VMRef, multiplier: Float) -> No
     """
     vm = call.db.VM[self]
     operations.begin(call, vm, "changing_shadow_memory_live")
-    _assert_multiplier(multiplier)
     boot.assert_reachable(call.db, vm.resident_on)
+    _assert_multiplier(multiplier)
     if boot.live_domain_type(call.db, vm) == "pv":
         return
     model = call.db.model
@@ -138,9 +152,9 @@ def set_shadow_multiplier_live(call: Call, self: VMRef, multiplier: Float) -> No
 @message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID, errors.INVALID_VALUE), is_async=False)
 def set_domain_type(call: Call, self: VMRef, value: DomainTypeName) -> None:
     """Set what the VM is built as, in any power state; the stored overhead stays as it was. Source: xapi_vm.ml."""
-    vm = call.db.VM[self]
     if value == "unspecified":
         raise errors.INVALID_VALUE("domain_type", value)
+    vm = call.db.VM[self]
     call.db.write(vm, "domain_type", value)
     call.db.write(vm, "HVM_boot_policy", "BIOS order" if value == "hvm" else "")
 

@@ -1,0 +1,702 @@
+"""Each failure that a message declares is answered by it, with its parameters; where it may, nothing has changed.
+
+One situation per code, for whatever message declares it; what differs between messages stands in tables. A message
+that declares another failure fails here until there is a situation for it.
+"""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from small_pool import build_database, everything, limits, row, vm_row
+
+from xenmem.units import GIB, MIB
+from xenmem.xenapi import Clock, Failure, Guests, Pace, Pool, Role, Session, User
+from xenmem.xenapi.errors import CODES
+from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.message import MESSAGES, Message
+from xenmem.xenapi.operations import allowed_power_states, shown
+from xenmem.xenapi.types import RefType
+
+NULL = "OpaqueRef:NULL"
+FEW, SOME, MANY, MORE = (str(size * GIB) for size in (1, 2, 3, 4))
+SENT: dict[str, tuple[Any, ...]] = {
+    "VM.assert_can_boot_here": ("h2",),
+    "VM.start": (False, False),
+    "VM.start_on": ("h2", False, False),
+    "VM.resume": (False, False),
+    "VM.resume_on": ("h2", False, False),
+    "VM.pool_migrate": ("h2", {}),
+    "VM.maximise_memory": (MORE, False),
+    "VM.set_memory": (SOME,),
+    "VM.set_memory_limits": (FEW, MORE, SOME, MANY),
+    "VM.set_memory_static_range": (FEW, MORE),
+    "VM.set_memory_static_max": (MORE,),
+    "VM.set_memory_static_min": (FEW,),
+    "VM.set_memory_dynamic_range": (FEW, MANY),
+    "VM.set_memory_dynamic_max": (MORE,),
+    "VM.set_memory_dynamic_min": (FEW,),
+    "VM.set_memory_target_live": (FEW,),
+    "VM.clone": ("copy",),
+    "VM.set_is_a_template": (True,),
+    "VM.set_groups": (["g1"],),
+    "VM.set_platform": ({},),
+    "VM.add_to_platform": ("key", "value"),
+    "VM.remove_from_platform": ("key",),
+    "VM.set_blocked_operations": ({},),
+    "VM.add_to_blocked_operations": ("start", "value"),
+    "VM.remove_from_blocked_operations": ("start",),
+    "VM.set_ha_restart_priority": ("restart",),
+    "VM.set_VCPUs_max": ("4",),
+    "VM.set_HVM_shadow_multiplier": (2.0,),
+    "VM.set_shadow_multiplier_live": (2.0,),
+    "VM.set_domain_type": ("pv",),
+    "VM.set_HVM_boot_policy": ("",),
+    **dict.fromkeys(("VM.set_order", "VM.set_start_delay", "VM.set_shutdown_delay"), ("1",)),
+    **dict.fromkeys(("VM.set_VCPUs_at_startup", "VM.set_VCPUs_number_live"), ("1",)),
+    "host.allocate_resources_for_vm": ("vm", True),
+    "pool.ha_compute_hypothetical_max_host_failures_to_tolerate": ({"vm": "restart"},),
+    "pool.ha_compute_vm_failover_plan": ([], ["vm"]),
+    "pool.set_ha_host_failures_to_tolerate": ("p", "1"),
+    "event.from": ([], "", 0.0),
+    "event.inject": ("VM", "vm"),
+    "session.login_with_password": ("root", "secret"),
+    "session.slave_local_login_with_password": ("root", "secret"),
+}
+"""What is sent after the VM or the host that a message is about."""
+
+STATES = {
+    **dict.fromkeys(("VM.resume", "VM.resume_on", "VM.hard_shutdown"), "Suspended"),
+    "VM.unpause": "Paused",
+    **dict.fromkeys(
+        (
+            "VM.suspend",
+            "VM.pause",
+            "VM.clean_shutdown",
+            "VM.pool_migrate",
+            "VM.set_memory_target_live",
+            "VM.wait_memory_target_live",
+            "VM.set_VCPUs_number_live",
+            "VM.set_shadow_multiplier_live",
+            "VM.set_ha_restart_priority",
+            "host.evacuate",
+            "host.assert_can_evacuate",
+        ),
+        "Running",
+    ),
+}
+"""The power state in which the VM has to be, where it is not Halted."""
+
+OPERATIONS = {
+    **dict.fromkeys(("VM.set_memory", "VM.set_memory_limits"), "changing_memory_limits"),
+    **{f"VM.set_memory_static_{limit}": "changing_static_range" for limit in ("range", "max", "min")},
+    **{f"VM.set_memory_dynamic_{limit}": "changing_dynamic_range" for limit in ("range", "max", "min")},
+    "VM.set_memory_target_live": "changing_memory_live",
+    "VM.wait_memory_target_live": "awaiting_memory_live",
+    "VM.set_is_a_template": "make_into_template",
+    "VM.set_VCPUs_max": "changing_VCPUs",
+    "VM.set_VCPUs_number_live": "changing_VCPUs_live",
+    "VM.set_HVM_shadow_multiplier": "changing_shadow_memory",
+    "VM.set_shadow_multiplier_live": "changing_shadow_memory_live",
+    "host.evacuate": "pool_migrate",
+}
+FEATURES = {
+    **dict.fromkeys(("VM.start", "VM.start_on", "VM.assert_can_boot_here"), ("VM_start", "restrict_vm_start")),
+    **dict.fromkeys(("VM.pool_migrate", "host.evacuate"), ("Xen_motion", "restrict_xen_motion")),
+    "VM.set_groups": ("VM_groups", "restrict_vm_groups"),
+    "VM.set_VCPUs_number_live": ("Live_set_vcpus", "restrict_set_vcpus_number_live"),
+}
+CHANGES_MORE = frozenset(("VM_HAS_NO_SUSPEND_VDI", "TASK_CANCELLED", "HOST_OFFLINE", "VMS_FAILED_TO_COOPERATE"))
+"""Failures after which a VM is halted, or a reservation given back that was there before."""
+
+
+class Answering(Hooks):
+    """Hooks of which one raises a failure."""
+
+    def __init__(self, hook: str, *details: str) -> None:
+        def fail(*_: Any) -> None:
+            raise Failure(list(details))
+
+        setattr(self, hook, fail)
+
+
+class Scene:
+    """The small pool, a VM in it for which a message does what it should, and the message."""
+
+    def __init__(self, message: Message) -> None:
+        self.name = message.full_name
+        self.database = database = build_database()
+        users = {"root": User("", Role.POOL_ADMIN), "other": User("", Role.VM_OPERATOR)}
+        self.pool = Pool(database, clock=Clock(1_790_000_000.0, Pace.JUMP), users=users, seed=1)
+        self.session = Session(self.pool)
+        self.session.login_with_password("root", "")
+        self.handle = self.session.handle
+        state = STATES.get(self.name, "Halted")
+        self.vm = vm_row(
+            database,
+            "vm",
+            power_state=state,
+            resident_on="h1" if state in ("Running", "Paused") else NULL,
+            suspend_VDI="image",
+            platform={"device-model": "m"},
+        )
+        database.load("VM", [self.vm])
+        database.load("VM_group", [row(database, "VM_group", name) for name in ("g1", "g2")])
+        self.metrics = database.VM_metrics["vmm"]
+        self.metrics.current_domain_type = "unspecified" if state == "Halted" else "pvh"
+        self.the_pool = database.the_pool
+        features = ("dmc", "vm_groups", "nested_virt", "set_vcpus_number_live")
+        self.the_pool.restrictions = {f"restrict_{feature}": "false" for feature in features}
+        self.h1, self.h2 = database.host["h1"], database.host["h2"]
+        self.operation = OPERATIONS.get(self.name, message.name)
+        self.method = self.name
+        self.before: dict[str, Any] = {}
+        subject = {"VM": ["vm"], "host": ["h1"]}.get(message.class_name, [])
+        if message.full_name == "VM.create":
+            self.sent: list[Any] = [self.session.xenapi.VM.get_record("vm")]
+        else:
+            self.sent = [*subject, *SENT.get(self.name, ())]
+        if message.class_name == "task":
+            self.sent = [self.session.xenapi.task.create("a", "b")] if message.parameters else ["a", "b"]
+
+    def send(self) -> Any:
+        message = MESSAGES[self.name]
+        return self.pool.dispatch(self.method, [self.handle, *self.sent] if message.has_session else self.sent)[2]
+
+    def make_guests_wait(self, failure: list[str] | None = None) -> None:
+        class Waiting(Guests):
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
+                yield 1.0
+                if failure is not None:
+                    raise Failure(failure)
+                return int(vm.memory_dynamic_min)
+
+        self.pool.guests = Waiting(self.database)
+
+    def kill(self, host: str) -> None:
+        self.database.host_metrics[f"{host}m"].live = False
+
+    def move_to_h2(self) -> None:
+        self.database.write(self.vm, "resident_on", "h2")
+
+
+Situation = Callable[[Scene], list[Any]]
+SITUATIONS: dict[str, Situation] = {}
+"""By code, what brings a scene into the situation, and answers the parameters; None is one that cannot be known."""
+
+
+def situation(build: Situation) -> Situation:
+    SITUATIONS[build.__name__.upper()] = build
+    return build
+
+
+@situation
+def handle_invalid(scene: Scene) -> list[Any]:
+    if scene.name == "event.inject":
+        scene.sent[1] = "gone"
+        return ["VM", "gone"]
+    if scene.name.startswith("pool.ha_compute"):
+        scene.sent[-1] = ["gone"] if "plan" in scene.name else {"gone": "restart"}
+        return ["VM", "gone"]
+    types = [parameter.type for parameter in MESSAGES[scene.name].parameters]
+    place, target = next((place, type.target) for place, type in enumerate(types) if isinstance(type, RefType))
+    scene.sent[place] = "gone"
+    return [target, "gone"]
+
+
+@situation
+def operation_blocked(scene: Scene) -> list[Any]:
+    scene.vm.blocked_operations = {scene.operation: "why"}
+    return ["vm", "why"]
+
+
+@situation
+def vm_bad_power_state(scene: Scene) -> list[Any]:
+    if scene.name == "VM.create":
+        scene.sent[0] |= {"power_state": "Suspended", "last_booted_record": ""}
+        return [None, "halted", "suspended"]
+    allowed = allowed_power_states(scene.database, scene.vm, scene.operation)
+    scene.vm.power_state = wrong = "Paused" if "Paused" not in allowed else "Halted"
+    return ["vm", ", ".join(allowed).lower(), wrong.lower()]
+
+
+@situation
+def other_operation_in_progress(scene: Scene) -> list[Any]:
+    if scene.name == "host.enable":
+        scene.h1.current_operations = {"t": "apply_updates"}
+        return ["host", "h1", "apply_updates", "t"]
+    scene.vm.current_operations = {"t": "hard_shutdown"}
+    return ["VM", "vm", "hard_shutdown", "t"]
+
+
+@situation
+def vm_is_template(scene: Scene) -> list[Any]:
+    scene.vm.is_a_template = scene.vm.is_default_template = True
+    return ["vm", shown(scene.operation)]
+
+
+@situation
+def vm_is_snapshot(scene: Scene) -> list[Any]:
+    scene.vm.is_a_snapshot = True
+    return ["vm", shown(scene.operation)]
+
+
+@situation
+def operation_not_allowed(scene: Scene) -> list[Any]:
+    if scene.name in ("VM.assert_can_boot_here", "host.evacuate"):
+        scene.pool.hooks = Answering("assert_usb_and_sriov_available", "OPERATION_NOT_ALLOWED", "VUSB")
+        return ["VUSB"]
+    if scene.name == "VM.set_VCPUs_at_startup":
+        scene.sent[0] = "h1dom0"
+        return ["set_VCPUs_at_startup is not allowed on dom0"]
+    if scene.name == "VM.set_groups":
+        scene.vm.is_a_snapshot = True
+        return ["Control domains, templates, and snapshots cannot be added to VM groups."]
+    if scene.operation in ("changing_VCPUs", "destroy"):
+        scene.vm.is_control_domain = True
+        scene.database.write(scene.vm, "resident_on", "h1")
+        scene.h1.control_domain = "vm"
+        return ["This operation is not allowed on dom0"]
+    if scene.operation in ("start", "start_on"):
+        scene.pool.hooks = Answering("assert_operation_allowed_by_devices", "OPERATION_NOT_ALLOWED", "PCI")
+        return ["PCI"]
+    scene.vm.is_control_domain = True
+    return ["This operation is not allowed on a control domain"]
+
+
+@situation
+def no_hosts_available(scene: Scene) -> list[Any]:
+    if scene.name == "host.evacuate":
+        scene.h2.enabled = False
+        return ["vm"]
+    scene.kill("h1")
+    scene.kill("h2")
+    return []
+
+
+@situation
+def ha_operation_would_break_failover_plan(scene: Scene) -> list[Any]:
+    """One host may fail; there is room on the other for another protected VM, but not for this one as well."""
+    protected = {"ha_restart_priority": "restart", "ha_always_run": True}
+    values = {"power_state": "Running", "resident_on": "h1", **limits(40 * GIB), **protected}
+    scene.database.load("VM", [vm_row(scene.database, "protected", **values)])
+    scene.database.update(scene.vm, {"memory_static_max": 40 * GIB, "memory_overhead": 200 * MIB})
+    if scene.name != "VM.set_ha_restart_priority":
+        scene.vm.ha_restart_priority = "restart"
+    scene.the_pool.ha_enabled, scene.the_pool.ha_plan_exists_for = True, 1
+    assert scene.session.xenapi.pool.ha_failover_plan_exists("1")
+    if scene.name == "pool.set_ha_host_failures_to_tolerate":
+        scene.sent[1] = "2"
+    return []
+
+
+@situation
+def host_offline(scene: Scene) -> list[Any]:
+    if scene.name.startswith("host."):
+        scene.sent[0] = "h2"
+        scene.kill("h2")
+    elif scene.name in ("VM.start", "VM.resume"):
+        scene.database.write(scene.vm, "scheduled_to_be_resident_on", "h2")
+        scene.kill("h2")
+    elif scene.name in ("VM.start_on", "VM.resume_on"):
+
+        class Dying(Hooks):
+            def assert_usb_and_sriov_available(self, vm: Any, host: Any) -> None:
+                scene.kill("h2")
+
+        scene.pool.hooks = Dying()
+    else:
+        if scene.vm.power_state in ("Halted", "Suspended"):
+            scene.vm.power_state = "Running"
+            scene.vm.is_control_domain = "dynamic" not in scene.name and "set_memory" in scene.name
+        scene.move_to_h2()
+        scene.kill("h2")
+        if scene.name == "VM.pool_migrate":
+            scene.sent[1] = "h1"
+    return ["h2"]
+
+
+@situation
+def host_not_enough_free_memory(scene: Scene) -> list[Any]:
+    if scene.name in ("VM.start", "VM.resume"):
+        scene.make_guests_wait(["HOST_NOT_ENOUGH_FREE_MEMORY", "2", "1"])
+        return ["2", "1"]
+    if "dynamic" in scene.name:
+        scene.vm.power_state = "Running"
+        scene.database.write(scene.vm, "memory_dynamic_min", 0)
+        scene.database.write(scene.vm, "resident_on", "h1")
+        scene.database.write(scene.vm, "memory_dynamic_max", 61 * GIB)
+        growth = 61 * GIB
+        if scene.name == "VM.set_memory_dynamic_max":  # its dynamic_min stays: only where the host is overcommitted
+            return _overtaken(scene)
+        scene.sent[1] = str(growth)
+        return [str(growth >> 10), str((61 * GIB - 37 * MIB) >> 10)]
+    if scene.name == "VM.set_shadow_multiplier_live":
+        scene.sent[1] = 1e5
+        return [str((3_400_000 - 34) * MIB), str(59 * GIB - 37 * MIB)]
+    values = {"power_state": "Running", "resident_on": "h2", "memory_overhead": 0, **limits(61 * GIB - 1)}
+    scene.database.load("VM", [vm_row(scene.database, "big", **values)])
+    if scene.name == "host.evacuate":
+        return ["vm"]
+    return [str(2 * GIB + 37 * MIB), "1"]
+
+
+def _overtaken(scene: Scene) -> list[Any]:
+    """Another message sets dynamic_min after this one has read it, so that this one would have it grow back."""
+    scene.database.write(scene.vm, "memory_dynamic_min", 60 * GIB)
+    values = {"power_state": "Running", "resident_on": "h1", "memory_overhead": 0, **limits(GIB)}
+
+    def overtake(seconds: float) -> None:
+        del scene.pool.clock.wait  # type: ignore[method-assign]
+        scene.database.write(scene.vm, "memory_dynamic_min", 0)
+        scene.database.load("VM", [vm_row(scene.database, "other", **values)])
+        scene.before = everything(scene.pool)
+
+    scene.pool.clock.wait = overtake  # type: ignore[method-assign]
+    return [str(60 * GIB >> 10), str((60 * GIB - 37 * MIB) >> 10)]
+
+
+@situation
+def vms_failed_to_cooperate(scene: Scene) -> list[Any]:
+    scene.make_guests_wait(["VMS_FAILED_TO_COOPERATE", "a", "b"])
+    return ["a", "b"]
+
+
+@situation
+def task_cancelled(scene: Scene) -> list[Any]:
+    scene.make_guests_wait()
+    scene.vm.shutdown_delay = 5
+    scene.vm.memory_target = 9 * GIB
+    scene.method = f"Async.{scene.name}"
+    scene.pool.clock.pace = Pace.DRIVEN
+    return [None]
+
+
+@situation
+def vm_memory_target_wait_timeout(scene: Scene) -> list[Any]:
+    scene.vm.memory_target = 9 * GIB
+    return [None]
+
+
+@situation
+def licence_restriction(scene: Scene) -> list[Any]:
+    feature, restriction = FEATURES[scene.name]
+    scene.the_pool.restrictions = {**scene.the_pool.restrictions, restriction: "true"}
+    return [feature]
+
+
+@situation
+def memory_constraint_violation_maxpin(scene: Scene) -> list[Any]:
+    if "start" in scene.name:
+        scene.vm.platform = {**scene.vm.platform, "nested-virt": "true"}
+        return ["nested virt"]
+    if scene.name == "VM.set_memory":
+        scene.vm.memory_static_min = 9 * GIB
+    scene.the_pool.restrictions = {}
+    return ["DMC disabled"]
+
+
+@situation
+def memory_constraint_violation_order(scene: Scene) -> list[Any]:
+    if scene.name == "VM.set_memory_limits":
+        scene.sent[1] = MORE
+    else:
+        scene.vm.memory_static_min = scene.vm.memory_static_max = 9 * GIB
+        scene.vm.memory_dynamic_min = 0
+    return []
+
+
+@situation
+def memory_constraint_violation(scene: Scene) -> list[Any]:
+    scene.vm.memory_static_max = 0
+    return []
+
+
+@situation
+def invalid_value(scene: Scene) -> list[Any]:
+    satisfy = "VCPU values must satisfy: 0 < VCPUs_at_startup ≤ VCPUs_max"
+    bad: dict[str, tuple[Any, list[str]]] = {
+        "VM.create": (scene.sent[0], ["HVM_shadow_multiplier", "inf"]),
+        "VM.set_ha_restart_priority": ("x", ["ha_restart_priority", "x"]),
+        "VM.set_VCPUs_max": ("0", [satisfy, "0"]),
+        "VM.set_VCPUs_at_startup": ("0", [satisfy, "0"]),
+        "VM.set_VCPUs_number_live": ("3", ["VCPU values must satisfy: 0 < VCPUs ≤ VCPUs_max", "3"]),
+        "VM.set_domain_type": ("unspecified", ["domain_type", "unspecified"]),
+        "VM.set_HVM_shadow_multiplier": (0.5, ["multiplier", "0.5"]),
+        "VM.set_shadow_multiplier_live": (0.5, ["multiplier", "0.5"]),
+        "pool.set_ha_host_failures_to_tolerate": ("-1", ["ha_host_failures_to_tolerate", "-1"]),
+        "pool.ha_compute_hypothetical_max_host_failures_to_tolerate": ({"vm": "x"}, ["ha_restart_priority", "x"]),
+        **{
+            f"VM.set_{field}": ("-1", [f"{field} must be non-negative", "-1"])
+            for field in ("order", "start_delay", "shutdown_delay")
+        },
+    }
+    if scene.name in bad:
+        scene.sent[-1], parameters = bad[scene.name]
+        if scene.name == "VM.create":
+            scene.sent[0]["HVM_shadow_multiplier"] = float("inf")
+        return parameters
+    if scene.name == "VM.start":
+        scene.vm.platform = {**scene.vm.platform, "nested-virt": "maybe"}
+        return ["platform:nested-virt", "maybe"]
+    scene.vm.VCPUs_max = 0
+    return ["VCPUs_max", "0"]
+
+
+@situation
+def value_not_supported(scene: Scene) -> list[Any]:
+    scene.vm.VCPUs_at_startup = 3
+    return ["VCPUs-at-startup", "3", "value greater than VCPUs-max"]
+
+
+@situation
+def host_not_live(scene: Scene) -> list[Any]:
+    scene.kill("h2")
+    return []
+
+
+@situation
+def host_disabled(scene: Scene) -> list[Any]:
+    scene.h2.enabled = False
+    return ["h2"]
+
+
+@situation
+def vm_host_incompatible_version(scene: Scene) -> list[Any]:
+    scene.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
+    scene.h2.software_version = {"xapi_build": "99.1.0"}
+    return ["h2", "vm"]
+
+
+@situation
+def vm_host_incompatible_virtual_hardware_platform_version(scene: Scene) -> list[Any]:
+    scene.vm.hardware_platform_version = 3
+    return ["h2", "[0]", "vm", "3"]
+
+
+@situation
+def vm_hvm_required(scene: Scene) -> list[Any]:
+    scene.h2.capabilities = ()
+    return ["vm"]
+
+
+@situation
+def host_not_enough_pcpus(scene: Scene) -> list[Any]:
+    scene.h2.cpu_info = {"cpu_count": "1"}
+    return ["2", "1"]
+
+
+@situation
+def vm_incompatible_with_this_host(scene: Scene) -> list[Any]:
+    scene.vm.power_state = "Suspended" if scene.vm.power_state == "Halted" else scene.vm.power_state
+    return _answered(scene, "assert_cpu_compatible", "VM_INCOMPATIBLE_WITH_THIS_HOST")
+
+
+HOOKS = {
+    "VGPU_TYPE_NO_LONGER_SUPPORTED": "assert_vgpu_types_supported",
+    "VM_REQUIRES_SR": "assert_storage_visible",
+    "VM_REQUIRES_NETWORK": "assert_networks_attachable",
+    "HOST_CANNOT_ATTACH_NETWORK": "assert_networks_attachable",
+    "VM_REQUIRES_IOMMU": "assert_gpus_available",
+    "VM_REQUIRES_GPU": "assert_gpus_available",
+    "VM_REQUIRES_VGPU": "assert_gpus_available",
+    "NETWORK_SRIOV_INSUFFICIENT_CAPACITY": "assert_usb_and_sriov_available",
+    "VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT": "shut_down_guest",
+    "VM_SHUTDOWN_TIMEOUT": "shut_down_guest",
+    "HOST_STILL_BOOTING": "assert_host_ready",
+    "HOST_DISABLED_UNTIL_REBOOT": "assert_safe_to_reenable",
+}
+
+
+def _answered(scene: Scene, hook: str, code: str) -> list[Any]:
+    scene.h1.enabled = scene.name != "host.enable"
+    parameters = list(CODES[code].parameters)
+    scene.pool.hooks = Answering(hook, code, *parameters)
+    return parameters
+
+
+for _code, _hook in HOOKS.items():
+    SITUATIONS[_code] = lambda scene, code=_code, hook=_hook: _answered(scene, hook, code)  # type: ignore[misc]
+
+
+@situation
+def not_supported_during_upgrade(scene: Scene) -> list[Any]:
+    scene.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
+    if scene.name == "VM.pool_migrate":
+        scene.h2.software_version = {"xapi_build": "1.0.0"}
+    return []
+
+
+@situation
+def host_evacuate_in_progress(scene: Scene) -> list[Any]:
+    scene.h2.current_operations = {"t": "evacuate"}
+    return ["h2"]
+
+
+@situation
+def host_evacuate_vm_not_ha_protected(scene: Scene) -> list[Any]:
+    scene.the_pool.ha_enabled = True
+    return ["vm"]
+
+
+@situation
+def host_pending_mandatory_guidance_not_empty(scene: Scene) -> list[Any]:
+    scene.h1.enabled, scene.h1.pending_guidances = False, ("reboot_host",)
+    return ["h1"]
+
+
+@situation
+def cannot_evacuate_host(scene: Scene) -> list[Any]:
+    """Every reason, in no particular order: here both are the same but for the VM."""
+    database = scene.database
+    other = vm_row(database, "other", power_state="Running", resident_on="h1")
+    database.load("VM", [other])
+    database.VM_metrics["otherm"].current_domain_type = "pvh"
+    other.is_a_snapshot = scene.vm.is_a_snapshot = True
+    failures = [f"VM_IS_SNAPSHOT,{vm},pool_migrate" for vm in scene.h1.resident_VMs if vm in ("vm", "other")]
+    return ["|".join(failures)]
+
+
+@situation
+def vm_has_no_suspend_vdi(scene: Scene) -> list[Any]:
+    scene.vm.suspend_VDI = NULL
+    return ["VM", "vm"]
+
+
+@situation
+def vm_is_immobile(scene: Scene) -> list[Any]:
+    scene.metrics.nomigrate = True
+    return ["vm"]
+
+
+@situation
+def vm_lacks_feature(scene: Scene) -> list[Any]:
+    scene.metrics.current_domain_type = "hvm"
+    return ["vm"]
+
+
+@situation
+def vm_non_suspendable(scene: Scene) -> list[Any]:
+    guest = row(scene.database, "VM_guest_metrics", "guest", other={"data-cant-suspend-reason": "busy"})
+    scene.database.load("VM_guest_metrics", [guest])
+    scene.vm.guest_metrics = "guest"
+    return ["vm", "busy"]
+
+
+@situation
+def vm_is_using_nested_virt(scene: Scene) -> list[Any]:
+    scene.metrics.nested_virt = True
+    return ["vm"]
+
+
+@situation
+def vm_cannot_delete_default_template(scene: Scene) -> list[Any]:
+    scene.vm.other_config = {"default_template": "true"}
+    return []
+
+
+@situation
+def vm_is_protected(scene: Scene) -> list[Any]:
+    scene.the_pool.ha_enabled = True
+    scene.vm.ha_restart_priority, scene.vm.ha_always_run = "restart", True
+    return ["vm"]
+
+
+@situation
+def too_many_groups(scene: Scene) -> list[Any]:
+    scene.sent[1] = ["g1", "g2"]
+    return []
+
+
+@situation
+def map_duplicate_key(scene: Scene) -> list[Any]:
+    field = scene.name.removeprefix("VM.add_to_")
+    setattr(scene.vm, field, {scene.sent[1]: "value"})
+    return ["VM", field, "vm", scene.sent[1]]
+
+
+@situation
+def internal_error(scene: Scene) -> list[Any]:
+    del scene.sent[0]["platform"]
+    return [None]
+
+
+@situation
+def session_invalid(scene: Scene) -> list[Any]:
+    scene.handle = "gone"
+    return ["gone"]
+
+
+@situation
+def session_authentication_failed(scene: Scene) -> list[Any]:
+    return ["root", None]
+
+
+@situation
+def rbac_permission_denied(scene: Scene) -> list[Any]:
+    scene.handle = scene.pool.log_in("other", "")
+    return ["task.destroy/any", None]
+
+
+@situation
+def event_from_token_parse_failure(scene: Scene) -> list[Any]:
+    scene.sent[1] = "x"
+    return ["x"]
+
+
+@situation
+def session_not_registered(scene: Scene) -> list[Any]:
+    return [None]
+
+
+@situation
+def events_lost(scene: Scene) -> list[Any]:
+    scene.session.xenapi.event.register(["VM"])
+    scene.pool.events._max_length = 0
+    scene.session.xenapi.VM.set_name_label("vm", "x")
+    return []
+
+
+DECLARED = [
+    (message.full_name, code.name) for message in MESSAGES.values() if not message.generated for code in message.errors
+]
+
+
+@pytest.mark.parametrize(("name", "code"), DECLARED, ids=lambda value: value)
+def test_is_answered(name: str, code: str) -> None:
+    scene = Scene(MESSAGES[name])
+    parameters = SITUATIONS[code](scene)
+    if name in ("VM.start", "VM.start_on"):  # stores its overhead before it looks for a host
+        scene.vm.memory_overhead = scene.session.api.VM.compute_memory_overhead("vm")
+    scene.before = everything(scene.pool)
+    if code == "TASK_CANCELLED":
+        task = scene.send()
+        scene.session.xenapi.task.cancel(task)
+        scene.pool.clock.advance(10)
+        details = scene.session.xenapi.task.get_error_info(task)
+    else:
+        with pytest.raises(Failure) as raised:
+            scene.send()
+        details = raised.value.details
+    assert details[0] == code
+    assert [
+        None if known is None else given for known, given in zip(parameters, details[1:], strict=True)
+    ] == parameters
+    assert all(type(detail) is str for detail in details)
+    if code in CHANGES_MORE:
+        assert (scene.vm.current_operations, scene.vm.scheduled_to_be_resident_on) == ({}, NULL)
+    else:
+        assert everything(scene.pool) == scene.before
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in DECLARED}))
+def test_nothing_else_is_in_the_way(name: str) -> None:
+    """In the scene alone, each message is carried out, so that its failures come from the situations."""
+    scene = Scene(MESSAGES[name])
+    if name in ("session.login_with_password", "session.slave_local_login_with_password"):
+        scene.sent[1] = ""
+    if name == "event.next":
+        scene.session.xenapi.event.register(["VM"])
+        scene.session.xenapi.VM.set_name_label("vm", "x")
+    scene.metrics.memory_actual = scene.vm.memory_target
+    scene.send()
