@@ -30,7 +30,7 @@ types: $(INSTALLED)
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p xenmem
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/ratios.py
+	cd benchmarks && $(abspath $(BIN))/python -m ratios
 
 bench-quick: $(INSTALLED)
 	mkdir -p build

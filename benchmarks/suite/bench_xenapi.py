@@ -26,6 +26,7 @@ MESSAGES = [
     "VM.start",
     "VM.start_on",
     "VM.hard_shutdown",
+    "VM.suspend",
     "VM.pool_migrate",
 ]
 
@@ -69,6 +70,7 @@ class Message:
             "VM.start": lambda n: send(halted[n], False, False),
             "VM.start_on": lambda n: send(halted[n], hosts[n % len(hosts)], False, False),
             "VM.hard_shutdown": lambda n: send(running[n]),
+            "VM.suspend": lambda n: send(running[n]),
             "VM.pool_migrate": lambda n: send(running[n % len(running)], hosts[(n + 1) % len(hosts)], {}),
         }
         return ways[message]
@@ -83,27 +85,35 @@ class Message:
 
 
 class Boot:
-    """10,000 VMs x 1,000 hosts: what the matrix costs where all needs are known, and where none is."""
+    """10,000 VMs x 1,000 hosts: what the matrix costs a scheduler that asks for the first time, and again and again."""
 
+    params = ([10_000, 100_000],)
+    param_names = ("VMs of the pool",)
     timeout = 300
 
-    def setup(self) -> None:
-        self.session = pools.session(1_000, 10_000)
+    def setup(self, size: int) -> None:
+        self.session = pools.session(1_000, size)
         self.batch = Batch(self.session)
-        matrix = self.batch.can_boot_here()
-        vms, hosts = self.session.xenapi.VM.get_all(), self.session.xenapi.host.get_all()
+        self.vms, self.hosts = self.session.xenapi.VM.get_all()[:10_000], self.session.xenapi.host.get_all()
+        self.count = 0
+        matrix = self.batch.can_boot_here(self.vms, self.hosts)
         for vm, host in ((0, 0), (1, 999), (9_999, 500)):
-            reason = self.batch.reason("VM.assert_can_boot_here", vms[vm], hosts[host])
+            reason = self.batch.reason("VM.assert_can_boot_here", self.vms[vm], self.hosts[host])
             if matrix[vm, host] != (reason is None):
-                raise AssertionError(f"{vms[vm]} on {hosts[host]}: {reason}")
+                raise AssertionError(f"{self.vms[vm]} on {self.hosts[host]}: {reason}")
 
-    def time_known(self) -> None:
-        self.batch.can_boot_here()
+    def time_anew(self, size: int) -> None:
+        Batch(self.session).can_boot_here(self.vms, self.hosts)
 
-    def time_anew(self) -> None:
-        Batch(self.session).can_boot_here()
+    def time_known(self, size: int) -> None:
+        self.batch.can_boot_here(self.vms, self.hosts)
 
-    def time_free_memory(self) -> None:
+    def time_after_a_message(self, size: int) -> None:
+        self.count += 1
+        self.session.xenapi.VM.set_memory(pools.ref("VM", size - 1), str((4 + self.count % 4) * GIB))
+        self.batch.can_boot_here(self.vms, self.hosts)
+
+    def time_free_memory(self, size: int) -> None:
         self.batch.free_memory()
 
 

@@ -1,53 +1,24 @@
-"""One table of ratios, measured in one run: ``make bench``, or ``python benchmarks/ratios.py --vms-in-dump 100000``.
+"""The rows about numbers: the kernels beside copies, NumPy and plain Python; the command; reading beside expat.
 
-Contenders take turns, round by round, and each is represented by its best round: machines are noisy, and what counts
-is the ratio between times taken side by side. One thread, 10**6 VMs unless the row says otherwise.
+One thread, 1,000,000 VMs unless the row says otherwise.
 """
 
-import argparse
-import os
-import platform
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import reference
+from suite import bench_inventory, fleets
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tests")]
-
-import reference  # noqa: E402
-from suite import bench_inventory, fleets  # noqa: E402
-
-import xenmem  # noqa: E402
-from xenmem import kernel  # noqa: E402
-from xenmem.answers import info  # noqa: E402
+import xenmem
+from ratios.table import Contender, best_times, row
+from xenmem import kernel
 
 N = 1_000_000
 NAIVE_N = 2_000
 BISECTED_N = 100_000
-Contender = Callable[[], object]
-
-
-def best_times(contenders: dict[str, Contender], rounds: int = 10, calls: int = 3) -> dict[str, float]:
-    """Seconds of the best call of each; a round calls it several times, so that it finds its own data in the caches."""
-    best = dict.fromkeys(contenders, float("inf"))
-    for contender in contenders.values():
-        contender()
-    for _ in range(rounds):
-        for name, contender in contenders.items():
-            for _ in range(calls):
-                start = time.perf_counter()
-                contender()
-                best[name] = min(best[name], time.perf_counter() - start)
-    return best
-
-
-def row(what: str, measured: str, compared: str, ratio: float, target: str) -> None:
-    print(f"| {what} | {measured} | {compared} | {ratio:.3g} | {target} |", flush=True)
 
 
 def nanoseconds(seconds: float, elements: int = N) -> str:
@@ -196,7 +167,7 @@ def one_vm() -> None:
 
 
 def command() -> None:
-    example = str(ROOT / "examples" / "pool.xml.gz")
+    example = str(fleets.ROOT / "examples" / "pool.xml.gz")
 
     def process(*arguments: str) -> Contender:
         return lambda: subprocess.run(arguments, check=True, stdout=subprocess.DEVNULL)
@@ -223,23 +194,13 @@ def reading(vms: int) -> None:
     row(what, read, f"bare expat, {bare}", seconds["read"] / seconds["expat"], "≤ 1.5")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vms-in-dump", type=int, default=5_000, help="size of the dump that is read (default 5000)")
-    options = parser.parse_args()
+def numbers(vms_in_dump: int) -> None:
+    """The kernels, the command and reading."""
     kernel.set_threads(1)
-    versions = f"Python {platform.python_version()}, NumPy {np.__version__}"
-    print(f"{info().cpu}, {len(os.sched_getaffinity(0))} CPUs, {versions}\n")
-    print("| what | measured | compared with | ratio | target |")
-    print("| --- | --- | --- | --- | --- |")
     vms = fleets.vm_arrays(N)
     kernels(vms)
     free_memory(vms)
     threads()
     one_vm()
     command()
-    reading(options.vms_in_dump)
-
-
-if __name__ == "__main__":
-    main()
+    reading(vms_in_dump)
