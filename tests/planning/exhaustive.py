@@ -11,6 +11,19 @@ def fits(sizes: list[int], holes: list[int], may: list[list[bool]] | None = None
     return any(True for _ in packings(sizes, holes, may))
 
 
+def fits_by_states(sizes: list[int], holes: list[int]) -> bool:
+    """The same, size after size: all that the holes can be left with, whichever hole is which."""
+    states = {tuple(sorted(room for room in holes if room >= 0))}
+    for size in sorted(sizes, reverse=True):
+        states = {
+            tuple(sorted((*left[:hole], room - size, *left[hole + 1 :])))
+            for left in states
+            for hole, room in enumerate(left)
+            if room >= size
+        }
+    return bool(states)
+
+
 def packings(sizes, holes, may=None):  # type: ignore[no-untyped-def]
     """Every way to put the sizes into the holes, as lists of holes."""
     if not sizes:

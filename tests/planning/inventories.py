@@ -12,7 +12,12 @@ from xenmem import kernel
 MIB = 1 << 20
 
 
-def pool(
+def pool(hosts: Sequence[int], vms: Sequence[tuple[int, int | None]], **more: Any) -> xenmem.Fleet:
+    """A fleet of one pool; parameters as for `records`."""
+    return xenmem.Fleet.from_records(records(hosts, vms, **more))
+
+
+def records(
     hosts: Sequence[int],
     vms: Sequence[tuple[int, int | None]],
     *,
@@ -20,9 +25,10 @@ def pool(
     vcpus: int = 1,
     groups: Sequence[Sequence[int]] = (),
     disabled: Sequence[int] = (),
+    builds: Sequence[str] = (),
     name: str = "p",
-) -> xenmem.Fleet:
-    """A fleet of one pool.
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """The records of one pool.
 
     Parameters
     ----------
@@ -31,10 +37,11 @@ def pool(
     cpus, vcpus : of every host, and of every VM
     groups : VMs in an anti-affinity group each
     disabled : hosts
+    builds : xapi_build of each host, by default 26.3.0 everywhere
     name : starts every reference
     """
     overhead = int(kernel.overhead(kernel.DomainType.HVM, 1024 * MIB, vcpus, 1.0))
-    records: dict[str, dict[str, dict[str, Any]]] = {
+    tables: dict[str, dict[str, dict[str, Any]]] = {
         "pool": {f"{name}-pool": {"uuid": f"{name}-pool", "name_label": name, "master": f"{name}-h0"}},
         "host": {},
         "host_metrics": {},
@@ -43,16 +50,16 @@ def pool(
     }
     for number, size in enumerate(hosts):
         ref = f"{name}-h{number}"
-        records["host"][ref] = {
+        tables["host"][ref] = {
             "uuid": ref,
             "name_label": ref,
             "metrics": f"{ref}-m",
             "enabled": number not in disabled,
             "memory_overhead": "0",
             "cpu_info": {"cpu_count": str(cpus)},
-            "software_version": {"xapi_build": "26.3.0"},
+            "software_version": {"xapi_build": builds[number] if builds else "26.3.0"},
         }
-        records["host_metrics"][f"{ref}-m"] = {
+        tables["host_metrics"][f"{ref}-m"] = {
             "uuid": f"{ref}-m",
             "memory_total": str(size * MIB),
             "memory_free": "0",
@@ -67,7 +74,7 @@ def pool(
             static_max = size * MIB - overhead
         assert static_max > 0
         assert static_max + int(kernel.overhead(kernel.DomainType.HVM, static_max, vcpus, 1.0)) == size * MIB
-        records["VM"][ref] = {
+        tables["VM"][ref] = {
             "uuid": ref,
             "name_label": ref,
             "power_state": "Halted" if host is None else "Running",
@@ -85,5 +92,5 @@ def pool(
         }
     for group in range(len(groups)):
         ref = f"{name}-g{group}"
-        records["VM_group"][ref] = {"uuid": ref, "name_label": ref, "placement": "anti_affinity"}
-    return xenmem.Fleet.from_records(records)
+        tables["VM_group"][ref] = {"uuid": ref, "name_label": ref, "placement": "anti_affinity"}
+    return tables

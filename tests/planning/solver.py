@@ -18,8 +18,12 @@ def best(
     same_host: Sequence[Sequence[int]] = (),
     origin: Sequence[int] | None = None,
     weights: Sequence[int] | None = None,
+    copied: Sequence[int] | None = None,
 ) -> int | None:
-    """The best value: weight placed, hosts in use, memory left on the fullest host, or migrations."""
+    """The best value: weight placed, hosts in use, memory left on the fullest host, or the price of the migrations.
+
+    A migration costs 1, or 1000 and what it copies; the sum of `copied` is below 1000.
+    """
     vms, hosts = range(len(sizes)), range(len(free))
     model = highspy.Highs()
     model.setOptionValue("output_flag", False)
@@ -58,8 +62,14 @@ def best(
             cost = sum((-value[vm] * x for vm in vms for x in on[vm] if x is not None), 1 * zero)
         else:
             assert origin is not None
+            price = [1 if copied is None else 1000 + copied[vm] for vm in vms]
             cost = sum(
-                (1 * x for vm in vms for h, x in enumerate(on[vm]) if x is not None and origin[vm] not in (-1, h)),
+                (
+                    price[vm] * x
+                    for vm in vms
+                    for h, x in enumerate(on[vm])
+                    if x is not None and origin[vm] not in (-1, h)
+                ),
                 1 * zero,
             )
     model.minimize(cost)

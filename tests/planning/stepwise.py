@@ -18,7 +18,9 @@ def carry_out(problem: Any, plan: Any) -> None:
             continue
         assert step.action == "migrate"
         assert at[step.vm] == step.source != step.host, f"step {number}: VM {step.vm} is not on {step.source}"
-        assert updated[step.host] or not updated[step.source], f"step {number}: VM {step.vm} goes to an older host"
+        assert not is_older(problem, updated, step.host, step.source), (
+            f"step {number}: VM {step.vm} goes to an older host"
+        )
         if problem.allowed is not None:
             assert problem.allowed[step.vm, step.host], f"step {number}: VM {step.vm} may not run there"
         model = int(updated[step.host])
@@ -31,6 +33,11 @@ def carry_out(problem: Any, plan: Any) -> None:
     assert all(updated)
     assert copied == plan.copied
     assert tuple(restarted) == plan.order
+
+
+def is_older(problem: Any, updated: Any, host: int, than: int) -> bool:
+    """Restarted hosts are newer than all others."""
+    return (updated[host], problem.version[host]) < (updated[than], problem.version[than]) and not updated[host]
 
 
 def least_copied(problem: Any, order: list[int] | None) -> int | None:
@@ -51,7 +58,7 @@ def least_copied(problem: Any, order: list[int] | None) -> int | None:
             model = int(updated[host])
             room = capacity[host][model] - sum(need[vm][model] for vm, there in enumerate(at) if there == host)
             for vm, source in enumerate(at):
-                if source != host and need[vm][model] <= room and (updated[host] or not updated[source]):
+                if source != host and need[vm][model] <= room and not is_older(problem, updated, host, source):
                     following.append((((*at[:vm], host, *at[vm + 1 :]), updated), copied[vm]))
         for after, price in following:
             if best[state] + price < best.get(after, 1 << 62):

@@ -26,7 +26,7 @@ def test_never_beyond_the_best(seed: int) -> None:
         assert bounds.least_free(sizes, free) >= (solver.best(*rows, "even") or 0)
         least = solver.best(*rows, "fewest-migrations", origin=origin.tolist())
         assert least is not None
-        assert bounds.fewest_leaving(sizes, origin, free) <= least
+        assert bounds.fewest_leaving(sizes, np.ones_like(sizes), origin, free) <= least
 
 
 def test_hosts_needed() -> None:
@@ -36,7 +36,11 @@ def test_hosts_needed() -> None:
     assert bounds.hosts_needed(np.array([6, 6, 6]), free, NOT_IN_USE) == 3
     # nor do those over a third fit three times
     assert bounds.hosts_needed(np.array([4, 4, 4, 4, 4]), free, NOT_IN_USE) == 3
-    assert bounds.hosts_needed(np.array([4, 4]), np.array([5, 3, 1, 1]), NOT_IN_USE) == 2
+    assert bounds.hosts_needed(np.array([4, 1]), np.array([4, 3, 1, 1]), NOT_IN_USE) == 2
+    # 10 are free and 8 needed, but only one host has room for a VM of 4
+    assert bounds.hosts_needed(np.array([4, 4]), np.array([5, 3, 1, 1]), NOT_IN_USE) == 5
+    # counted in units of 3, there is room for 1 + 1 + 0 + 0
+    assert bounds.hosts_needed(np.array([3, 6]), np.array([5, 5, 2, 2]), NOT_IN_USE) == 5
     # a host in use counts, and what it has left is taken first
     assert bounds.hosts_needed(np.array([5]), np.array([6, 9]), np.array([True, False])) == 1
     assert bounds.hosts_needed(np.array([9, 9, 9]), np.array([9, -5]), NOT_IN_USE[:2]) == 3
@@ -51,7 +55,15 @@ def test_vms_placed() -> None:
 def test_least_free() -> None:
     assert bounds.least_free(np.array([4, 4]), np.array([10, 10])) == 6
     assert bounds.least_free(np.array([4, 4]), np.array([3, 90])) == 3
-    assert bounds.least_free(np.array([5]), np.array([0, 2])) == -2
+    assert bounds.least_free(np.array([5]), np.array([0, 2])) == -3
+    # level, both would be left with 5; but what is left is even
+    assert bounds.least_free(np.array([4, 6]), np.array([10, 10])) == 4
+
+
+def test_next_level() -> None:
+    assert bounds.next_level(4, np.array([4, 6]), np.array([10, 10])) == 6
+    assert bounds.next_level(4, np.array([4, 6]), np.array([10, 11])) == 5
+    assert bounds.next_level(-3, np.array([3]), np.array([3])) == 0
 
 
 def test_oversized() -> None:
@@ -61,7 +73,12 @@ def test_oversized() -> None:
 
 def test_fewest_leaving() -> None:
     sizes, origin = np.array([5, 4, 3, 9]), np.array([0, 0, 0, 1], np.int32)
-    assert bounds.fewest_leaving(sizes, origin, np.array([12, 9])) == 0
-    assert bounds.fewest_leaving(sizes, origin, np.array([7, 9])) == 1
-    assert bounds.fewest_leaving(sizes, origin, np.array([6, 8])) == 3
-    assert bounds.fewest_leaving(sizes, origin, np.array([-1, 9])) == 3
+    alone = np.ones_like(sizes)
+    assert bounds.fewest_leaving(sizes, alone, origin, np.array([12, 9])) == 0
+    assert bounds.fewest_leaving(sizes, alone, origin, np.array([7, 9])) == 1
+    assert bounds.fewest_leaving(sizes, alone, origin, np.array([6, 8])) == 3
+    assert bounds.fewest_leaving(sizes, alone, origin, np.array([-1, 9])) == 3
+    # three VMs that stay together make less room for each than two alone
+    together = np.array([3, 1, 1, 1])
+    assert bounds.fewest_leaving(sizes, together, origin, np.array([7, 9])) == 2
+    assert bounds.fewest_leaving(sizes, together, origin, np.array([4, 9])) == 3

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from planning import exhaustive
 
-from xenmem.planning.host_failures import RestartPool, failover
-from xenmem.planning.pool_capacity import Mix, capacity
+from xenmem.planning import Mix, RestartPool, capacity, failover
 from xenmem.units import GIB, MIB
 
 

@@ -1,6 +1,7 @@
-"""Evacuation, consolidation and rebalancing: every plan verified move by move, the tight ones by hand."""
+"""Consolidation, rebalancing and the order of moves: every plan verified move by move, the tight ones by hand."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -13,34 +14,6 @@ from xenmem import planning
 from xenmem.planning.constraints import question_of_sizes
 from xenmem.planning.migrations import in_order
 from xenmem.planning.plan import Migration
-
-
-def test_evacuate_where_the_reference_fails() -> None:
-    """planning.md, 8.3: INTERNAL_ERROR there, and all five have a place."""
-    members = [[0, 1, 2, 3, 4]]
-    fleet = pool([6000, 8000, 7000, 30000], [(6000, 3), (3000, 3), (1000, 3), (3000, 3), (7000, 3)], groups=members)
-    plan = planning.evacuate(fleet, 3, vm_groups=False)
-    planning.verify(plan, fleet, hosts=[0, 1, 2], policy="dynamic_min", vm_groups=False)
-    assert (plan.status, plan.value, len(plan.migrations)) == ("optimal", 5, 5)
-
-
-def test_evacuate_says_what_does_not_fit() -> None:
-    """planning.md, 8.3: targets 10 and 10, VMs 12 and 13 in one group."""
-    fleet = pool([10000, 10000, 40000], [(12000, 2), (13000, 2)], groups=[[0, 1]])
-    plan = planning.evacuate(fleet, 2)
-    assert plan.status == "infeasible"
-    assert plan.obstacle == ((0,), (0, 1))
-
-
-def test_evacuate_moves_others_only_if_it_must() -> None:
-    # 6000 fits nowhere until the 3000 of host 0 goes to host 1
-    fleet = pool([8000, 5000, 9000], [(3000, 0), (1000, 1), (6000, 2)])
-    plan = planning.evacuate(fleet, 2)
-    planning.verify(plan, fleet, hosts=[0, 1], policy="dynamic_min")
-    assert (plan.status, plan.value) == ("optimal", 2)
-    assert [(move.vm, move.source, move.target) for move in plan.migrations] == [(0, 0, 1), (2, 2, 0)]
-    assert plan.copied == sum(int(fleet.vms.memory_dynamic_min[vm]) for vm in (0, 2))
-    assert plan.seconds(plan.copied) == 1.0
 
 
 @pytest.mark.parametrize("broken", ["swap", "missing", "twice", "temporary"])
@@ -168,6 +141,36 @@ def test_consolidate_needs_no_more_than_it_must() -> None:
     planning.verify(plan, fleet, policy="dynamic_min")
     assert (plan.status, plan.value, plan.emptied) == ("optimal", 1, (1, 2))
     assert len(plan.migrations) == 2
+
+
+def fewest_hosts_and_moves(sizes: list[int], room: list[int], origin: list[int]) -> tuple[int, int]:
+    """The fewest hosts that hold all, and the fewest moves to any arrangement on so few. By trying all."""
+    best = (len(room) + 1, 0)
+    for target in product(range(len(room)), repeat=len(sizes)):
+        loads = [sum(size for size, on in zip(sizes, target, strict=True) if on == host) for host in range(len(room))]
+        if all(load <= most for load, most in zip(loads, room, strict=True)):
+            moves = sum(before != after for before, after in zip(origin, target, strict=True))
+            best = min(best, (len(set(target)), moves))
+    return best
+
+
+def test_consolidation_equals_enumeration() -> None:
+    rng = np.random.default_rng(4)
+    proved = 0
+    for _ in range(150):
+        hosts, vms = int(rng.integers(2, 5)), int(rng.integers(1, 6))
+        sizes, origin = rng.integers(1, 10, vms).tolist(), rng.integers(0, hosts, vms).tolist()
+        held = [sum(size for size, on in zip(sizes, origin, strict=True) if on == host) for host in range(hosts)]
+        room = [load + int(rng.integers(1, 12)) for load in held]
+        fleet = pool([400 * most for most in room], [(400 * size, on) for size, on in zip(sizes, origin, strict=True)])
+        plan = planning.consolidate(fleet)
+        planning.verify(plan, fleet, policy="dynamic_min")
+        fewest, moves = fewest_hosts_and_moves(sizes, room, origin)
+        moved = sum(before != after for before, after in zip(origin, plan.host.tolist(), strict=True))
+        assert (plan.status, plan.value) == ("optimal", fewest)
+        assert plan.fewest_moves <= moves <= moved
+        proved += plan.fewest_moves == moved
+    assert proved > 135
 
 
 @pytest.mark.parametrize("migrations", [0, 1, 5, 40])

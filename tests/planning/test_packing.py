@@ -1,4 +1,4 @@
-"""Packing: the known optima, the reference's weaknesses beside better answers, and random pools against a solver."""
+"""Packing: the known optima, what limits a plan, and what bad input gets."""
 
 import time
 from dataclasses import replace
@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning import solver
 from planning.inventories import MIB, pool
 
 import xenmem
@@ -57,88 +56,6 @@ def test_fewest_hosts_of_instances(capacity: int, sizes: list[int], hosts: int) 
     planning.verify(plan, sizes=sizes, free=free)
     assert plan.status == "optimal"
     assert plan.value <= hosts
-
-
-def test_biggest_fit_leaves_vms_out() -> None:
-    """planning.md, 8.1: hosts 6 and 5, VMs 5, 3, 3."""
-    vms, hosts = planning.xapi.biggest_fit_decreasing([5, 3, 3], [6, 5])
-    assert dict(zip(vms.tolist(), hosts.tolist(), strict=True)) == {0: 0, 1: 1}
-    plan = planning.pack_sizes([5, 3, 3], [6, 5])
-    assert plan.host.tolist() == [1, 0, 0]
-    assert plan.status == "optimal"
-
-
-def test_worst_fit_destroys_large_holes() -> None:
-    """planning.md, 8.4: eight VMs of 8 GiB on four hosts of 64 GiB; then one of 56 GiB."""
-    sizes, free = [8 * GIB] * 8, np.full(4, 64 * GIB)
-    vms, hosts = planning.xapi.biggest_fit_decreasing(sizes, free)
-    left = free.copy()
-    np.subtract.at(left, hosts, np.asarray(sizes)[vms])
-    assert (left < 56 * GIB).all()
-    plan = planning.pack_sizes(sizes, free, "fewest-hosts")
-    planning.verify(plan, sizes=sizes, free=free)
-    assert (plan.status, plan.value) == ("optimal", 1)
-
-
-@pytest.mark.parametrize("seed", range(250))
-def test_against_the_solver(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    count, vms = int(rng.integers(1, 6)), int(rng.integers(1, 13))
-    sizes = rng.integers(1, rng.choice([4, 10, 30]), vms)
-    shares = rng.dirichlet(np.full(count, 5)) * sizes.sum() / rng.uniform(0.5, 1.2)
-    free = np.maximum(shares.astype(int), rng.integers(-2, 3))
-    origin = rng.integers(-1, count, vms)
-    constraints: dict[str, Any] = {}
-    allowed = None
-    if rng.random() < 0.4:
-        some = {
-            int(vm): np.flatnonzero(rng.random(count) < 0.6).tolist() for vm in np.flatnonzero(rng.random(vms) < 0.4)
-        }
-        constraints["affinity"] = affinity = {vm: hosts for vm, hosts in some.items() if hosts}
-        allowed = [[host in affinity.get(vm, range(count)) for host in range(count)] for vm in range(vms)]
-    groups: list[list[int]] = []
-    if rng.random() < 0.4 and vms > 3:
-        groups = [sorted(rng.choice(vms, int(rng.integers(2, 4)), replace=False).tolist()) for _ in range(2)]
-        constraints["anti_affinity"] = groups
-    priority = {vm: int(rng.integers(0, 2)) for vm in range(vms)} if seed % 3 == 0 else {}
-    low = sum(value == 0 for value in priority.values())
-    weights = [1 + low * priority.get(vm, 0) for vm in range(vms)]
-    for objective in planning.OBJECTIVES:
-        best = solver.best(
-            sizes.tolist(),
-            free.tolist(),
-            objective,
-            allowed=allowed,
-            groups=groups,
-            origin=origin.tolist(),
-            weights=weights,
-        )
-        plan = planning.pack_sizes(sizes, free, objective, origin=origin, priority=priority, **constraints)
-        planning.verify(plan, sizes=sizes, free=free, origin=origin, priority=priority, **constraints)
-        if objective == "all":
-            assert sum(weight for weight, host in zip(weights, plan.host, strict=True) if host >= 0) == best
-            assert plan.status == ("optimal" if best == sum(weights) else "infeasible")
-        elif best is None:
-            assert plan.status == "infeasible"
-            assert plan.obstacle is not None
-        else:
-            assert (plan.status, plan.value, plan.bound) == ("optimal", best, best)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_same_host_against_the_solver(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    sizes = rng.integers(1, 12, 9)
-    free = rng.integers(10, 25, 4)
-    pairs = [[0, 1], [4, 7]]
-    for objective in ("all", "fewest-hosts", "even"):
-        best = solver.best(sizes.tolist(), free.tolist(), objective, same_host=pairs)
-        plan = planning.pack_sizes(sizes, free, objective, same_host=pairs)
-        planning.verify(plan, sizes=sizes, free=free, same_host=pairs)
-        if objective == "all" or best is not None:
-            assert plan.value == best
-        else:
-            assert plan.status == "infeasible"
 
 
 sizes_and_room = st.tuples(
@@ -245,6 +162,25 @@ def test_bounds_hold_with_admission_above_use() -> None:
             {"sizes": [1, 1], "free": [5, 5], "same_host": [[0, 1]], "pinned": {0: 0, 1: 1}},
             "no host is allowed for all of the VMs 0, 1",
         ),
+        (
+            {"sizes": [1, 1], "free": [5, 5], "anti_affinity": [[0, 1]], "pinned": {0: 1}, "affinity": {1: [1]}},
+            "anti_affinity: the VMs 0, 1 of a group by pinned and affinity may be on one host only",
+        ),
+        (
+            {
+                "sizes": [1] * 4,
+                "free": [5] * 4,
+                "anti_affinity": [range(4)],
+                "affinity": {0: [1, 2], 1: [2, 1], 3: [1, 2]},
+            },
+            "anti_affinity: the VMs 0, 1, 3 of a group by pinned and affinity may be on 2 hosts only",
+        ),
+        ({"sizes": [1], "free": [5], "priority": {0: "high"}}, "priority: 'high' of VM 0 is no integer within"),
+        (
+            {"sizes": [1], "free": [5], "priority": {0: 1 << 80}},
+            "priority: 1208925819614629174706176 of VM 0 is no int",
+        ),
+        ({"sizes": [1], "free": [1 << 50] * 2049}, "free: the sum is above 2305843009213693952"),
         ({"sizes": [1], "free": [5], "origin": [1]}, "origin: 1 at index 0 is outside -1..0"),
         ({"sizes": [1], "free": [5], "objective": "least"}, "objective: 'least' is none of all, fewest-hosts"),
         ({"sizes": [1], "free": [5], "time_limit": 0}, "time_limit: 0 is not positive"),
@@ -254,6 +190,11 @@ def test_bounds_hold_with_admission_above_use() -> None:
 def test_bad_input(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         planning.pack_sizes(**arguments)
+
+
+def test_seeds_are_integers() -> None:
+    with pytest.raises(TypeError, match=r"seed: 1\.5 is no integer"):
+        planning.pack_sizes([1], [1], seed=1.5)  # type: ignore[arg-type]
 
 
 def test_unknown_constraint() -> None:
@@ -319,6 +260,40 @@ def test_pack_of_bad_rows() -> None:
         planning.pack(fleet, [0, 1, 1])
     with pytest.raises(ValueError, match="hosts: host p-h0 has no memory: 0"):
         planning.pack(pool([0], []))
+    fleet = pool([9000], [(3000, None), (2000, None)])
+    vms = replace(fleet.vms, memory_static_max=fleet.vms.memory_static_max * [1, 0])
+    nothing = xenmem.Fleet(vms, fleet.hosts, fleet.pools, fleet.vm_groups)
+    with pytest.raises(ValueError, match="vms: VM p-v1 has no memory: memory_static_max is 0"):
+        planning.pack(nothing)
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        planning.pack,
+        planning.consolidate,
+        lambda fleet, **rest: planning.evacuate(fleet, 0, **rest),
+        lambda fleet, **rest: planning.rebalance(fleet, 1, **rest),
+    ],
+    ids=["pack", "consolidate", "evacuate", "rebalance"],
+)
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"hosts": [1, 7]}, r"hosts: 7 at index 1 is outside 0\.\.2"),
+        ({"hosts": [1, 1]}, "hosts: 1 at index 1 stands there twice"),
+        ({"hosts": [1], "pinned": {0: 0}}, r"pinned: VM 0 .*takes no part"),
+        ({"pinned": {0: 9}}, "pinned: there is no host 9"),
+        ({"affinity": {0: [8]}}, "affinity: there is no host 8"),
+        ({"headroom": -1}, "headroom: -1 at index 0 is outside"),
+        ({"policy": "static"}, "policy: 'static' is none of"),
+        ({"time_limit": -1}, "time_limit: -1 is not positive"),
+    ],
+)
+def test_bad_input_to_every_planner(planner: Any, arguments: dict[str, Any], message: str) -> None:
+    fleet = pool([9000, 9000, 9000], [(3000, 0), (2000, 1)])
+    with pytest.raises(ValueError, match=message):
+        planner(fleet, **arguments)
 
 
 def test_templates_are_refused(data: Path) -> None:

@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning import stepwise
 
-from xenmem.planning.pool_update import UpdateProblem, rolling_update
+from xenmem.planning.plan import Progress
+from xenmem.planning.pool_update import rolling_update
+from xenmem.planning.update_problem import UpdateProblem
 from xenmem.units import GIB, MIB
 
 
@@ -43,6 +45,44 @@ def test_other_fills_and_a_given_order(fill: float) -> None:
     assert list(plan.order) == order
 
 
+@pytest.mark.parametrize("fill", [0.92, 0.93])
+def test_hardly_any_room_while_a_host_restarts(fill: float) -> None:
+    """16 hosts without one are 93.75 % of them: what moves aside is little, and is brought back."""
+    problem = busy_pool(16, 300, fill, 1)
+    plan = rolling_update(problem)
+    stepwise.carry_out(problem, plan)
+    assert plan.copied <= 1.05 * plan.bound
+    assert any(step.temporary for step in plan.steps)
+
+
+def test_too_full_for_the_last_restart_is_proved() -> None:
+    """All VMs fit on 15 of 16 hosts by the old model, and not by the new one."""
+    plan = rolling_update(busy_pool(16, 300, 0.936, 1))
+    assert (plan.status, plan.steps) == ("infeasible", ())
+    assert "all updated, are too small while it restarts last" in plan.reason
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_hosts_of_different_sizes(seed: int) -> None:
+    """Given orders and free ones, hosts of 50 to 150 units, some VMs kept from some hosts."""
+    random = np.random.default_rng(seed)
+    hosts = int(random.integers(4, 9))
+    capacity = random.integers(50, 150, hosts)
+    home = np.repeat(np.arange(hosts), [int(0.7 * room / 8) for room in capacity])
+    need = random.integers(1, 15, len(home))
+    for host in range(hosts):
+        while need[home == host].sum() > 0.72 * capacity[host]:
+            need[np.flatnonzero(home == host)[need[home == host].argmax()]] -= 1
+    allowed = random.random((len(home), hosts)) < 0.9
+    allowed[np.arange(len(home)), home] = True
+    problem = UpdateProblem.from_arrays(capacity, need, home, allowed=allowed)
+    for order in (None, random.permutation(hosts).tolist()):
+        plan = rolling_update(problem, order, time_limit=5)
+        if plan.steps:
+            stepwise.carry_out(problem, plan)
+        assert plan.status != "unknown"
+
+
 def small_problem(random: np.random.Generator) -> UpdateProblem:
     hosts, vms = int(random.integers(2, 4)), int(random.integers(1, 6))
     before = random.integers(1, 6, vms)
@@ -51,7 +91,8 @@ def small_problem(random: np.random.Generator) -> UpdateProblem:
     updated = random.random(hosts) < 0.15
     start = np.where(random.random(vms) < 0.2, random.integers(0, hosts, vms), home)
     capacity = random.integers(4, 14, hosts)
-    return UpdateProblem.from_arrays(capacity, need, home, start=start, updated=updated)
+    version = random.integers(0, 2, hosts) if random.random() < 0.3 else None
+    return UpdateProblem.from_arrays(capacity, need, home, start=start, updated=updated, version=version)
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -89,6 +130,24 @@ def test_plans_are_valid_or_refused(data: st.DataObject) -> None:
     else:
         assert plan.status in ("infeasible", "unknown")
         assert plan.reason
+
+
+def test_progress_ctrl_c_and_the_time_limit() -> None:
+    problem = busy_pool(16, 300, 0.92, 1)
+    seen: list[Progress] = []
+    plan = rolling_update(problem, progress=seen.append)
+    assert seen[-1][1:] == (plan.copied, plan.bound)
+
+    def stop(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    stopped = rolling_update(problem, progress=stop)
+    stepwise.carry_out(problem, stopped)
+    assert (stopped.status, stopped.interrupted, plan.interrupted) == ("feasible", True, False)
+    late = rolling_update(problem, time_limit=1e-9)
+    assert (late.status, late.steps, late.interrupted) == ("unknown", (), True)
+    with pytest.raises(ValueError, match="time_limit: 0 is not positive"):
+        rolling_update(problem, time_limit=0)
 
 
 def field_case() -> tuple[np.ndarray, np.ndarray, np.ndarray]:

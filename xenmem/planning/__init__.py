@@ -13,19 +13,16 @@ if TYPE_CHECKING:
     from xenmem.planning.consolidation import consolidate
     from xenmem.planning.constraints import Constraints
     from xenmem.planning.evacuation import evacuate
-    from xenmem.planning.host_failures import (
-        RestartPool,
-        failover,
-        failover_of_pools,
-        max_failures,
-        remedy,
-        restart_plan,
-    )
+    from xenmem.planning.failure_limits import max_failures
+    from xenmem.planning.failure_remedies import remedy
+    from xenmem.planning.host_failures import failover, failover_of_pools, restart_plan
     from xenmem.planning.packing import pack, pack_sizes
     from xenmem.planning.plan import OBJECTIVES, Migration, Obstacle, Plan, Progress
     from xenmem.planning.pool_capacity import Mix, capacity, capacity_of_pools
-    from xenmem.planning.pool_update import UpdateProblem, rolling_update
+    from xenmem.planning.pool_update import rolling_update
     from xenmem.planning.rebalancing import rebalance
+    from xenmem.planning.restart_pool import RestartPool
+    from xenmem.planning.update_problem import UpdateProblem
     from xenmem.planning.verification import Violation, verify
 
 __all__ = [
@@ -67,8 +64,8 @@ _HOME = {
     "Obstacle": "plan",
     "Plan": "plan",
     "Progress": "plan",
-    "RestartPool": "host_failures",
-    "UpdateProblem": "pool_update",
+    "RestartPool": "restart_pool",
+    "UpdateProblem": "update_problem",
     "Violation": "verification",
     "balloon": "ballooning",
     "capacity": "pool_capacity",
@@ -78,11 +75,11 @@ _HOME = {
     "failover": "host_failures",
     "failover_of_pools": "host_failures",
     "fair_targets": "ballooning",
-    "max_failures": "host_failures",
+    "max_failures": "failure_limits",
     "pack": "packing",
     "pack_sizes": "packing",
     "rebalance": "rebalancing",
-    "remedy": "host_failures",
+    "remedy": "failure_remedies",
     "restart_plan": "host_failures",
     "rolling_update": "pool_update",
     "squeeze": "ballooning",

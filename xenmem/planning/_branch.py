@@ -1,6 +1,7 @@
 """The compiled exact search: branch and bound over the VMs, biggest first, for the cheapest placement.
 
-What costs: a VM left out (skip_cost), a host taken into use (open_cost), a VM moved off the host it is on (move_cost).
+What costs: a VM left out (skip_cost), a host taken into use (open_cost), a VM put on a host (cost_at), which is nothing
+at its origin, and at least leave_cost elsewhere.
 One call runs a given number of nodes and can be continued, as all of its state lies in arrays of the caller. Arrays as
 in _repack; `free` and `taken` are changed and restored. Nothing is checked here.
 """
@@ -39,7 +40,7 @@ def _still_to_pay(
     open_cost: Bytes,
     roomy_first: NDArray[np.int64],
     origin: Rows,
-    move_cost: Bytes,
+    leave_cost: Bytes,
     leaving: Bytes,
     largest: Bytes,
     cheapest: Bytes,
@@ -92,15 +93,15 @@ def _still_to_pay(
     cheapest[:] = NEVER
     for vm in range(depth, count):
         home = origin[vm]
-        if move_cost[vm] == 0:
+        if leave_cost[vm] == 0:
             continue
         if sizes[vm] > free[home]:
-            moved += min(move_cost[vm], skip_cost[vm])
+            moved += min(leave_cost[vm], skip_cost[vm])
         else:
             moving = True
             leaving[home] += sizes[vm]
             largest[home] = max(largest[home], sizes[vm])
-            cheapest[home] = min(cheapest[home], move_cost[vm], skip_cost[vm])
+            cheapest[home] = min(cheapest[home], leave_cost[vm], skip_cost[vm])
     if moving:
         for host in range(hosts):
             over = leaving[host] - free[host]
@@ -121,7 +122,8 @@ def branch(
     skip_cost: Bytes,
     open_cost: Bytes,
     origin: Rows,
-    move_cost: Bytes,
+    leave_cost: Bytes,
+    cost_at: Bytes,
     same_as_before: Bools,
     kind_of_host: Rows,
     cheap_first: NDArray[np.int64],
@@ -166,7 +168,7 @@ def branch(
                 open_cost,
                 roomy_first,
                 origin,
-                move_cost,
+                leave_cost,
                 leaving,
                 largest,
                 cheapest,
@@ -241,8 +243,7 @@ def branch(
         else:
             if held[host] == 0:
                 paid[depth + 1] += open_cost[host]
-            if host != origin[depth]:
-                paid[depth + 1] += move_cost[depth]
+            paid[depth + 1] += cost_at[depth, host]
             free[host] -= sizes[depth]
             held[host] += 1
             for place in range(group_start[depth], group_start[depth + 1]):

@@ -21,6 +21,9 @@ STOPPED: int = 2
 ALWAYS_LOSING = 1 << 61
 """A weight above every amount of memory (which stays below 2**56): it makes no bound hold."""
 
+A_LOOK = 20
+"""A look at one set, in steps of the walk."""
+
 
 @jit
 def dominators(size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes) -> Bools:
@@ -163,15 +166,15 @@ def walk(
     room: Bytes,
     chosen: Rows,
     nodes: int,
-    max_sets: int,
+    max_work: int,
     hard: Rows,
     counts: Bytes,
 ) -> int:
-    """Go on through the sets of failing hosts; SURVIVES when all are done, LOSES at `chosen`, STOPPED after max_sets.
+    """Go on through the sets of failing hosts; SURVIVES when all are done, LOSES at `chosen`, STOPPED after max_work.
 
-    chosen[0] is -1 at the start. room[k] is what bound k allows: a family of sets whose heaviest member stays below it
-    for every k needs no look. Sets that `nodes` do not decide are kept in `hard`; STOPPED also when it is full. counts:
-    sets looked at, families proved by a bound, and sets in hard.
+    room[k] is what bound k allows: a family of sets whose heaviest member stays below it for every k needs no look.
+    Sets that `nodes` do not decide are kept in `hard`; STOPPED also when it is full. counts: sets looked at, families
+    proved by a bound, sets in hard, and the length of the prefix of `chosen` that is done, 0 at the start.
     """
     hosts, n, bounds = len(free), len(chosen), len(weight)
     vms = np.empty(len(size), np.int32)
@@ -184,16 +187,16 @@ def walk(
         open_bounds[0, k] = k
     open_count[0] = bounds
 
-    level, looked = 0, 0
+    level, work = 0, 0
     entering = True
-    if n > 0 and chosen[0] >= 0:
-        for at in range(n):
+    if counts[3] > 0:
+        level = counts[3] - 1
+        for at in range(counts[3]):
             used[chosen[at]] = True
             for k in range(bounds):
                 prefix[at + 1, k] = min(ALWAYS_LOSING, prefix[at, k] + weight[k, chosen[at]])
                 open_bounds[at + 1, k] = k
             open_count[at + 1] = bounds
-        level = n - 1
         entering = False
     while level >= 0:
         if entering:
@@ -212,21 +215,23 @@ def walk(
                 continue
             if level == n:
                 counts[0] += 1
-                looked += 1
+                work += A_LOOK
                 answer, _ = restart(size, rule, rules, first, free, chosen, nodes, vms, host_of)
                 if answer == NO:
                     return LOSES
                 if answer == UNDECIDED:
                     hard[counts[2]] = chosen
                     counts[2] += 1
-                if level > 0 and (looked == max_sets or counts[2] == len(hard)):
-                    return STOPPED
                 level -= 1
                 entering = False
                 continue
             chosen[level] = start - 1
         else:
+            if work >= max_work or counts[2] == len(hard):
+                counts[3] = level + 1
+                return STOPPED
             used[chosen[level]] = False
+        work += 1
         host = chosen[level] + 1
         while host <= hosts - (n - level) and _is_passed_over(earlier, used, host):
             host += 1

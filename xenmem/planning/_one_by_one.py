@@ -6,20 +6,21 @@ for every host that may fail next its VMs can be restarted so that the position 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, NamedTuple
+from math import perm
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.planning import _failures
+from xenmem.planning._clock import Clock, TimeOverError
+from xenmem.planning._together import bounds_of
+from xenmem.planning.failure_answers import Failover, RestartPolicy, Verdict
 from xenmem.planning.feasibility import NO, UNDECIDED, YES, best_fit, pack, worst_fit
+from xenmem.planning.restart_pool import Prepared, RestartPool
 from xenmem.planning.xapi._search import survives_every_order
 from xenmem.planning.xapi.binpack import biggest_fit_decreasing
-
-if TYPE_CHECKING:
-    from xenmem.planning.host_failures import Prepared
 
 Bytes = NDArray[np.int64]
 Rows = NDArray[np.int32]
@@ -30,8 +31,27 @@ _NODES: Final = 2_000
 _MOST_PACKINGS_BY_RULE: Final = 20_000
 
 
-class TimeOverError(Exception):
-    """The search is not finished."""
+def in_order(pool: RestartPool, n: int, clock: Clock) -> Failover:
+    """Whether some restart policy survives n >= 1 failures one by one; that they are survived together is known."""
+    prepared = pool.prepared
+    hosts = len(pool.free)
+    verdict = Verdict(pool, n, perm(hosts, n), one_by_one=True)
+    if not len(pool.size):
+        nobody = np.empty(0, np.int64)
+        return verdict.survives("no VM is protected", policy=RestartPolicy(pool, lambda _: nobody))
+    game = Game(prepared, n, clock, any_fit_wins=bounds_of(prepared, n, whole_load=True).prove_all)
+    outcome = game.play()
+    if outcome.wins:
+        why = "restarting by a rule survives every order" if outcome.rule else "a restart policy survives every order"
+        return verdict.survives(why, game.looked, RestartPolicy(pool, game.plan))
+    if outcome.loses:
+        if outcome.inevitable:
+            why = "whatever is restarted where, some next failures find no room"
+        else:
+            why = "the VMs that run nowhere cannot be started so that every order is survived"
+        return verdict.loses_in_order(why, game.looked, outcome.order, outcome.inevitable, outcome.down)
+    text = f"{clock.why} with {game.decided} of {hosts} first failures decided"
+    return verdict.unknown(text, game.looked, hosts - game.decided)
 
 
 class Position(NamedTuple):
@@ -75,7 +95,7 @@ class Game:
     ----------
     prepared : the pool
     num_failures : at least 1
-    deadline : of the search, as time.monotonic; None: none
+    clock : when the search has to end
     any_fit_wins : it is known that every policy wins that restarts a VM wherever there is room
 
     Attributes
@@ -84,9 +104,9 @@ class Game:
     looked : positions that were searched
     """
 
-    def __init__(self, prepared: Prepared, num_failures: int, deadline: float | None, *, any_fit_wins: bool) -> None:
+    def __init__(self, prepared: Prepared, num_failures: int, clock: Clock, *, any_fit_wins: bool) -> None:
         self._n = num_failures
-        self._deadline = deadline
+        self._clock = clock
         self._any_fit_wins = any_fit_wins
         self._by_size = np.argsort(-prepared.size, kind="stable")
         self._size = prepared.size[self._by_size]
@@ -110,6 +130,9 @@ class Game:
             return self._play()
         except TimeOverError:
             return Outcome(wins=False, loses=False)
+        except KeyboardInterrupt:
+            self._clock.interrupt()
+            return Outcome(wins=False, loses=False)
 
     def _play(self) -> Outcome:
         waiting = np.flatnonzero(self._start.host_of < 0)
@@ -123,6 +146,7 @@ class Game:
                 if not self._survives_failure(self._start, host, self._n):
                     return Outcome(False, True, False, *self._line(self._start, self._n, host), self._down)
                 self.decided += 1
+                self._clock.tell(self.decided, len(self._start.free))
             return Outcome(wins=True, loses=False)
         self._root = self._restarted(self._start, waiting, self._n)
         if self._root is not None:
@@ -134,7 +158,7 @@ class Game:
     def plan(self, failed: tuple[int, ...]) -> NDArray[np.int64]:
         """The host of every VM of the prepared pool once these hosts have failed, in this order; only after a win."""
         assert self._root is not None
-        self._deadline = None
+        self._clock = Clock(None)
         position = self._root
         for done, host in enumerate(failed):
             after, moving = self._without(position, host)
@@ -212,7 +236,7 @@ class Game:
         return (int(position.free[host]), self._size[position.host_of == host].tobytes())
 
     def _check_time(self) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._clock.late():
             raise TimeOverError
 
     # --------------------------------------------------------------------------------------------------------- search

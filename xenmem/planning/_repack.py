@@ -89,7 +89,8 @@ def _fill(
                 if filled > most:
                     most = filled
                     found = depth
-                    best[:depth] = stack[:depth]
+                    for entry in range(depth):
+                        best[entry] = stack[entry]
             place += 1
         nodes += 1
         if depth == 0:
@@ -142,6 +143,8 @@ def repack(
     pool = np.empty(most, np.int32)
     old = np.empty(most, np.int32)
     new = np.empty(most, np.int32)
+    rest = np.empty(most, np.int32)
+    where = np.empty(most, np.int32)
     members = np.empty(count, np.int32)
     best = np.empty(most, np.int32)
     stack = np.empty(most, np.int32)
@@ -165,11 +168,11 @@ def repack(
             unplaced[place], unplaced[other] = unplaced[other], unplaced[place]
         entries = min(waiting, FROM_THE_UNPLACED)
         drawn = entries
-        pool[:entries] = unplaced[:entries]
-        old[:entries] = -1
         outside = 0
         gain = 0.0
         for place in range(entries):
+            pool[place] = unplaced[place]
+            old[place] = -1
             outside += sizes[pool[place]]
         for pick in range(several):
             gain -= float(free[chosen[pick]]) ** 2
@@ -194,10 +197,11 @@ def repack(
             other = place + draw(state, entries - place)
             pool[place], pool[other] = pool[other], pool[place]
             old[place], old[other] = old[other], old[place]
-        new[:entries] = -1
         left = entries
-        rest = pool[:entries].copy()
-        where = np.arange(entries)
+        for place in range(entries):
+            new[place] = -1
+            rest[place] = pool[place]
+            where[place] = place
         for pick in range(several):
             host = chosen[pick]
             found = _fill(

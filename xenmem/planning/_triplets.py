@@ -70,7 +70,9 @@ def triplets(sizes: Bytes, capacity: int, host_of: Rows, state: NDArray[np.uint6
     choice = np.zeros(hosts, np.int64)
     chosen = np.empty(hosts, np.int32)
     slack = np.empty(hosts + 1, np.int64)
-    slack[0] = capacity * hosts - sizes.sum()
+    slack[0] = capacity * hosts
+    for size in sizes:
+        slack[0] -= size
     trial_one = np.empty(MOST_COMPANIONS, np.int32)
     trial_two = np.empty(MOST_COMPANIONS, np.int32)
     complete = True
@@ -88,7 +90,7 @@ def triplets(sizes: Bytes, capacity: int, host_of: Rows, state: NDArray[np.uint6
             visited += 1
             if visited > nodes:
                 return -1
-            fewest = MOST_COMPANIONS
+            fewest = len(trial_one)
             last = -1
             picked = False
             for vm in range(count):
@@ -101,8 +103,9 @@ def triplets(sizes: Bytes, capacity: int, host_of: Rows, state: NDArray[np.uint6
                     fewest = found
                     chosen[depth] = vm
                     choices[depth] = found
-                    one[depth, :found] = trial_one[:found]
-                    two[depth, :found] = trial_two[:found]
+                    for place in range(found):
+                        one[depth, place] = trial_one[place]
+                        two[depth, place] = trial_two[place]
                     if found == 0:
                         break
             if choices[depth] == MOST_COMPANIONS:

@@ -5,23 +5,37 @@ Amounts are bytes.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning import bounds, search
+from xenmem.planning import bounds, greedy_rules, search
+from xenmem.planning._pools import search_each
 from xenmem.planning.constraints import Constraints, question_of_fleet
+from xenmem.planning.displacement import crowd_of, fewest_displaced
 from xenmem.planning.evacuation import guests_on_hosts
+from xenmem.planning.fewest_moves import fewest_migrations
 from xenmem.planning.packing import Report, plan_of, solve
 from xenmem.planning.plan import Effort, Plan, Status
+from xenmem.planning.pool_problem import MOVE, Problem, problems
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
 Rows = NDArray[np.int32]
+
+SETS: Final = 20_000
+SET_WORK: Final = 2_000_000
+"""Sets of hosts to be emptied that are looked at, fewer of large ones; and those for whose VMs hosts are searched."""
+SETS_TRIED: Final = 24
+DIVES: Final = 4
+"""Tries for each set to find hosts for its VMs."""
 
 
 def consolidate(
@@ -46,7 +60,8 @@ def consolidate(
     Returns
     -------
     Plan : its objective is ``fewest-hosts``, its value the hosts in use; `emptied` are the hosts that become free.
-        Optimal says that no plan needs fewer hosts; the migrations are few, not proved the fewest
+        Optimal says that no plan needs fewer hosts, and `fewest_moves` how many migrations it takes at least to leave
+        no more hosts in use than this plan does
 
     Raises
     ------
@@ -59,52 +74,134 @@ def consolidate(
     able = fleet.hosts.enabled & fleet.hosts.live
     running = running[able[np.maximum(fleet.vms.resident_on[running], 0)] & (fleet.vms.resident_on[running] >= 0)]
     question = question_of_fleet(fleet, running, hosts, policy, constraints)
-    place = np.full(len(running), -1, np.int64)
-    value = bound = 0
-    for problem in search.problems(question):
-        stay = search.stay(problem, np.arange(len(problem.sizes)))
-        if (stay < 0).any():
-            # where the VMs are now does not satisfy the constraints: there is nothing to start from
-            return solve(question, "fewest-hosts", effort)
-        best, limit = stay, bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
+    pools = problems(question)
+    stays = [greedy_rules.stay(problem, np.arange(len(problem.sizes))) for problem in pools]
+    if any((stay < 0).any() for stay in stays):
+        # where the VMs are now does not satisfy the constraints: there is nothing to start from
+        return solve(question, "fewest-hosts", effort)
+
+    def search_pool(number: int, part: Effort) -> _Emptied:
+        problem, stay = pools[number], stays[number]
+        best, bound, moves_bound = stay, bounds.hosts_needed(problem.sizes, problem.free, problem.in_use), 0
         try:
-            best, limit = _fewest(problem, stay, effort)
+            best, bound = _fewest(problem, stay, part)
+            best, moves_bound = _fewest_moves(problem, stay, best, part)
         except KeyboardInterrupt:
-            effort.interrupted = True
-        place[problem.vms] = problem.vm_hosts(best)
-        value += search.hosts_in_use(problem, best)
-        bound += limit
+            part.stop()
+        emptied = problem.hosts_in_use(stay) - problem.hosts_in_use(best)
+        return _Emptied(best, problem.hosts_in_use(best), bound, moves_bound, _guests(problem, stay, emptied))
+
+    answers = search_each(search_pool, range(len(pools)), effort, sum)
+    place = np.full(len(running), -1, np.int64)
+    for problem, answer in zip(pools, answers, strict=True):
+        place[problem.vms] = problem.vm_hosts(answer.host_of)
+    value, bound = sum(answer.value for answer in answers), sum(answer.bound for answer in answers)
     unused = ~np.isin(question.host_pool, question.vm_pool)
     value, bound = value + int(question.in_use[unused].sum()), bound + int(question.in_use[unused].sum())
-    if (question.need > question.used).any():
-        bound = int(question.in_use.sum())
+    admission_decides = bool((question.need > question.used).any())
+    if admission_decides:
+        lenient = problems(replace(question, sizes=question.used))
+        bound = sum(bounds.hosts_needed(problem.sizes, problem.free, problem.in_use) for problem in lenient)
+        bound += int(question.in_use[unused].sum())
     status: Status = "optimal" if value == bound else "feasible"
     reason = "" if status == "optimal" else f"{value} hosts remain in use, and {bound} are not excluded"
-    return plan_of(question, place, effort, "fewest-hosts", status, value, bound, reason)
+    plan = plan_of(question, place, effort, "fewest-hosts", status, value, bound, reason)
+    guests = (answer.guests if admission_decides else answer.moves_bound for answer in answers)
+    return replace(plan, fewest_moves=sum(guests))
 
 
-def _fewest(problem: search.Problem, stay: Rows, effort: Effort) -> tuple[Rows, int]:
+class _Emptied(NamedTuple):
+    """What is found in a pool.
+
+    Attributes
+    ----------
+    host_of : where the items go
+    value, bound : the hosts in use, and that no plan leaves fewer
+    moves_bound : no plan with so few migrates fewer VMs
+    guests : as many as that are on the hosts that hold the fewest, whatever else may move
+    """
+
+    host_of: Rows
+    value: int
+    bound: int
+    moves_bound: int
+    guests: int
+
+
+def _fewest(problem: Problem, stay: Rows, effort: Effort) -> tuple[Rows, int]:
     best = stay
     bound = bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
     for host in _light_first(problem, stay):
-        if search.hosts_in_use(problem, best) <= bound or effort.over():
+        if problem.hosts_in_use(best) <= bound or effort.over():
             break
         best = _without(problem, best, host, effort)
-        effort.tell(search.hosts_in_use(problem, best), bound)
-    if search.hosts_in_use(problem, best) > bound and not effort.over():
+        effort.tell(problem.hosts_in_use(best), bound)
+    if problem.hosts_in_use(best) > bound and not effort.over():
         anew, bound = search.fewest_hosts(problem, best, effort)
-        if search.hosts_in_use(problem, anew) < search.hosts_in_use(problem, best):
+        if problem.hosts_in_use(anew) < problem.hosts_in_use(best):
             best = anew
+    return best, bound
+
+
+def _fewest_moves(problem: Problem, stay: Rows, best: Rows, effort: Effort) -> tuple[Rows, int]:
+    """A placement on as many hosts as `best` with the fewest migrations, and a bound on these."""
+    now = problem.hosts_in_use(stay)
+    number = now - problem.hosts_in_use(best)
+    if number <= 0:
+        return stay, 0
+    cost = np.zeros(len(problem.hosts), np.int64)
+    np.add.at(cost, stay, problem.move_cost)
     used = problem.in_use.copy()
-    used[best] = True
-    if effort.over():
-        return best, bound
-    confined = replace(problem, allowed=problem.allowed & used)
-    fewer, _ = search.fewest_migrations(confined, best, effort)
-    return fewer, bound
+    used[stay] = True
+    free, _ = problem.occupied(stay)
+    light = np.array(_light_first(problem, stay))
+    # a plan that takes an idle host into use has to empty one more
+    bound = int(cost[light[: number + 1]].sum()) // MOVE if not used.all() else sys.maxsize
+    most = min(SETS, SET_WORK // number**2)
+    quiet = effort.part(1.0, lambda value, bound: None)
+    tried = 0
+    for looked_at, places in enumerate(_lightest(cost[light].tolist(), number)):
+        emptied = light[list(places)]
+        price = int(cost[emptied].sum())
+        moves = problem.cost_of_moves(best) // MOVE
+        if price // MOVE >= moves or bound >= moves or tried == SETS_TRIED or looked_at == most or effort.over():
+            bound = min(bound, price // MOVE)
+            break
+        open_to_them = used.copy()
+        open_to_them[emptied] = False
+        there = ~np.isin(stay, emptied)
+        if problem.sizes[~there].sum() > np.maximum(free[open_to_them], 0).sum():
+            continue
+        tried += 1
+        confined = replace(problem, allowed=problem.allowed & open_to_them)
+        crowd = crowd_of(confined, np.where(there, stay, -1).astype(np.int32))
+        found, displaced = fewest_displaced(crowd, quiet, DIVES)
+        bound = min(bound, price // MOVE + displaced)
+        if found is not None and problem.cost_of_moves(found) < problem.cost_of_moves(best):
+            best = found
+    if problem.cost_of_moves(best) // MOVE > bound and not effort.over():
+        used[:] = problem.in_use
+        used[best] = True
+        best, _ = fewest_migrations(replace(problem, allowed=problem.allowed & used), best, quiet)
+    return best, min(bound, problem.cost_of_moves(best) // MOVE)
 
 
-def _light_first(problem: search.Problem, stay: Rows) -> list[int]:
+def _lightest(cost: list[int], number: int) -> Iterator[tuple[int, ...]]:
+    """Sets of so many places in an ascending list of costs, those that cost the least first."""
+    first = tuple(range(number))
+    heap = [(sum(cost[:number]), first)]
+    seen = {first}
+    while heap:
+        total, places = heappop(heap)
+        yield places
+        for at, place in enumerate(places):
+            following = (*places[:at], place + 1, *places[at + 1 :])
+            if place + 1 < len(cost) and place + 1 not in places and following not in seen:
+                seen.add(following)
+                heappush(heap, (total - cost[place] + cost[place + 1], following))
+
+
+def _light_first(problem: Problem, stay: Rows) -> list[int]:
     """Hosts that could be emptied, the ones that cost the least first."""
     cost = np.zeros(len(problem.hosts), np.int64)
     np.add.at(cost, stay, problem.move_cost)
@@ -112,7 +209,13 @@ def _light_first(problem: search.Problem, stay: Rows) -> list[int]:
     return [int(host) for host in order if cost[host] > 0 and not problem.in_use[host]]
 
 
-def _without(problem: search.Problem, host_of: Rows, host: int, effort: Effort) -> Rows:
+def _guests(problem: Problem, stay: Rows, hosts: int) -> int:
+    """VMs on the so many hosts that hold the fewest of those that could be emptied."""
+    guests = np.bincount(stay, weights=problem.weight, minlength=len(problem.hosts)).astype(np.int64)
+    return int(np.sort(guests[(guests > 0) & ~problem.in_use])[:hosts].sum())
+
+
+def _without(problem: Problem, host_of: Rows, host: int, effort: Effort) -> Rows:
     """The same with one host less, if its VMs fit on the others in use as they are."""
     items = np.flatnonzero(host_of == host)
     used = problem.in_use.copy()

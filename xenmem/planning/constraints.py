@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.planning.versions import version_ranks
 from xenmem.planning.xapi.binpack import as_amounts, as_rows
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 LARGEST_AMOUNT: Final = 1 << 50
-LARGEST_TOTAL: Final = 1 << 62
+LARGEST_TOTAL: Final = 1 << 61
 
 
 class Constraints(TypedDict, total=False):
@@ -40,7 +41,8 @@ class Constraints(TypedDict, total=False):
     headroom : bytes to leave free on every host, or one amount per host
     priority : VM to an integer, 0 where it is missing: if not all fit, the higher priorities come first
     vm_groups : whether the fleet's VM groups with placement anti_affinity hold like anti_affinity; by default they do
-    vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs; by default it does
+    vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs, unless it is vcpu_unrestricted or pinned to
+        the host that it is on; by default it does
     """
 
     pinned: Mapping[int, int]
@@ -69,6 +71,8 @@ class Question:
     origin : int32 array, shape (vms,), the host in `hosts` that the VM is on, -1 if none of them
     away : int32 array, shape (vms,), the row of the host that the VM is on, -1 if on none at all
     in_use : bool array, shape (hosts,), hosts that run other guests
+    version : int32 array, shape (hosts,), ranks: no VM migrates to a host of a lower one
+    version_left : int32 array, shape (vms,), the rank of the host that the VM is on, -1 if on none
     vm_pool, host_pool : int32 arrays
     priority : int64 array, shape (vms,)
     kind_of, allowed : VM v may go to host h if allowed[kind_of[v], h]
@@ -89,6 +93,8 @@ class Question:
     origin: Rows
     away: Rows
     in_use: Bools
+    version: Rows
+    version_left: Rows
     vm_pool: Rows
     host_pool: Rows
     priority: Bytes
@@ -149,6 +155,7 @@ def question_of_sizes(
         free=room,
         away=home,
         in_use=np.zeros(len(room), np.bool_),
+        versions=np.zeros(len(room), np.int32),
         vm_pool=np.zeros(len(amounts), np.int32),
         host_pool=np.zeros(len(room), np.int32),
         vcpus=None,
@@ -188,12 +195,18 @@ def question_of_fleet(
     stored overhead; a halted one gets its overhead recomputed when it starts.
     """
     table, machines = fleet.vms, fleet.hosts
-    rows = np.flatnonzero(table.is_guest).astype(np.int32) if vms is None else _rows("vms", vms, len(table))
+    rows = np.flatnonzero(table.is_guest).astype(np.int32) if vms is None else distinct_rows("vms", vms, len(table))
     wrong = ~table.is_guest[rows]
     if wrong.any():
         index = int(np.argmax(wrong))
         raise ValueError(f"vms: {rows[index]} at index {index} is a template, a snapshot or a control domain")
-    wanted = np.arange(len(machines), dtype=np.int32) if hosts is None else _rows("hosts", hosts, len(machines))
+    empty = table.memory_static_max[rows] <= 0
+    if empty.any():
+        row = rows[np.argmax(empty)]
+        raise ValueError(
+            f"vms: VM {table.name_label[row] or row} has no memory: memory_static_max is {table.memory_static_max[row]}"
+        )
+    wanted = np.arange(len(machines), dtype=np.int32) if hosts is None else distinct_rows("hosts", hosts, len(machines))
     wanted = wanted[machines.enabled[wanted] & machines.live[wanted]]
     without = machines.memory_total[wanted] <= 0
     if without.any():
@@ -203,9 +216,11 @@ def question_of_fleet(
     selected[rows] = True
     resident = np.where(selected, -1, table.resident_on).astype(np.int32)
     scheduled = np.where(selected, -1, table.scheduled_to_be_resident_on).astype(np.int32)
+    # what a migration under way has reserved is not free before it has ended
+    reserved = np.where(selected & (table.resident_on < 0), -1, table.scheduled_to_be_resident_on).astype(np.int32)
     everything = np.full(len(machines), LARGEST_AMOUNT)
     taken_up = everything - kernel.free_memory(
-        everything, fleet.amount(policy), table.memory_overhead, resident, scheduled
+        everything, fleet.amount(policy), table.memory_overhead, resident, reserved
     )
     free = machines.available - taken_up
     away = np.where(table.resident_on[rows] >= 0, table.resident_on[rows], table.scheduled_to_be_resident_on[rows])
@@ -223,10 +238,11 @@ def question_of_fleet(
     groups: list[Rows] = []
     outside: list[Rows] = []
     if constraints.get("vm_groups", True):
-        for group in np.flatnonzero(fleet.vm_groups.placement == "anti_affinity"):
-            members = np.fromiter((group in own for own in table.groups), np.bool_, len(table)) & table.is_guest
-            groups.append(np.flatnonzero(members[rows]).astype(np.int32))
-            outside.append(np.concatenate([c[members & (c >= 0)] for c in (resident, scheduled)]))
+        at = _places(rows, len(table))
+        for members in _anti_affinity_groups(fleet):
+            inside = at[members]
+            groups.append(np.sort(inside[inside >= 0]))
+            outside.append(np.concatenate([c[members][c[members] >= 0] for c in (resident, scheduled)]))
     with_vcpus = constraints.get("vcpus", True)
     return _question(
         vms=rows,
@@ -239,9 +255,10 @@ def question_of_fleet(
         free=free[wanted],
         away=away.astype(np.int32),
         in_use=occupied[wanted],
+        versions=version_ranks(machines),
         vm_pool=table.pool[rows],
         host_pool=machines.pool[wanted],
-        vcpus=table.VCPUs_max[rows] if with_vcpus else None,
+        vcpus=np.where(table.vcpu_unrestricted, 0, table.VCPUs_max)[rows] if with_vcpus else None,
         cpus=machines.cpu_count[wanted] if with_vcpus else None,
         groups=groups,
         outside=outside,
@@ -249,6 +266,18 @@ def question_of_fleet(
         all_vms=len(table),
         all_hosts=len(machines),
     )
+
+
+def _anti_affinity_groups(fleet: Fleet) -> list[Rows]:
+    """The guests of each VM group whose placement is anti_affinity, in ascending order."""
+    members: dict[int, list[int]] = {
+        group: [] for group in np.flatnonzero(fleet.vm_groups.placement == "anti_affinity").tolist()
+    }
+    if members:
+        for vm in np.flatnonzero(fleet.vms.is_guest).tolist():
+            for group in set(fleet.vms.groups[vm]) & members.keys():
+                members[group].append(vm)
+    return [np.array(vms, np.int32) for vms in members.values()]
 
 
 def _question(
@@ -263,6 +292,7 @@ def _question(
     free: Bytes,
     away: Rows,
     in_use: Bools,
+    versions: Rows,
     vm_pool: Rows,
     host_pool: Rows,
     vcpus: NDArray[Any] | None,
@@ -279,6 +309,8 @@ def _question(
     sizes = np.maximum(need, used)
     if len(sizes) and float(sizes.astype(np.float64).sum()) > LARGEST_TOTAL:
         raise ValueError(f"sizes: their sum is above {LARGEST_TOTAL}")
+    if float(np.abs(free.astype(np.float64)).sum()) > LARGEST_TOTAL:
+        raise ValueError(f"free: the sum is above {LARGEST_TOTAL}")
     vm_at = _places(vms, all_vms)
     host_at = _places(hosts, all_hosts)
     kept = _headroom(constraints.get("headroom", 0), all_hosts)[hosts]
@@ -289,15 +321,19 @@ def _question(
         steps = np.unique(cpus[cpus > 0])
         kind_of = np.searchsorted(steps, vcpus).astype(np.int32)
         masks = [(cpus == 0) | (cpus >= step) for step in steps] + [cpus == 0]
+    version = versions[hosts]
+    version_left = np.where(away >= 0, versions[np.maximum(away, 0)] if all_hosts else -1, -1).astype(np.int32)
+    kind_of, masks = _no_older(kind_of, masks, version, version_left)
     special = _affinity(constraints, vm_at, host_at, all_vms, all_hosts, vms)
     known: dict[tuple[int, frozenset[int]], int] = {}
     for vm, targets in special.items():
-        key = (int(kind_of[vm]), targets)
+        stays = away[vm] >= 0 and targets == {int(host_at[away[vm]])}  # nobody asks again whether it may be there
+        key = (-1 if stays else int(kind_of[vm]), targets)
         if key not in known:
             mask = np.zeros(len(hosts), np.bool_)
             mask[list(targets)] = True
             known[key] = len(masks)
-            masks.append(mask & masks[key[0]])
+            masks.append(mask if stays else mask & masks[key[0]])
         kind_of[vm] = known[key]
 
     same_host = _merged(_vm_sets("same_host", constraints.get("same_host", ()), vm_at, all_vms), len(vms))
@@ -313,6 +349,14 @@ def _question(
         if (counts > 1).any():
             pair = vms[members[meeting == values[np.argmax(counts > 1)]]][:2]
             raise ValueError(f"anti_affinity: VMs {pair[0]} and {pair[1]} must share a host by same_host")
+        restricted = [(vm, special[vm]) for vm in members.tolist() if vm in special]
+        for targets in {targets for _, targets in restricted}:
+            crowd = [int(vms[vm]) for vm, own in restricted if own <= targets]
+            if len(crowd) > len(targets):
+                where = "by pinned and affinity may be on" + (
+                    " one host" if len(targets) == 1 else f" {len(targets)} hosts"
+                )
+                raise ValueError(f"anti_affinity: the VMs {', '.join(map(str, crowd))} of a group {where} only")
     for members in same_host:
         if not np.logical_and.reduce([masks[kind_of[vm]] for vm in members]).any() and all(
             masks[kind_of[vm]].any() for vm in members
@@ -327,6 +371,8 @@ def _question(
 
     priority = np.zeros(len(vms), np.int64)
     for row, value in constraints.get("priority", {}).items():
+        if not isinstance(value, (int, np.integer)) or not -LARGEST_AMOUNT <= value <= LARGEST_AMOUNT:
+            raise ValueError(f"priority: {value!r} of VM {row} is no integer within {LARGEST_AMOUNT} of 0")
         priority[_one("priority", row, vm_at, all_vms, "VM")] = value
     origin = np.where(away >= 0, host_at[np.maximum(away, 0)] if all_hosts else -1, -1).astype(np.int32)
     return Question(
@@ -342,6 +388,8 @@ def _question(
         origin=origin,
         away=away,
         in_use=in_use,
+        version=version,
+        version_left=version_left,
         vm_pool=vm_pool,
         host_pool=host_pool,
         priority=priority,
@@ -353,7 +401,31 @@ def _question(
     )
 
 
-def _rows(name: str, values: npt.ArrayLike, length: int) -> Rows:
+def _no_older(kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows) -> tuple[Rows, list[Bools]]:
+    """The kinds of VMs, told apart by which hosts are too old for them, and where each kind may go."""
+    oldest = version.min(initial=0)
+    if version.max(initial=0) == oldest and version_left.max(initial=-1) <= oldest:
+        return kind_of, masks
+    kinds, told_apart = np.unique(np.column_stack([kind_of, version_left]), axis=0, return_inverse=True)
+    return (
+        told_apart.reshape(-1).astype(np.int32),
+        [masks[kind] & (version >= rank) for kind, rank in kinds.tolist()],
+    )
+
+
+def distinct_rows(name: str, values: npt.ArrayLike, length: int) -> Rows:
+    """The rows that a caller selects from a table.
+
+    Parameters
+    ----------
+    name : of the argument, for messages
+    values : integers, shape (rows,)
+    length : of the table
+
+    Raises
+    ------
+    ValueError, TypeError : no integers, a row that is not there, or one that stands there twice
+    """
     rows = as_rows(name, values)
     _limit(name, rows, 0, length - 1)
     ordered, first = np.unique(rows, return_index=True)

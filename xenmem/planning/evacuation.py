@@ -6,17 +6,30 @@ Amounts are bytes. What the pool itself would do is planning.xapi.evacuation.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from xenmem.planning.constraints import Constraints, question_of_fleet
-from xenmem.planning.packing import Report, solve
-from xenmem.planning.plan import Effort, Plan
+from xenmem.planning import search
+from xenmem.planning._branch import NEVER
+from xenmem.planning.constraints import Constraints, Question, distinct_rows, question_of_fleet
+from xenmem.planning.displacement import crowd_of, displaced_bound, fewest_displaced
+from xenmem.planning.fewest_moves import fewest_migrations
+from xenmem.planning.greedy_rules import stay
+from xenmem.planning.packing import Report, plan_of, solve
+from xenmem.planning.plan import Effort, Plan, Status
+from xenmem.planning.pool_problem import Problem, problems
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
+
+Rows = npt.NDArray[np.int32]
+
+SMALL: Final = 2000
+"""VMs times hosts up to which what is not proved is left to the exact search of packing."""
+PACKING_SHARE: Final = 0.1
+"""Of the steps of a search for any packing at all, where no way of displacing VMs was found."""
 
 
 def guests_on_hosts(fleet: Fleet) -> npt.NDArray[np.int64]:
@@ -58,29 +71,83 @@ def evacuate(
     if not 0 <= host < len(fleet.hosts):
         raise ValueError(f"host: there is no host {host}")
     effort = Effort(time_limit, seed, progress)
-    wanted = np.arange(len(fleet.hosts)) if hosts is None else np.asarray(hosts)
+    rows = np.arange(len(fleet.hosts)) if hosts is None else hosts
+    wanted = distinct_rows("hosts", rows, len(fleet.hosts))
     if hosts is not None and (wanted == host).any():
         raise ValueError(f"hosts: {host} is the host to be emptied")
     others = wanted[(wanted != host) & (fleet.hosts.pool[wanted] == fleet.hosts.pool[host])]
     running = guests_on_hosts(fleet)
     here = (fleet.vms.resident_on[running] == host) | (fleet.vms.scheduled_to_be_resident_on[running] == host)
-    alone = _named(constraints, running[here])
-    plan = None
+    own = _named(constraints, running[here])
+    alone = None if own is None else question_of_fleet(fleet, running[here], others, policy, own)
     if alone is not None:
-        question = question_of_fleet(fleet, running[here], others, policy, alone)
-        plan = solve(question, "fewest-migrations", effort)
-        if plan.status != "infeasible" or effort.over():
+        plan = _displacing(alone, effort).plan
+        if plan is not None:
             return plan
     pool = running[fleet.vms.pool[running] == fleet.hosts.pool[host]]
     # VMs on hosts that may not take any stay where they are
     pool = pool[here[np.isin(running, pool)] | np.isin(fleet.vms.resident_on[pool], others)]
-    question = question_of_fleet(fleet, pool, others, policy, constraints)
-    wider = solve(question, "fewest-migrations", effort)
-    if plan is not None and (wider.status == "infeasible" or wider.blocked):
-        return plan
-    if plan is not None and wider.value == len(plan.vms) + 1 and "cannot all" in plan.reason:
-        wider = replace(wider, status="optimal", bound=wider.value, reason="")
-    return wider
+    everybody = question_of_fleet(fleet, pool, others, policy, constraints)
+    plan, why_not = _displacing(everybody, effort)
+    if alone is None:
+        return plan or solve(everybody, "fewest-migrations", effort)
+    if plan is None and not why_not:
+        plan = solve(everybody, "fewest-migrations", effort)
+    if plan is not None:
+        why_not = f"if others move as well, {plan.reason if plan.status == 'infeasible' else plan.blocked}"
+        if plan.status != "infeasible" and not plan.blocked:
+            return plan
+    plan = solve(alone, "fewest-migrations", effort)
+    return replace(plan, reason=f"{plan.reason}; {why_not}", bound=len(plan.vms))
+
+
+class _Found(NamedTuple):
+    """A plan, or in a sentence why there is none; neither: that is for a wider search."""
+
+    plan: Plan | None
+    why_not: str
+
+
+def _displacing(question: Question, effort: Effort) -> _Found:
+    """All stay but those without a host and whom they displace."""
+    pools = problems(question)
+    if len(pools) != 1 or not len(pools[0].hosts):
+        return _Found(None, "")
+    (problem,) = pools
+    everything = np.arange(len(problem.sizes))
+    at_home = stay(problem, everything)
+    if ((at_home[problem.item_of] < 0) & (question.origin[problem.vms] >= 0)).any():
+        return _Found(None, "")
+    found, displaced = fewest_displaced(crowd_of(problem, at_home), effort)
+    is_small = len(problem.sizes) * len(problem.hosts) <= SMALL
+    if found is None and (is_small or (at_home < 0).all()):
+        return _Found(None, "")
+    if displaced >= NEVER:
+        return _Found(None, "others that move aside make no room: there is too little in the whole pool")
+    if found is None:
+        found = _anew(problem, effort)
+    if found is None:
+        return _Found(None, "no way to make room by moving others aside was found, and none is excluded")
+    place = np.empty(len(question.vms), np.int64)
+    place[problem.vms] = problem.vm_hosts(found)
+    value = int((place != question.origin).sum())
+    waiting = int(problem.weight[at_home < 0].sum())
+    bound = waiting + displaced
+    if (question.need > question.used).any():
+        (lenient,) = problems(replace(question, sizes=question.used))
+        bound = waiting + displaced_bound(crowd_of(lenient, stay(lenient, everything)))
+    if value > bound and is_small:
+        return _Found(None, "")
+    status: Status = "optimal" if value == bound else "feasible"
+    reason = "" if value == bound else f"the best known value is {value}, and {bound} is not excluded"
+    return _Found(plan_of(question, place, effort, "fewest-migrations", status, value, bound, reason), "")
+
+
+def _anew(problem: Problem, effort: Effort) -> Rows | None:
+    """Any packing at all, from which as many VMs go back as possible."""
+    quiet = effort.part(1.0, lambda value, bound: None)
+    start, _ = search.place_all(problem, quiet, PACKING_SHARE)
+    return None if start is None else fewest_migrations(problem, start, quiet)[0]
 
 
 def _named(constraints: Constraints, vms: npt.NDArray[np.int64]) -> Constraints | None:

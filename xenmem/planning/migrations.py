@@ -19,7 +19,13 @@ Bytes = NDArray[np.int64]
 
 ATTEMPTS = 30
 DETOURS = 200
+PENDING = 50
+"""Migrations that a temporary move is looked for, at a time."""
+LOOKS = 50_000
+"""VMs that are considered for temporary moves in all attempts together, some 10 us each."""
 ARRANGEMENTS = 5000
+ARRANGEMENT_LOOKS = 50_000_000
+"""Rows of all the arrangements that the complete search looks at."""
 
 
 def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uint64]) -> tuple[list[Migration], str]:
@@ -41,10 +47,12 @@ def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uin
     best: list[Migration] = []
     why = ""
     left = len(place) + 1
+    looks = 0
     for attempt in range(ATTEMPTS):
         board = _Board(question, place, moving, state, by_size=attempt == 0)
-        if board.play():
+        if board.play(LOOKS - looks):
             return board.done, ""
+        looks += board.looks
         if len(board.pending) < left:
             best, left = board.done, len(board.pending)
             vm = min(board.pending, key=lambda vm: (int(question.need[vm]), vm))
@@ -52,6 +60,8 @@ def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uin
                 f"no order was found for {len(moving)} migrations: {question.vm_name(vm)} finds no room on "
                 f"{question.host_name(board.goal(vm))} at any moment, and nothing can be moved aside"
             )
+        if looks >= LOOKS:
+            break
     found, exhausted = _walk(question, place)
     if found is not None:
         return found, ""
@@ -59,7 +69,7 @@ def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uin
 
 
 def _walk(question: Question, place: NDArray[np.int64]) -> tuple[list[Migration] | None, bool]:
-    """Every arrangement that can be reached, the cheapest first, up to ARRANGEMENTS of them.
+    """Every arrangement that can be reached, the cheapest first, up to a limit.
 
     Gives the order that copies the least, or none and whether all arrangements have been seen.
     """
@@ -72,6 +82,7 @@ def _walk(question: Question, place: NDArray[np.int64]) -> tuple[list[Migration]
         for vm in movable
     }
     goal = np.where((place >= 0) & (question.away >= 0), place, question.origin)
+    limit = min(ARRANGEMENTS, ARRANGEMENT_LOOKS // (1 + len(goal) * sum(map(len, targets.values()))))
     start = tuple(question.origin.tolist())
     came: dict[tuple[int, ...], tuple[tuple[int, ...], int] | None] = {start: None}
     heap = [(0, 0, start)]
@@ -84,7 +95,7 @@ def _walk(question: Question, place: NDArray[np.int64]) -> tuple[list[Migration]
         settled.add(on)
         if on == tuple(goal.tolist()):
             return _path(question, goal, came, on), True
-        if len(settled) == ARRANGEMENTS:
+        if len(settled) > limit:
             return None, False
         here = np.array(on)
         free, taken = question.free.copy(), question.taken.copy()
@@ -98,6 +109,8 @@ def _walk(question: Question, place: NDArray[np.int64]) -> tuple[list[Migration]
         for vm in movable:
             for host in targets[vm]:
                 if host == on[vm] or free[host] < question.sizes[vm]:
+                    continue
+                if not _may_follow(question, vm, host, on[vm], int(goal[vm])):
                     continue
                 if any(taken[group, host] for group in member.get(vm, ())):
                     continue
@@ -133,6 +146,14 @@ def _path(
     return moves[::-1]
 
 
+def _may_follow(question: Question, vm: int, host: int, source: int, goal: int) -> bool:
+    """Whether the host is not older than where the VM is, nor newer than where it is to be; -1: it is to stay away."""
+    if goal < 0:
+        return False
+    before = question.version[source] if source >= 0 else question.version_left[vm]
+    return bool(before <= question.version[host] <= question.version[goal])
+
+
 class _Board:
     """Where every VM is right now, and which moves are still to come.
 
@@ -159,6 +180,7 @@ class _Board:
         self.pending = {int(vm) for vm in moving}
         self.done: list[Migration] = []
         self.detours = 0
+        self.looks = 0
         self.members: list[set[int]] = [set() for _ in question.hosts]
         for vm in np.flatnonzero(here).tolist():
             self.members[self.on[vm]].add(vm)
@@ -183,6 +205,8 @@ class _Board:
         """Whether the VM can migrate there now."""
         need = max(int(self.question.need[vm]), int(self.question.used[vm]))
         if self.free[host] < need:
+            return False
+        if not _may_follow(self.question, vm, host, int(self.on[vm]), self.goal(vm)):
             return False
         return all(self.taken[group, host] == 0 for group in self.groups.get(vm, ()))
 
@@ -218,11 +242,11 @@ class _Board:
             self.arrivals.setdefault(target, set()).add(vm)
         return source
 
-    def play(self) -> bool:
-        """Move until everybody is in place or nothing goes any more."""
+    def play(self, looks: int) -> bool:
+        """Move until everybody is in place, nothing goes any more, or so many VMs have been looked at."""
         self._settle(sorted(self.arrivals))
         while self.pending:
-            if self.detours == DETOURS or not self._make_room():
+            if self.detours == DETOURS or self.looks > looks or not self._make_room():
                 return False
         return True
 
@@ -252,18 +276,17 @@ class _Board:
     def _make_room(self) -> bool:
         """One temporary move that lets a pending VM go where it belongs; the cheapest, if several do."""
         options: list[tuple[int, int, int, int, int]] = []
-        for vm in sorted(self.pending, key=lambda vm: (int(self.question.sizes[vm]), vm))[:50]:
+        for vm in sorted(self.pending, key=lambda vm: (int(self.question.sizes[vm]), vm))[:PENDING]:
             target = self.goal(vm)
             short = int(self.question.sizes[vm]) - int(self.free[target])
             for other in self.members[target]:
                 if other == vm or other in self.together or self.question.used[other] < short:
                     continue
+                self.looks += 1
                 final = self.goal(other)
-                for host in np.flatnonzero(self.question.allowed[self.question.kind_of[other]]).tolist():
-                    if host in (target, final) or (other, host) in self.waits or not self._same_pool(other, host):
-                        continue
-                    if self.fits(other, host):
-                        cost = int(self.question.copied[other]) * (1 if other in self.pending else 2)
+                cost = int(self.question.copied[other]) * (1 if other in self.pending else 2)
+                for host in self._open(other):
+                    if host not in (target, final) and (other, host) not in self.waits:
                         options.append((cost, int(self.free[host]), other, host, target))
         if not options:
             return self._step_aside()
@@ -278,10 +301,9 @@ class _Board:
         options = []
         for target in sorted({int(self.place[vm]) for vm in self.pending if self.place[vm] >= 0}):
             for other in sorted(self.members[target] - self.together):
-                for host in np.flatnonzero(self.question.allowed[self.question.kind_of[other]]).tolist():
-                    if host == target or (other, host) in self.waits or not self._same_pool(other, host):
-                        continue
-                    if self.fits(other, host):
+                self.looks += 1
+                for host in self._open(other):
+                    if host != target and (other, host) not in self.waits:
                         options.append((other, host))
         if not options:
             return False
@@ -289,8 +311,18 @@ class _Board:
         self._detour(other, host)
         return True
 
-    def _same_pool(self, vm: int, host: int) -> bool:
-        return bool(self.question.vm_pool[vm] == self.question.host_pool[host])
+    def _open(self, vm: int) -> list[int]:
+        """Hosts that the VM can migrate to now, wherever it is to be in the end."""
+        question = self.question
+        hosts = (self.free >= max(question.need[vm], question.used[vm])) & question.allowed[question.kind_of[vm]]
+        hosts &= question.host_pool == question.vm_pool[vm]
+        hosts &= question.version <= question.version[self.goal(vm)]
+        if self.on[vm] >= 0:
+            hosts &= question.version >= question.version[self.on[vm]]
+        for group in self.groups.get(vm, ()):
+            hosts &= self.taken[group] == 0
+        found: list[int] = np.flatnonzero(hosts).tolist()
+        return found
 
     def _detour(self, vm: int, host: int) -> None:
         self.waits.add((vm, host))

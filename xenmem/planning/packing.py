@@ -1,6 +1,6 @@
 """Where does this set of VMs go: to all hosts, to the fewest, most evenly, or with the fewest migrations.
 
-The pools of a fleet are packed one by one: no VM leaves its pool. Amounts are bytes.
+The pools of a fleet are packed side by side: no VM leaves its pool. Amounts are bytes.
 """
 
 from __future__ import annotations
@@ -15,9 +15,13 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning import bounds, search
+from xenmem.planning._pools import search_each
 from xenmem.planning.constraints import Constraints, Question, question_of_fleet, question_of_sizes
+from xenmem.planning.fewest_moves import fewest_at_least, fewest_migrations
+from xenmem.planning.greedy_rules import greedy
 from xenmem.planning.migrations import in_order
 from xenmem.planning.plan import OBJECTIVES, Effort, Obstacle, Plan, Progress, Status
+from xenmem.planning.pool_problem import Problem, problems
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
@@ -124,27 +128,31 @@ class _Answer(NamedTuple):
 
 
 def solve(question: Question, objective: str, effort: Effort) -> Plan:
-    """Answer a Question; the pools one after another.
+    """Answer a Question, its pools side by side.
 
     Parameters
     ----------
     question, objective, effort : what, for what, how long
     """
-    pools = search.problems(question)
+    pools = problems(question)
     place = np.full(len(question.vms), -1, np.int64)
-    answers = []
-    used_only = replace(question, sizes=question.used) if (question.need > question.used).any() else None
-    for index, problem in enumerate(pools):
-        answer = _solve_pool(question, problem, objective, effort)
-        if used_only is not None:
-            answer = _weakened(answer, _solve_pool(used_only, search.problems(used_only)[index], objective, effort))
+    admission_decides = bool((question.need > question.used).any())
+    used_only = replace(question, sizes=question.used)
+    lenient = problems(used_only) if admission_decides else pools
+
+    def answer_of(index: int, part: Effort) -> _Answer:
+        answer = _solve_pool(question, pools[index], objective, part)
+        return _weakened(answer, used_only, lenient[index], objective, part) if admission_decides else answer
+
+    smallest = partial(min, default=0)
+    answers = search_each(answer_of, range(len(pools)), effort, smallest if objective == "even" else sum)
+    for problem, answer in zip(pools, answers, strict=True):
         place[problem.vms] = answer.hosts
-        answers.append(answer)
     complete = all(answer.complete for answer in answers)
-    values = [answer.value for answer in answers]
-    limits = [answer.bound for answer in answers]
-    together = (lambda numbers: min(numbers, default=0)) if objective == "even" and complete else sum
-    value, bound = together(values), together(limits)
+    together = smallest if objective == "even" and complete else sum
+    counted = answers if complete else [_counting_vms(answer) for answer in answers]
+    value = together(answer.value for answer in counted)
+    bound = together(answer.bound for answer in counted)
     unpicked = np.setdiff1d(question.host_pool, question.vm_pool)
     if objective == "fewest-hosts" and complete:
         idle = int(question.in_use[np.isin(question.host_pool, unpicked)].sum())
@@ -208,7 +216,7 @@ def plan_of(
     )
 
 
-def _solve_pool(question: Question, problem: search.Problem, objective: str, effort: Effort) -> _Answer:
+def _solve_pool(question: Question, problem: Problem, objective: str, effort: Effort) -> _Answer:
     best: Rows | None = None
     none = False
     try:
@@ -220,9 +228,9 @@ def _solve_pool(question: Question, problem: search.Problem, objective: str, eff
                 return _Answer(problem.vm_hosts(host_of), value, bound, False, none or proved)
             best = host_of
     except KeyboardInterrupt:
-        effort.interrupted = True
+        effort.stop()
         if best is None:
-            best = search.greedy(problem)
+            best = greedy(problem)
             value = int(problem.weight[best >= 0].sum())
             if value < len(problem.vms):
                 return _Answer(problem.vm_hosts(best), value, len(problem.vms), False, none)
@@ -233,48 +241,59 @@ def _solve_pool(question: Question, problem: search.Problem, objective: str, eff
         elif objective == "even":
             best, bound = search.most_even(problem, best, effort)
         elif objective == "fewest-migrations":
-            best, moves = search.fewest_migrations(problem, best, effort)
+            best, moves = fewest_migrations(problem, best, effort)
             bound = max(bound, moves + _uprooted(question, problem))
     except KeyboardInterrupt:
-        effort.interrupted = True
+        effort.stop()
     return _Answer(problem.vm_hosts(best), _value(question, problem, objective, best), bound, True, False)
 
 
-def _uprooted(question: Question, problem: search.Problem) -> int:
+def _counting_vms(answer: _Answer) -> _Answer:
+    """Where another pool cannot place all of its VMs, how many are placed is what counts."""
+    return answer._replace(value=len(answer.hosts), bound=len(answer.hosts)) if answer.complete else answer
+
+
+def _uprooted(question: Question, problem: Problem) -> int:
     """VMs on a host that takes no part: each of them has to move."""
     return int(((question.away >= 0) & (question.origin < 0))[problem.vms].sum())
 
 
-def _simple_bound(question: Question, problem: search.Problem, objective: str) -> int:
+def _simple_bound(question: Question, problem: Problem, objective: str) -> int:
     if objective == "all":
         return len(problem.vms)
     if objective == "fewest-hosts":
         return bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
     if objective == "even":
         return bounds.least_free(problem.sizes, problem.free) if len(problem.hosts) else 0
-    return _uprooted(question, problem)
+    return _uprooted(question, problem) + fewest_at_least(problem)
 
 
-def _weakened(answer: _Answer, used_only: _Answer) -> _Answer:
+def _weakened(answer: _Answer, used_only: Question, lenient: Problem, objective: str, effort: Effort) -> _Answer:
     """Where admission asks for more than is used later: proved is only what holds of the memory used, too."""
     if answer.complete:
-        return answer._replace(bound=used_only.bound)
-    most = len(answer.hosts) if used_only.complete else used_only.bound
-    return answer._replace(bound=most, proved_infeasible=not used_only.complete and used_only.proved_infeasible)
+        bound = _simple_bound(used_only, lenient, objective)
+        if objective == "even":
+            bound = search.level_not_excluded(lenient, answer.value, bound, effort)
+        if answer.value == answer.bound != bound:
+            bound = _solve_pool(used_only, lenient, objective, effort).bound
+        return answer._replace(bound=bound)
+    found = _solve_pool(used_only, lenient, objective, effort)
+    most = len(answer.hosts) if found.complete else found.bound
+    return answer._replace(bound=most, proved_infeasible=not found.complete and found.proved_infeasible)
 
 
-def _value(question: Question, problem: search.Problem, objective: str, host_of: Rows) -> int:
+def _value(question: Question, problem: Problem, objective: str, host_of: Rows) -> int:
     if objective == "all":
         return int(problem.weight[host_of >= 0].sum())
     if objective == "fewest-hosts":
-        return search.hosts_in_use(problem, host_of)
+        return problem.hosts_in_use(host_of)
     if objective == "even":
-        return int(problem.occupied(host_of)[0].min()) if len(problem.hosts) else 0
+        return problem.least_free(host_of) if len(problem.hosts) else 0
     place = problem.vm_hosts(host_of)
     return int(((question.away[problem.vms] >= 0) & (place != question.origin[problem.vms])).sum())
 
 
-def _why_not(question: Question, problem: search.Problem, proved: bool, effort: Effort) -> tuple[str, Obstacle | None]:
+def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort) -> tuple[str, Obstacle | None]:
     """A sentence and the smallest contradiction found."""
     hosts = tuple(question.hosts[problem.hosts].tolist())
     if not len(hosts):
@@ -299,12 +318,11 @@ def _why_not(question: Question, problem: search.Problem, proved: bool, effort: 
         return f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)", obstacle(
             items
         )
-    for group in np.unique(problem.group_of):
-        items = np.repeat(np.arange(len(problem.sizes)), np.diff(problem.group_start))[problem.group_of == group]
-        places = int((problem.allowed[problem.kind_of[items]].any(axis=0) & (problem.taken[group] == 0)).sum())
-        if len(items) > places:
-            text = f"{len(items)} VMs of an anti-affinity group ({named(items)}) have {places} hosts to choose from"
-            return text, obstacle(items)
+    crowded = search.crowded_group(problem)
+    if crowded is not None:
+        items, places = crowded
+        text = f"{len(items)} VMs of an anti-affinity group ({named(items)}) have {places} hosts to choose from"
+        return text, obstacle(items)
     crowd = bounds.oversized(problem.sizes, problem.free)
     if crowd is not None:
         items = np.flatnonzero(problem.sizes >= crowd[0])[: crowd[1] + 1]
@@ -317,11 +335,14 @@ def _why_not(question: Question, problem: search.Problem, proved: bool, effort: 
         return text, obstacle(everything)
     if proved and len(everything) <= SHRUNK_VMS:
         kept = everything
-        for item in everything[::-1]:
-            fewer = kept[kept != item]
-            part = problem.part(fewer, np.full(len(everything), -1, np.int32))
-            if len(fewer) and search.place_all(part, effort, 0.02)[1]:
-                kept = fewer
+        try:
+            for item in everything[::-1]:
+                fewer = kept[kept != item]
+                part = problem.part(fewer, np.full(len(everything), -1, np.int32))
+                if len(fewer) and search.place_all(part, effort, 0.02)[1]:
+                    kept = fewer
+        except KeyboardInterrupt:
+            effort.stop()
         return f"these VMs do not fit together on the hosts of the pool: {named(kept)}", obstacle(kept)
     if proved:
         return "no arrangement holds them all", obstacle(everything)

@@ -6,8 +6,11 @@ Amounts are bytes. Rows are those of the fleet, or of the arrays that were given
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
+from threading import Event
 from time import monotonic
 from typing import Final, Literal, NamedTuple
 
@@ -53,6 +56,16 @@ class Progress(NamedTuple):
     value: int
     bound: int
 
+    @property
+    def gap(self) -> float:
+        """How far the value can be from the best, relative to the bound."""
+        return gap_between(self.value, self.bound)
+
+
+def gap_between(value: int, bound: int) -> float:
+    """The distance of a value from the bound on any, relative to the bound."""
+    return abs(value - bound) / max(abs(bound), 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Plan:
@@ -71,6 +84,7 @@ class Plan:
     obstacle : for an infeasible plan, the smallest set of VMs and hosts found that already contradict each other
     interrupted : the search ended at its time limit or by Ctrl-C
     emptied : rows of the hosts that run guests now and none after the plan
+    fewest_moves : of consolidate: no plan that leaves so few hosts in use changes the host of fewer VMs
     """
 
     objective: str
@@ -83,12 +97,13 @@ class Plan:
     obstacle: Obstacle | None = None
     interrupted: bool = False
     emptied: tuple[int, ...] = ()
+    fewest_moves: int = 0
     order: Callable[[], tuple[list[Migration], str]] = field(default=lambda: ([], ""), repr=False)
 
     @property
     def gap(self) -> float:
         """How far the value can be from the best, relative to the bound; 0 if it is the best."""
-        return abs(self.value - self.bound) / max(abs(self.bound), 1)
+        return gap_between(self.value, self.bound)
 
     @cached_property
     def _ordered(self) -> tuple[list[Migration], str]:
@@ -136,27 +151,59 @@ class Effort:
 
     Raises
     ------
-    ValueError : the time limit is not positive, or the seed is negative
+    ValueError, TypeError : the time limit is not positive, or the seed is negative or no integer
     """
 
     def __init__(self, time_limit: float | None, seed: int, progress: Callable[[Progress], None] | None = None) -> None:
         if time_limit is not None and not time_limit > 0:
             raise ValueError(f"time_limit: {time_limit} is not positive")
+        if not isinstance(seed, (int, np.integer)):
+            raise TypeError(f"seed: {seed!r} is no integer")
         if seed < 0:
             raise ValueError(f"seed: {seed} is negative")
         self.began = monotonic()
         self.time_limit = time_limit
-        self.state = np.array([(seed + 1) * 0x9E3779B97F4A7C15 % (1 << 64) or 1], np.uint64)
+        self.state = np.array([(int(seed) + 1) * 0x9E3779B97F4A7C15 % (1 << 64) or 1], np.uint64)
         self.progress = progress
         self.interrupted = False
+        self._stopped = Event()
+        self._told: Callable[[int, int], None] | None = None
+
+    def part(self, share: float, told: Callable[[int, int], None]) -> Effort:
+        """The effort for one of several pools, beginning now.
+
+        Parameters
+        ----------
+        share : of the time that is left
+        told : called with value and bound instead of progress
+        """
+        part = copy(self)
+        part.began = monotonic()
+        if self.time_limit is not None:
+            part.time_limit = self.seconds_left() * share
+        part.state = self.state.copy()
+        part._told = told
+        return part
+
+    def seconds_left(self) -> float:
+        """Until the time limit; 0 once it is over, infinite without one."""
+        return inf if self.time_limit is None else max(0.0, self.began + self.time_limit - monotonic())
+
+    def stop(self) -> None:
+        """End this search and those of all other pools: somebody pressed Ctrl-C."""
+        self._stopped.set()
+        self.interrupted = True
 
     def over(self) -> bool:
         """Whether the search has to end now."""
-        if self.time_limit is not None and monotonic() - self.began > self.time_limit:
+        late = self.time_limit is not None and monotonic() - self.began > self.time_limit
+        if late or self._stopped.is_set():
             self.interrupted = True
         return self.interrupted
 
     def tell(self, value: int, bound: int) -> None:
         """Report the best value and the bound, if somebody wants to know."""
-        if self.progress is not None:
+        if self._told is not None:
+            self._told(value, bound)
+        elif self.progress is not None:
             self.progress(Progress(monotonic() - self.began, value, bound))

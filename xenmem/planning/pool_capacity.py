@@ -1,13 +1,11 @@
 """How many more VMs a pool takes while it still survives n host failures; amounts are bytes.
 
-The question is asked of a failover.RestartPool: the new VMs are protected as those of the pool are. Only memory counts.
+The question is asked of a RestartPool: the new VMs are protected as those of the pool are. Only memory counts.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,16 +14,15 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.planning._clock import Clock
+from xenmem.planning._limits import MOST_BYTES
+from xenmem.planning._pools import in_parallel
+from xenmem.planning._together import surely_survives
+from xenmem.planning.failure_answers import Failover
 from xenmem.planning.feasibility import best_fit, worst_fit
-from xenmem.planning.host_failures import (
-    MOST_BYTES,
-    Failover,
-    RestartPool,
-    check_failures,
-    failover,
-    is_late,
-    surely_survives,
-)
+from xenmem.planning.host_failures import failover_until
+from xenmem.planning.plan import Progress
+from xenmem.planning.restart_pool import RestartPool, check_failures
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -152,6 +149,7 @@ def capacity(
     proportions: Sequence[int] | None = None,
     num_failures: int = 0,
     time_limit: float = DEFAULT_TIME_LIMIT,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Capacity:
     """How many more VMs a pool takes such that it still survives any `num_failures` hosts failing together.
 
@@ -161,7 +159,8 @@ def capacity(
     sizes : bytes that a VM of each shape needs to start, and then takes
     proportions : how often each shape comes, positive integers; None: all alike
     num_failures : host failures to survive
-    time_limit : seconds after which the best number so far is the answer
+    time_limit : seconds after which the best number so far is the answer, as it is after Ctrl-C
+    progress : called with the number found (as value) and the bound on any
 
     Raises
     ------
@@ -174,17 +173,17 @@ def capacity(
     largest sums. In between, distributions of the new VMs are tried; in small pools all of them.
     """
     n = check_failures(pool, num_failures)
-    mix = Mix(sizes, proportions)
-    deadline = time.monotonic() + time_limit
+    return _capacity(pool, Mix(sizes, proportions), n, Clock(time_limit, progress))
 
+
+def _capacity(pool: RestartPool, mix: Mix, n: int, clock: Clock) -> Capacity:
     def surely(hosts: Rows, shapes: Rows) -> bool:
         return surely_survives(_with_new(pool, mix, hosts, shapes), n)
 
     def survives(hosts: Rows, shapes: Rows) -> bool:
-        left = max(0.01, deadline - time.monotonic())
-        return failover(_with_new(pool, mix, hosts, shapes), n, time_limit=left).survives
+        return failover_until(_with_new(pool, mix, hosts, shapes), n, clock).survives
 
-    now = failover(pool, n, time_limit=time_limit)
+    now = failover_until(pool, n, clock)
     nothing = np.empty(0, np.int32)
     if not now.survives:
         bound = 0 if now.answer == "loses" else max(0, _bound(pool, mix, n))
@@ -192,16 +191,22 @@ def capacity(
         return Capacity(0, (0,) * len(mix.sizes), bound, status, n, nothing, nothing, now.reason, now)
 
     bound = max(0, _bound(pool, mix, n))
-    found = _by_rules(pool, mix, bound, surely, deadline)
-    best = found if found is not None else (nothing, nothing)
-    while len(best[0]) < bound and not is_late(deadline):
-        better, complete = _exhaustively(pool, mix, len(best[0]) + 1, survives, deadline)
-        if better is not None:
+    best = (nothing, nothing)
+    try:
+        for better in _by_rules(pool, mix, bound, surely, clock):
             best = better
-        elif complete:
-            bound = len(best[0])
-        else:
-            break
+            clock.tell(len(best[0]), bound)
+        while len(best[0]) < bound and not clock.late():
+            found, complete = _exhaustively(pool, mix, len(best[0]) + 1, survives, clock)
+            if found is not None:
+                best = found
+            elif complete:
+                bound = len(best[0])
+            else:
+                break
+            clock.tell(len(best[0]), bound)
+    except KeyboardInterrupt:
+        clock.interrupt()
     hosts, shapes = best
     counts = tuple(np.bincount(shapes, minlength=len(mix.sizes)).tolist())
     if len(hosts) == bound:
@@ -246,12 +251,13 @@ def capacity_of_pools(
         )
         questions.append((pool, np.atleast_1d(normal + shadow).tolist()))
 
+    whole = Clock(None)
+
     def ask(question: tuple[RestartPool, list[int]]) -> Capacity:
         pool, sizes = question
-        return capacity(pool, sizes, proportions=proportions, num_failures=num_failures, time_limit=time_limit)
+        return _capacity(pool, Mix(sizes, proportions), int(num_failures), Clock(time_limit, whole=whole))
 
-    with ThreadPoolExecutor(kernel.threads()) as executor:
-        return list(executor.map(ask, questions))
+    return in_parallel(ask, questions, stop=whole.interrupt)
 
 
 def _with_new(pool: RestartPool, mix: Mix, hosts: Rows, shapes: Rows) -> RestartPool:
@@ -285,39 +291,37 @@ def _bound(pool: RestartPool, mix: Mix, n: int) -> int:
 
 
 def _by_rules(
-    pool: RestartPool, mix: Mix, bound: int, survives: Callable[[Rows, Rows], bool], deadline: float
-) -> tuple[Rows, Rows] | None:
-    """The largest number, by bisection, for which one of the rules of distribution survives."""
-    best: tuple[Rows, Rows] | None = None
+    pool: RestartPool, mix: Mix, bound: int, survives: Callable[[Rows, Rows], bool], clock: Clock
+) -> Iterator[tuple[Rows, Rows]]:
+    """Ever larger numbers, by bisection, for which one of the rules of distribution survives."""
     no_rules = np.empty((0, len(pool.free)), np.bool_)
 
-    def attempt(count: int) -> bool:
-        nonlocal best
-        shapes = mix.shapes(count)
-        shapes = shapes[np.argsort(-mix.sizes[shapes], kind="stable")]
+    def attempt(shapes: Rows) -> Rows | None:
+        count, sizes = len(shapes), mix.sizes[shapes]
         for fit in (worst_fit, best_fit):
             hosts = np.empty(count, np.int32)
-            if fit(mix.sizes[shapes], np.full(count, -1, np.int32), no_rules, pool.free.copy(), hosts):
-                continue
-            if survives(hosts, shapes):
-                best = (hosts, shapes)
-                return True
-        return False
+            left_out = fit(sizes, np.full(count, -1, np.int32), no_rules, pool.free.copy(), hosts)
+            if left_out == 0 and survives(hosts, shapes):
+                return hosts
+        return None
 
     low, high, step = 0, bound + 1, 1
-    while high - low > 1 and not is_late(deadline):
+    while high - low > 1 and not clock.late():
         count = max(low + 1, high - step)
-        if attempt(count):
-            low = count
-            step = max(1, (high - low) // 2)
-        else:
+        shapes = mix.shapes(count)
+        shapes = shapes[np.argsort(-mix.sizes[shapes], kind="stable")]
+        hosts = attempt(shapes)
+        if hosts is None:
             high = count
             step *= 2
-    return best
+        else:
+            yield hosts, shapes
+            low = count
+            step = max(1, (high - low) // 2)
 
 
 def _exhaustively(
-    pool: RestartPool, mix: Mix, count: int, survives: Callable[[Rows, Rows], bool], deadline: float
+    pool: RestartPool, mix: Mix, count: int, survives: Callable[[Rows, Rows], bool], clock: Clock
 ) -> tuple[tuple[Rows, Rows] | None, bool]:
     """Every distribution of so many new VMs, if they are few: one that survives, and whether all were tried."""
     if count > _MOST_TO_DISTRIBUTE or len(pool.free) > _MOST_HOSTS_TO_DISTRIBUTE:
@@ -329,7 +333,7 @@ def _exhaustively(
             return None, False
         if survives(hosts, shapes):
             return (hosts, shapes), True
-        if is_late(deadline):
+        if clock.late():
             return None, False
     return None, True
 

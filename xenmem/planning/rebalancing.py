@@ -6,22 +6,32 @@ Amounts are bytes.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning import bounds, search
+from xenmem.planning._pools import Placed, search_each
 from xenmem.planning.constraints import Constraints, question_of_fleet
+from xenmem.planning.displacement import crowd_of, fewest_displaced
 from xenmem.planning.evacuation import guests_on_hosts
+from xenmem.planning.fewest_moves import fewest_migrations
 from xenmem.planning.packing import Report, plan_of
 from xenmem.planning.plan import Effort, Plan, Status
+from xenmem.planning.pool_problem import Problem, problems
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
 Rows = NDArray[np.int32]
+Bytes = NDArray[np.int64]
+
+DIVES: Final = 4
+"""Tries, at each level of free memory, to find room for the VMs that leave the fullest hosts."""
+THOROUGH_TRIES: Final = 3
+"""Levels that are also tried by searches for any packing."""
 
 
 def rebalance(
@@ -63,20 +73,25 @@ def rebalance(
     able = fleet.hosts.enabled & fleet.hosts.live
     running = running[able[np.maximum(fleet.vms.resident_on[running], 0)] & (fleet.vms.resident_on[running] >= 0)]
     question = question_of_fleet(fleet, running, hosts, policy, constraints)
-    place = question.origin.astype(np.int64)
-    value, bound = [], []
-    for problem in search.problems(question):
-        if (problem.origin < 0).any():
-            raise ValueError("same_host: VMs that are to share a host are on several; pack them first")
+    pools = problems(question)
+    if any((problem.origin < 0).any() for problem in pools):
+        raise ValueError("same_host: VMs that are to share a host are on several; pack them first")
+
+    def search_pool(problem: Problem, part: Effort) -> Placed:
         best, limit = problem.origin.copy(), _most_free(problem, migrations)
         try:
-            best = _level(problem, migrations, limit, effort)
+            best = _level(problem, migrations, limit, part)
         except KeyboardInterrupt:
-            effort.interrupted = True
-        place[problem.vms] = problem.vm_hosts(best)
-        value.append(int(problem.occupied(best)[0].min()))
-        bound.append(max(limit, value[-1]))
-    worst, limit = min(value, default=0), min(bound, default=0)
+            part.stop()
+        value = int(problem.occupied(best)[0].min())
+        return Placed(best, value, max(limit, value))
+
+    answers = search_each(search_pool, pools, effort, min)
+    place = question.origin.astype(np.int64)
+    for problem, answer in zip(pools, answers, strict=True):
+        place[problem.vms] = problem.vm_hosts(answer.host_of)
+    worst = min((answer.value for answer in answers), default=0)
+    limit = min((answer.bound for answer in answers), default=0)
     if (question.need > question.used).any():
         limit = max(limit, int(question.free.max(initial=0)))
     status: Status = "optimal" if worst == limit else "feasible"
@@ -84,26 +99,32 @@ def rebalance(
     return plan_of(question, place, effort, "even", status, worst, limit, reason)
 
 
-def _most_free(problem: search.Problem, migrations: int) -> int:
+def _most_free(problem: Problem, migrations: int) -> int:
     """No plan leaves more on the fullest host: level hosts, or hosts that gave away their largest VMs."""
     now = int(problem.occupied(problem.origin)[0].min())
     low, high = now, max(now, bounds.least_free(problem.sizes, problem.free))
     while low < high:
         level = low + (high - low + 1) // 2
-        if bounds.fewest_leaving(problem.sizes, problem.origin, problem.free - level) <= migrations:
+        if bounds.fewest_leaving(problem.sizes, problem.weight, problem.origin, problem.free - level) <= migrations:
             low = level
         else:
             high = level - 1
     return low
 
 
-def _level(problem: search.Problem, migrations: int, limit: int, effort: Effort) -> Rows:
+def _level(problem: Problem, migrations: int, limit: int, effort: Effort) -> Rows:
     best = problem.origin.copy()
     low, high = int(problem.occupied(best)[0].min()), limit
+    quiet = effort.part(1.0, lambda value, bound: None)
+    thorough = THOROUGH_TRIES
     while low < high and not effort.over():
         effort.tell(low, limit)
         level = high if high == limit else low + (high - low + 1) // 2
-        found = _with_at_least(problem, level, migrations, effort)
+        raised = replace(problem, free=problem.free - level)
+        found = _relieved(raised, migrations, quiet)
+        if found is None and thorough:
+            thorough -= 1
+            found = _anew(raised, migrations, quiet)
         if found is None:
             high = level - 1
         else:
@@ -111,12 +132,43 @@ def _level(problem: search.Problem, migrations: int, limit: int, effort: Effort)
     return best
 
 
-def _with_at_least(problem: search.Problem, level: int, migrations: int, effort: Effort) -> Rows | None:
-    """A placement that leaves every host so much within the number of migrations, if one is found."""
-    raised = replace(problem, free=problem.free - level)
-    start, _ = search.place_all(raised, effort, 0.02)
+def _relieved(problem: Problem, migrations: int, effort: Effort) -> Rows | None:
+    """From each host that holds too much the fewest VMs go, the smallest that do; None if they find no room."""
+    stay = problem.origin.copy()
+    over = -problem.occupied(stay)[0]
+    for host in np.flatnonzero(over > 0).tolist():
+        inside = np.flatnonzero(stay == host)
+        for item in _fewest_that_give(problem.sizes[inside], int(over[host])):
+            stay[inside[item]] = -1
+    if int(problem.weight[stay < 0].sum()) > migrations:
+        return None
+    found = fewest_displaced(crowd_of(problem, stay), effort, DIVES).host_of
+    if found is None or int(problem.weight[found != problem.origin].sum()) > migrations:
+        return None
+    return found
+
+
+def _fewest_that_give(sizes: Bytes, amount: int) -> list[int]:
+    """As few items as can be whose sizes, which descend, add up to the amount; each as small as the others allow."""
+    number = int(np.searchsorted(np.cumsum(sizes), amount)) + 1
+    if number > len(sizes):
+        return list(range(len(sizes)))
+    chosen: list[int] = []
+    for left in range(number, 0, -1):
+        # the smallest first one with which the largest of the others still do
+        first = chosen[-1] + 1 if chosen else 0
+        while first + left < len(sizes) and int(sizes[first + 1 : first + 1 + left].sum()) >= amount:
+            first += 1
+        chosen.append(first)
+        amount -= int(sizes[first])
+    return chosen
+
+
+def _anew(problem: Problem, migrations: int, effort: Effort) -> Rows | None:
+    """Any placement at all, from which as many VMs go back as possible; None if too many remain."""
+    start, _ = search.place_all(problem, effort, 0.02)
     if start is None:
         return None
-    found, _ = search.fewest_migrations(raised, start, effort)
+    found, _ = fewest_migrations(problem, start, effort)
     moved = int(problem.weight[found != problem.origin].sum())
     return found if moved <= migrations else None

@@ -22,8 +22,8 @@ class Violation(Exception):  # noqa: N818  (what was found in a plan, not a fail
 
     Attributes
     ----------
-    rule : which: ``shape``, ``host``, ``pool``, ``memory``, ``vcpus``, ``pinned``, ``affinity``, ``anti_affinity``,
-        ``same_host``, ``migrations``, ``value`` or ``status``
+    rule : which: ``shape``, ``host``, ``pool``, ``memory``, ``vcpus``, ``version``, ``pinned``, ``affinity``,
+        ``anti_affinity``, ``same_host``, ``migrations``, ``value`` or ``status``
     """
 
     def __init__(self, rule: str, text: str) -> None:
@@ -43,6 +43,7 @@ class _World:
         self.host_pool: dict[int, int] = {}
         self.vcpus: dict[int, int] = {}
         self.cpus: dict[int, int] = {}
+        self.version: dict[int, list[list[int]]] = {}
         self.groups: list[set[int]] = []
         self.fixed: dict[int, int] = {}
         self.guests_elsewhere: set[int] = set()
@@ -129,6 +130,9 @@ def _fleet_world(
     start = fleet.start_memory(policy)
     largest = fleet.start_memory("static_max")
     overhead = fleet.overhead()
+    for host, software in enumerate(machines.software_version):
+        texts = [software.get(entry, "") for entry in ("platform_version", "xapi_build", "xapi")]
+        world.version[host] = [[int(part) for part in text.split(".") if part.isdecimal()] for text in texts]
     for host in wanted:
         if machines.enabled[host] and machines.live[host]:
             world.room[host] = int(machines.memory_total[host]) - int(machines.memory_overhead[host])
@@ -143,7 +147,9 @@ def _fleet_world(
             shim = policy == "dynamic_min" and int(table.accounted_domain_type[vm]) == 2
             world.need[vm] = int(largest[vm] if shim else start[vm])
             world.vm_pool[vm] = int(table.pool[vm])
-            world.vcpus[vm] = int(table.VCPUs_max[vm])
+            world.vcpus[vm] = 0 if table.vcpu_unrestricted[vm] else int(table.VCPUs_max[vm])
+            if resident >= 0 and scheduled in world.room:  # a migration is under way
+                world.room[scheduled] -= world.used[vm]
             continue
         for host in (resident, scheduled):
             if host in world.room:
@@ -166,6 +172,7 @@ def _bare_world(sizes: npt.ArrayLike, free: npt.ArrayLike, origin: npt.ArrayLike
     world.used = dict(enumerate(amounts))
     world.now = dict(enumerate([-1] * len(amounts) if origin is None else [int(h) for h in np.asarray(origin)]))
     world.room = {host: int(room) for host, room in enumerate(np.asarray(free))}
+    world.version = {host: [] for host in world.room}
     world.vm_pool = dict.fromkeys(world.need, 0)
     world.host_pool = dict.fromkeys(world.room, 0)
     world.vcpus = dict.fromkeys(world.need, 0)
@@ -183,8 +190,11 @@ def _check_hosts(
             raise Violation("host", f"VM {vm} is on host {host}, which takes no part")
         if world.vm_pool[vm] != world.host_pool[host]:
             raise Violation("pool", f"VM {vm} leaves its pool for host {host}")
-        if world.cpus[host] and world.vcpus[vm] > world.cpus[host]:
+        stays = host == world.now[vm] and pinned.get(vm) == host
+        if not stays and world.cpus[host] and world.vcpus[vm] > world.cpus[host]:
             raise Violation("vcpus", f"VM {vm} has {world.vcpus[vm]} vCPUs, host {host} {world.cpus[host]} CPUs")
+        if world.now[vm] >= 0 and world.version[host] < world.version[world.now[vm]]:
+            raise Violation("version", f"VM {vm} goes from host {world.now[vm]} to the older host {host}")
         if vm in pinned and host != pinned[vm]:
             raise Violation("pinned", f"VM {vm} is on host {host} instead of {pinned[vm]}")
         if vm in affinity and host not in set(affinity[vm]):
@@ -236,6 +246,8 @@ def _check_migrations(world: _World, plan: Plan, target: dict[int, int]) -> None
             raise Violation("migrations", f"{where}: the host takes no part, or is in another pool")
         if host == source:
             raise Violation("migrations", f"{where}: it is there already")
+        if world.version[host] < world.version[source]:
+            raise Violation("version", f"{where}: that runs an older version")
         if left[host] < max(world.need[vm], world.used[vm]):
             raise Violation("migrations", f"{where}: {left[host]} is free, {world.need[vm]} is needed")
         for group in world.groups:

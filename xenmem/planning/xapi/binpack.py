@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning.xapi import _search
 from xenmem.planning.xapi.errors import ConfigurationError, DivisionByZeroError
 
 Rows = NDArray[np.int32]
@@ -208,6 +207,8 @@ def biggest_fit_decreasing(sizes: npt.ArrayLike, free: npt.ArrayLike) -> Plan:
     if max(len(sizes), len(free)) > _ROWS.max:
         raise ValueError(f"sizes, free: more than {_ROWS.max} rows")
     vms, hosts = np.empty(len(sizes), np.int32), np.empty(len(sizes), np.int32)
+    from xenmem.planning.xapi import _search  # numba's import would delay those who do not pack
+
     first = _search.assign(descending(sizes), sizes, free, vms, hosts)
     return Plan(vms[first:], hosts[first:])
 
@@ -355,6 +356,8 @@ def exhaustive_plan_always_possible(configuration: Configuration) -> bool:
         return False
     if configuration.num_failures <= 0:
         return True
+    from xenmem.planning.xapi import _search
+
     sizes = configuration.sizes_of(configuration.placed_vms, "pack_failed_vms_onto_live_hosts")
     order = descending(sizes)
     return bool(

@@ -5,7 +5,10 @@ about a Fleet by its row. Randomness comes in as a function, so that a choice ca
 Source: spec planning, section 5 (xapi-project/xen-api, ocaml/xapi/vm_placement.ml, "VP"; xapi_vm_placement.ml).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import pairwise, product
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -26,6 +29,7 @@ RandomFunction = Callable[[], float]
 
 COMPRESSION_RATIO_RESOLUTION: Final = 1000
 OUTSIDE: Final = -1
+_MOST_STATES: Final = 4096
 
 # ----------------------------------------------------------------------------------------------------- random functions
 
@@ -192,11 +196,7 @@ def select_host(values: CategoryValues, is_valid: Callable[[int], bool], random:
     -----
     Source: spec planning 5.3; VP, ``select_host_from_summary``, ``select_host_from_category``.
     """
-    outside = np.arange(len(values.possible))
-    for category in values:
-        ranked = outside[descending(category[outside])]
-        inside = ranked[category[ranked] >= 0].tolist()
-        outside = ranked[category[ranked] < 0]
+    for _, inside in _ranked(values):
         while inside:
             draw = random()
             if not 0.0 <= draw < 1.0:
@@ -205,6 +205,56 @@ def select_host(values: CategoryValues, is_valid: Callable[[int], bool], random:
             if is_valid(host):
                 return host
     return None
+
+
+def _ranked(values: CategoryValues) -> Iterator[tuple[str, list[int]]]:
+    """The categories in their order, each with the hosts that are in it and in none before, the best first."""
+    outside = np.arange(len(values.possible))
+    for name, category in zip(values._fields, values, strict=True):
+        ranked = outside[descending(category[outside])]
+        outside = ranked[category[ranked] < 0]
+        yield name, ranked[category[ranked] >= 0].tolist()
+
+
+def chances(is_valid: Sequence[bool]) -> list[float] | None:
+    """How probable each host of a category is, if `biased` draws until a host is valid.
+
+    Parameters
+    ----------
+    is_valid : of each host of the category, the best first; at least one is
+
+    Returns
+    -------
+    the probabilities, which add up to 1; None if so many invalid hosts stand between valid ones that the orders in
+    which they are drawn are too many
+    """
+    valid = [place for place, is_so in enumerate(is_valid) if is_so]
+    gaps = tuple(after - before - 1 for before, after in pairwise([-1, *valid, len(is_valid)]))
+    if math.prod(gap + 1 for gap in gaps) > _MOST_STATES:
+        return None
+    # the chances of the valid hosts, by how many invalid ones are left before, between and after them
+    known: dict[tuple[int, ...], list[float]] = {}
+    for left in product(*(range(gap + 1) for gap in gaps)):
+        count = sum(left) + len(valid)
+        found = [0.0] * len(valid)
+        place = 0
+        for gap, width in enumerate(left):
+            if width:
+                rest = known[(*left[:gap], width - 1, *left[gap + 1 :])]
+                drawn = _drawn_below(place + width, count) - _drawn_below(place, count)
+                found = [chance + drawn * then for chance, then in zip(found, rest, strict=True)]
+            place += width
+            if gap < len(valid):
+                found[gap] += _drawn_below(place + 1, count) - _drawn_below(place, count)
+                place += 1
+        known[left] = found
+    chance_of = dict(zip(valid, known[gaps], strict=True))
+    return [chance_of.get(place, 0.0) for place in range(len(is_valid))]
+
+
+def _drawn_below(place: int, count: int) -> float:
+    """How probable it is that the square of an even draw takes one of the first hosts of so many."""
+    return math.sqrt(place / count)
 
 
 # --------------------------------------------------------------------------------------------- questions about a Fleet
@@ -297,6 +347,43 @@ def host_lists(fleet: Fleet, vm: int, *, vm_groups_enabled: bool = True) -> list
     return ([[affinity]] if affinity >= 0 else []) + [by_count[key] for key in sorted(by_count)]
 
 
+class _Attempts:
+    """The tries of a host choice: lists of hosts with the memory check, at last all hosts without it."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        vm: int,
+        coordinator_bias: bool,
+        vm_groups_enabled: bool,
+        lists: Sequence[Sequence[int]] | None,
+        can_boot: Callable[[int, int], bool],
+    ) -> None:
+        self._fleet, self._vm, self._coordinator_bias, self._can_boot = fleet, vm, coordinator_bias, can_boot
+        if lists is None:
+            lists = host_lists(fleet, vm, vm_groups_enabled=vm_groups_enabled)
+        self._lists = lists
+        self._fits = free_for(fleet, vm) >= memory_to_start(fleet)[vm]
+
+    def __iter__(self) -> Iterator[tuple[list[int], CategoryValues, bool]]:
+        """Rows of the hosts, their values, and whether memory is checked."""
+        everywhere = [host for hosts in self._lists for host in hosts]
+        for hosts, with_memory in [*((hosts, True) for hosts in self._lists), (everywhere, False)]:
+            rows = as_rows("lists", hosts)
+            yield rows.tolist(), self._values(rows), with_memory
+
+    def _values(self, rows: NDArray[np.int32]) -> CategoryValues:
+        coordinator = np.flatnonzero(self._fleet.hosts.is_coordinator[rows]) if self._coordinator_bias else rows[:0]
+        preferred = np.flatnonzero(rows == self._fleet.vms.affinity[self._vm])
+        return category_values(_summary(self._fleet, self._vm, rows), preferred, coordinator)
+
+    def is_valid(self, host: int, with_memory: bool) -> bool:
+        hosts, vm = self._fleet.hosts, self._vm
+        enabled = hosts.enabled[host] or self._fleet.vms.is_control_domain[vm]
+        fits = self._fits[host] or not with_memory
+        return bool(enabled and hosts.live[host] and self._can_boot(vm, host) and fits)
+
+
 def choose_host_for_vm(
     fleet: Fleet,
     vm: int,
@@ -333,28 +420,63 @@ def choose_host_for_vm(
     -----
     Source: spec planning 5.4; xapi_vm_helpers.ml, ``choose_host_for_vm_no_wlb``, ``vm_can_run_on_host``.
     """
-    if lists is None:
-        lists = host_lists(fleet, vm, vm_groups_enabled=vm_groups_enabled)
-    affinity = int(fleet.vms.affinity[vm])
-    fits = free_for(fleet, vm) >= memory_to_start(fleet)[vm]
+    attempts = _Attempts(fleet, vm, coordinator_bias, vm_groups_enabled, lists, can_boot)
+    for hosts, values, with_memory in attempts:
+        place = select_host(values, partial(_is_valid_at, attempts, hosts, with_memory), random)
+        if place is not None:
+            return hosts[place]
+    raise NoHostsAvailableError
 
-    def is_valid(host: int, with_memory: bool) -> bool:
-        enabled = fleet.hosts.enabled[host] or fleet.vms.is_control_domain[vm]
-        return bool(enabled and fleet.hosts.live[host] and can_boot(vm, host) and (fits[host] or not with_memory))
 
-    def select(hosts: Sequence[int], with_memory: bool) -> int | None:
-        rows = as_rows("lists", hosts)
-        coordinator = np.flatnonzero(fleet.hosts.is_coordinator[rows]) if coordinator_bias else rows[:0]
-        values = category_values(_summary(fleet, vm, rows), np.flatnonzero(rows == affinity), coordinator)
-        place = select_host(values, lambda place: is_valid(int(rows[place]), with_memory), random)
-        return None if place is None else int(rows[place])
+def _is_valid_at(attempts: _Attempts, hosts: Sequence[int], with_memory: bool, place: int) -> bool:
+    return attempts.is_valid(hosts[place], with_memory)
 
-    attempts: Iterable[tuple[Sequence[int], bool]] = [(hosts, True) for hosts in lists]
-    everywhere = [host for hosts in lists for host in hosts]
-    for hosts, with_memory in [*attempts, (everywhere, False)]:
-        host = select(hosts, with_memory)
-        if host is not None:
-            return host
+
+class Candidates(NamedTuple):
+    """The category from which the host of a VM is drawn.
+
+    Attributes
+    ----------
+    category : ``affinity``, ``definite``, ``probable`` or ``possible``
+    hosts : rows of all hosts that are in it, the best first
+    values : of these hosts in the category
+    is_valid : whether each may be taken; those that may not are drawn as well, and discarded
+    with_memory : whether the memory check was among what makes a host valid
+    """
+
+    category: str
+    hosts: tuple[int, ...]
+    values: tuple[int, ...]
+    is_valid: tuple[bool, ...]
+    with_memory: bool
+
+
+def host_candidates(
+    fleet: Fleet,
+    vm: int,
+    *,
+    coordinator_bias: bool = True,
+    vm_groups_enabled: bool = True,
+    lists: Sequence[Sequence[int]] | None = None,
+    can_boot: Callable[[int, int], bool] = lambda _vm, _host: True,
+) -> Candidates:
+    """The hosts among which choose_host_for_vm draws: which category that is depends on no draw.
+
+    Parameters
+    ----------
+    fleet, vm, coordinator_bias, vm_groups_enabled, lists, can_boot : as for choose_host_for_vm
+
+    Raises
+    ------
+    NoHostsAvailableError : not even without the memory check
+    """
+    attempts = _Attempts(fleet, vm, coordinator_bias, vm_groups_enabled, lists, can_boot)
+    for hosts, values, with_memory in attempts:
+        for (category, inside), value in zip(_ranked(values), values, strict=True):
+            is_valid = tuple(attempts.is_valid(hosts[place], with_memory) for place in inside)
+            if any(is_valid):
+                rows = tuple(hosts[place] for place in inside)
+                return Candidates(category, rows, tuple(value[inside].tolist()), is_valid, with_memory)
     raise NoHostsAvailableError
 
 

@@ -1,0 +1,117 @@
+"""Cold compilation: announced once when it happens, and done ahead of time by warm-up, completely."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from pkgutil import walk_packages
+from typing import Any
+
+import pytest
+from numba.core.dispatcher import Dispatcher
+
+import xenmem
+
+PACKAGE = Path(xenmem.__file__).parent
+ANNOUNCED = "xenmem: compiling, once: some seconds for each question; `xenmem warm-up` does all of it ahead of time\n"
+ANNOUNCED_ALWAYS = (
+    "xenmem: compiling, in every process anew: no folder can keep what is compiled (NUMBA_CACHE_DIR names one)\n"
+)
+COMPILES = (
+    "import sys; from xenmem.cli.streams import announce_compilation; sys.argv[1:] and announce_compilation();"
+    "from xenmem import kernel; kernel.free_memory([1], [1], [0], [0], [-1], backend='numba');"
+    "from xenmem.kernel import checks; checks.limits_valid(0, 1, 1, 1)"
+)
+"""Compiles two functions of the package; with an argument as the command does."""
+
+
+def run(*arguments: str, cache: Path, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with these arguments; what it compiles is kept in the folder."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)} | more,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder that was empty before a warm-up, and what that says."""
+    cache = tmp_path_factory.mktemp("warm")
+    done = run("-m", "xenmem", "warm-up", "--format", "json", cache=cache)
+    assert (done.returncode, done.stderr) == (0, "")
+    return cache, json.loads(done.stdout)
+
+
+def compiled_functions() -> set[str]:
+    """Every function of the package that is compiled for itself, not only as a part of others."""
+    found = set()
+    for info in walk_packages([str(PACKAGE)], "xenmem."):
+        if info.name.split(".")[1] in ("kernel", "planning"):
+            for name, value in vars(import_module(info.name)).items():
+                if isinstance(value, Dispatcher) and value.py_func.__module__ == info.name:
+                    found.add(f"{info.name}.{name}")
+    return found
+
+
+def test_warm_up_compiles_every_function(warm: tuple[Path, dict[str, Any]]) -> None:
+    cache, result = warm
+    assert {one["function"] for one in result["compiled"]} == compiled_functions()
+    assert result["folder"] == str(cache)
+    assert all(one["seconds"] >= 0 for one in result["compiled"])
+
+
+def test_nothing_is_left_to_compile(warm: tuple[Path, dict[str, Any]]) -> None:
+    cache, _ = warm
+    assert json.loads(run("-m", "xenmem", "warm-up", "--format", "json", cache=cache).stdout)["compiled"] == []
+    again = run("-m", "xenmem", "warm-up", cache=cache)
+    assert (again.stdout, again.stderr) == (f"Nothing was left to compile: all is in {cache}.\n", "")
+
+
+def test_no_planner_compiles_after_warm_up(warm: tuple[Path, dict[str, Any]], data: Path) -> None:
+    cache, _ = warm
+    inventory = data / "inventories" / "pool-small.records.json"
+    done = run(str(Path(__file__).with_name("every_planner.py")), str(inventory), cache=cache)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["compiled"] == []
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_compilation_is_announced_once(tmp_path: Path, shown: bool) -> None:
+    """The command shows it; a program that uses the library sees it if it asks for the log."""
+    arguments = ["-c", COMPILES, *(["show"] if shown else [])]
+    first, second = run(*arguments, cache=tmp_path), run(*arguments, cache=tmp_path)
+    assert (first.returncode, first.stderr) == (0, ANNOUNCED if shown else "")
+    assert (second.returncode, second.stderr) == (0, "")
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path) -> dict[str, str]:
+    """The environment of a package in whose folders, and in the user's, nothing can be kept, whoever one is."""
+    shutil.copytree(PACKAGE, tmp_path / "xenmem", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in {path.parent for path in (tmp_path / "xenmem").rglob("*.py")}:
+        (folder / "__pycache__").write_text("")
+    home = tmp_path / "home"
+    home.write_text("")
+    return {"PYTHONPATH": str(tmp_path), "HOME": str(home), "XDG_CACHE_HOME": str(home)}
+
+
+def test_without_a_folder_every_process_compiles(nowhere: dict[str, str]) -> None:
+    for _ in range(2):
+        done = run("-c", COMPILES, "show", cache=Path(os.devnull) / "no", **nowhere)
+        assert (done.returncode, done.stderr) == (0, ANNOUNCED_ALWAYS)
+
+
+def test_warm_up_without_a_folder_is_refused(nowhere: dict[str, str]) -> None:
+    done = run("-m", "xenmem", "warm-up", cache=Path(os.devnull) / "no", **nowhere)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "xenmem: error: no folder can keep what is compiled: make that of the package writable, or name one by "
+        "NUMBA_CACHE_DIR\n"
+    )

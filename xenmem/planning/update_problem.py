@@ -1,0 +1,232 @@
+"""The question of a rolling pool update as arrays: hosts to restart, the VMs on them, and where these are to end.
+
+Amounts are bytes. Each host counts VMs by the model of the version it runs at the moment: [before, after] its restart.
+Everything is checked here. Fleets are only read; searches for nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
+
+from xenmem import kernel
+from xenmem.planning._limits import MOST_BYTES
+from xenmem.planning.versions import version_ranks
+from xenmem.planning.xapi.failover import rows_of_pool
+
+if TYPE_CHECKING:
+    from xenmem.fleet import Fleet
+
+Bytes = NDArray[np.int64]
+Rows = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class UpdateProblem:
+    """Hosts to restart, and the VMs that run on them.
+
+    Attributes
+    ----------
+    capacity : int64 array, shape (hosts, 2), bytes for VMs before and after the restart
+    need : int64 array, shape (vms, 2), bytes that each VM takes on a host before and after the host's restart
+    copied : int64 array, shape (vms,), bytes that one migration of it copies
+    home : int32 array, shape (vms,), where each VM is to be in the end
+    start : int32 array, shape (vms,), where each is now
+    updated : bool array, shape (hosts,), hosts that need no restart any more
+    version : int32 array, shape (hosts,), ranks before the restart: no VM migrates to a lower one, restarted hosts have
+        the highest
+    first : the host that has to be restarted first; -1 for none
+    allowed : bool array, shape (vms, hosts), where each VM can run; None: everywhere
+    hosts, vms : int32 arrays, the row numbers under which answers name them
+    host_names, vm_names : for sentences
+    """
+
+    capacity: Bytes
+    need: Bytes
+    copied: Bytes
+    home: Rows
+    start: Rows
+    updated: Bools
+    version: Rows
+    first: int
+    allowed: Bools | None
+    hosts: Rows
+    vms: Rows
+    host_names: tuple[str, ...]
+    vm_names: tuple[str, ...]
+
+    @classmethod
+    def from_arrays(
+        cls,
+        capacity: npt.ArrayLike,
+        need: npt.ArrayLike,
+        home: npt.ArrayLike,
+        *,
+        copied: npt.ArrayLike | None = None,
+        start: npt.ArrayLike | None = None,
+        updated: npt.ArrayLike | None = None,
+        version: npt.ArrayLike | None = None,
+        first: int = -1,
+        allowed: npt.ArrayLike | None = None,
+    ) -> UpdateProblem:
+        """A problem from bare arrays: see the attributes; hosts and VMs are named by their place.
+
+        Parameters
+        ----------
+        capacity, need : with one column, the same before and after
+        copied : None: what the VM needs before
+        start : None: every VM is at home
+        updated : None: all hosts are to be restarted
+        version : None: the same everywhere
+
+        Raises
+        ------
+        ValueError : there are no hosts, shapes differ, or a value is out of range; names argument, index and value
+        """
+        capacity_, need_ = (_two_columns(name, a) for name, a in (("capacity", capacity), ("need", need)))
+        hosts, vms = len(capacity_), len(need_)
+        if not hosts:
+            raise ValueError("capacity: there are no hosts")
+        home_ = _column("home", home, vms, 0, hosts - 1).astype(np.int32)
+        start_ = home_ if start is None else _column("start", start, vms, 0, hosts - 1).astype(np.int32)
+        copied_ = need_[:, 0] if copied is None else _column("copied", copied, vms, 0, MOST_BYTES)
+        done = np.zeros(hosts, np.bool_) if updated is None else np.asarray(updated, np.bool_)
+        if done.shape != (hosts,):
+            raise ValueError(f"updated: shape {done.shape} where ({hosts},) is needed")
+        ranks = np.zeros(hosts, np.int64) if version is None else _column("version", version, hosts, 0, 1 << 30)
+        if not -1 <= first < hosts:
+            raise ValueError(f"first: {first} is outside -1..{hosts - 1}")
+        where = None if allowed is None else np.asarray(allowed, np.bool_)
+        if where is not None and where.shape != (vms, hosts):
+            raise ValueError(f"allowed: shape {where.shape} where ({vms}, {hosts}) is needed")
+        return cls(
+            capacity_,
+            need_,
+            copied_.astype(np.int64),
+            home_,
+            start_,
+            done,
+            ranks.astype(np.int32),
+            first,
+            where,
+            np.arange(hosts, dtype=np.int32),
+            np.arange(vms, dtype=np.int32),
+            tuple(f"host {row}" for row in range(hosts)),
+            tuple(f"VM {row}" for row in range(vms)),
+        )
+
+    @classmethod
+    def from_fleet(
+        cls,
+        fleet: Fleet,
+        pool: int = 0,
+        *,
+        model: str = kernel.DEFAULT_MODEL,
+        home: npt.ArrayLike | None = None,
+        updated: npt.ArrayLike | None = None,
+        allowed: npt.ArrayLike | None = None,
+    ) -> UpdateProblem:
+        """One pool of a Fleet: its enabled and live hosts, and the guests that run there.
+
+        Parameters
+        ----------
+        pool : row of the pool; its coordinator is restarted first
+        model : name of the kernel model that hosts compute with after their restart
+        home : int32 array, shape (vms of the fleet,), rows of hosts, -1 for where the VM is; None: all are at home
+        updated : bool array, shape (hosts of the fleet,); None: none is updated yet
+        allowed : bool array, shape (vms of the fleet, hosts of the fleet); None: every VM can run on every host
+
+        Raises
+        ------
+        ValueError : the fleet has no such pool, no host of it is enabled and live, the memory of one is unknown, or the
+            model does not exist
+
+        Notes
+        -----
+        A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
+        stored and recomputed. A VM that is scheduled to start or to arrive somewhere is taken to be there already.
+        Source: planning.md 1.1, 1.3, 4.2 and 6.6.
+        """
+        hosts, vms = rows_of_pool(fleet, pool)
+        hosts = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]
+        if not len(hosts):
+            raise ValueError(f"pool: {pool} has no host that is enabled and live")
+        unknown = hosts[fleet.hosts.memory_total[hosts] < 0]
+        if len(unknown):
+            raise ValueError(f"memory_total of host {fleet.hosts.name_label[unknown[0]]} is unknown")
+        place = np.full(len(fleet.hosts) + 1, -1, np.int32)
+        place[hosts] = np.arange(len(hosts), dtype=np.int32)
+        scheduled = fleet.vms.scheduled_to_be_resident_on
+        now = np.where(place[scheduled] >= 0, scheduled, fleet.vms.resident_on)
+        here = place[now[vms]] >= 0
+        guests = vms[here & fleet.vms.is_guest[vms]]
+        others = vms[here & ~fleet.vms.is_guest[vms]]
+
+        capacity = fleet.hosts.available[hosts]
+        taken = fleet.vms.memory_dynamic_min[others] + fleet.vms.memory_overhead[others]
+        np.subtract.at(capacity, place[now[others]], taken)
+        stored = fleet.vms.memory_overhead
+
+        def needed(name: str | None) -> Bytes:
+            counted = fleet.vms.memory_dynamic_min + np.maximum(stored, fleet.overhead(name))
+            return np.maximum(counted, fleet.start_memory("dynamic_min", name))[guests]
+
+        need = np.column_stack([needed(None), needed(model)])
+        target = now[guests]
+        if home is not None:
+            given = np.asarray(home)[guests]
+            target = np.where(given >= 0, given, target)
+        master = int(fleet.pools.master[pool])
+        bare = cls.from_arrays(
+            capacity,
+            need,
+            place[target],
+            copied=fleet.vms.memory_dynamic_min[guests],
+            start=place[now[guests]],
+            updated=None if updated is None else np.asarray(updated, np.bool_)[hosts],
+            version=version_ranks(fleet.hosts)[hosts],
+            first=int(place[master]) if master >= 0 else -1,
+            allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(guests, hosts)],
+        )
+        return cls(
+            **{
+                **bare.__dict__,
+                "hosts": hosts,
+                "vms": guests,
+                "host_names": tuple(map(str, fleet.hosts.name_label[hosts])),
+                "vm_names": tuple(map(str, fleet.vms.name_label[guests])),
+            }
+        )
+
+
+def _two_columns(name: str, values: npt.ArrayLike) -> Bytes:
+    array = np.asarray(values)
+    if array.size and array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: {array.dtype} where integers are needed")
+    if array.ndim == 1:
+        array = np.column_stack([array, array])
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError(f"{name}: shape {array.shape} where (rows,) or (rows, 2) is needed")
+    bad = (array < (0 if name == "need" else -MOST_BYTES)) | (array > MOST_BYTES)
+    if bad.any():
+        row, column = (int(k) for k in np.argwhere(bad)[0])
+        raise ValueError(f"{name}: {array[row, column]} at index {row} is out of range")
+    return array.astype(np.int64)
+
+
+def _column(name: str, values: npt.ArrayLike, rows: int, low: int, high: int) -> NDArray[np.int64]:
+    array = np.asarray(values)
+    if array.shape != (rows,):
+        raise ValueError(f"{name}: shape {array.shape} where ({rows},) is needed")
+    if rows and array.dtype.kind not in "iu":
+        raise ValueError(f"{name}: {array.dtype} where integers are needed")
+    bad = (array < low) | (array > high)
+    if bad.any():
+        index = int(np.argmax(bad))
+        raise ValueError(f"{name}: {array[index]} at index {index} is outside {low}..{high}")
+    return array.astype(np.int64)
