@@ -1,6 +1,8 @@
-"""What the whole suite shares: where the data are, and a deadline that suits slow machines."""
+"""What the whole suite shares: where the data are, a deadline for slow machines, and searches compiled before."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -16,3 +18,9 @@ os.environ["PYTHONSAFEPATH"] = "1"  # processes that tests start import the inst
 def data() -> Path:
     """The folder of golden vectors, captures and inventories."""
     return Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def warm() -> None:
+    """All searches are compiled, so that no process that a test starts has to announce it."""
+    subprocess.run([sys.executable, "-m", "xenmem", "warm-up"], stdout=subprocess.DEVNULL, check=True)

@@ -46,6 +46,7 @@ def test_python_sessions(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed == 0, "".join(complaints)
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("block", blocks("console"))
 def test_shell_session(block: str) -> None:
     commands = COMMAND.findall(block)

@@ -62,7 +62,7 @@ LAYERS = {
     "inventory": {"fleet", "kernel", "text", "units"},
     "planning": {"fleet", "kernel", "units"},
     "xenapi": {"fleet", "kernel", "units", "inventory", "planning"},
-    "answers": {"fleet", "kernel", "units", "inventory", "xenapi"},
+    "answers": {"fleet", "kernel", "text", "units", "inventory", "planning", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

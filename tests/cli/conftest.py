@@ -31,7 +31,7 @@ def environment() -> dict[str, str]:
 
 
 @pytest.fixture
-def xenmem(environment: dict[str, str]) -> Command:
+def xenmem(environment: dict[str, str], warm: None) -> Command:
     """Runs `python -m xenmem` with the arguments; more environment variables by name."""
 
     def run(*arguments: str, stdin: str | bytes = b"", **more: str) -> "subprocess.CompletedProcess[str]":

@@ -144,6 +144,8 @@ def test_scripts_that_cannot_run(complaint: Answer, small: str, tmp_path: Path) 
     assert complaint("what-if", small, str(path)) == f"{path}:2: ZeroDivisionError: division by zero"
     path.write_text("raise SystemExit(3)")
     assert complaint("what-if", small, str(path)) == f"{path}: exited with 3"
+    path.write_text("raise GeneratorExit")
+    assert complaint("what-if", small, str(path)) == f"{path}:1: GeneratorExit:"
     assert complaint("what-if", "-", "-").startswith("standard input can be read only once")
 
 

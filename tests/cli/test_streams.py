@@ -1,41 +1,18 @@
 """The command among other processes: closed pipes, full disks, interrupts, progress on a terminal, start-up imports."""
 
-import fcntl
 import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import time
 from pathlib import Path
 
 import pytest
+from terminals import drained, terminal
 
 Environment = dict[str, str]
 XENMEM = [sys.executable, "-m", "xenmem"]
-
-
-def drained(terminal: int) -> str:
-    """What a process wrote to the terminal until it closed it."""
-    received = b""
-    while True:
-        try:
-            part = os.read(terminal, 65536)
-        except OSError:  # Linux: the other side is closed
-            part = b""
-        if not part:
-            return received.decode()
-        received += part
-
-
-def terminal(columns: int) -> tuple[int, int]:
-    """Both sides of a new terminal of that width."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    return ours, theirs
 
 
 @pytest.mark.parametrize("arguments", [["report", "SMALL"], ["report", "SMALL", "--format", "json"], ["fit", "--help"]])
@@ -188,6 +165,7 @@ def test_start_up_imports_no_more_than_is_needed(environment: Environment, small
         ["maximise", small, "lab-git-011"],
         ["fit", small, "--memory", "1GiB", "--vcpus", "1"],
         ["upgrade-check", small, "--to", "pre-26.3"],
+        ["place", small, "stage-mail-018"],
         ["info"],
     ):
         assert {"numba"} & imported(*arguments) <= needed

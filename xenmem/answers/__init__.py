@@ -10,11 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xenmem.answers.accounts import QuestionError
+    from xenmem.answers.ballooning import Squeeze, balloon, with_fair_targets
     from xenmem.answers.capacity import Fit, Maximum, fit, maximise
     from xenmem.answers.declared import Declarations, declarations
     from xenmem.answers.explanation import Explanation, explain
-    from xenmem.answers.installation import Installation, info
+    from xenmem.answers.installation import Installation, WarmUp, info, warm_up
+    from xenmem.answers.move_plan import MovePlan
+    from xenmem.answers.moves import consolidate, evacuate, pack, rebalance
+    from xenmem.answers.placement import Placement, place
     from xenmem.answers.pool_report import Report, report
+    from xenmem.answers.rolling import RollingPlan, rolling_update
+    from xenmem.answers.room import Room, Wanted, room_for
+    from xenmem.answers.survival import Survival, failover, unprotecting
     from xenmem.answers.trial import WhatIf, what_if
     from xenmem.answers.upgrade import UpgradeCheck, upgrade_check
 
@@ -24,18 +31,38 @@ __all__ = [
     "Fit",
     "Installation",
     "Maximum",
+    "MovePlan",
+    "Placement",
     "QuestionError",
     "Report",
+    "RollingPlan",
+    "Room",
+    "Squeeze",
+    "Survival",
     "UpgradeCheck",
+    "Wanted",
+    "WarmUp",
     "WhatIf",
+    "balloon",
+    "consolidate",
     "declarations",
+    "evacuate",
     "explain",
+    "failover",
     "fit",
     "info",
     "maximise",
+    "pack",
+    "place",
+    "rebalance",
     "report",
+    "rolling_update",
+    "room_for",
+    "unprotecting",
     "upgrade_check",
+    "warm_up",
     "what_if",
+    "with_fair_targets",
 ]
 
 _HOME = {
@@ -44,18 +71,38 @@ _HOME = {
     "Fit": "capacity",
     "Installation": "installation",
     "Maximum": "capacity",
+    "MovePlan": "move_plan",
+    "Placement": "placement",
     "QuestionError": "accounts",
     "Report": "pool_report",
+    "RollingPlan": "rolling",
+    "Room": "room",
+    "Squeeze": "ballooning",
+    "Survival": "survival",
     "UpgradeCheck": "upgrade",
+    "Wanted": "room",
+    "WarmUp": "installation",
     "WhatIf": "trial",
+    "balloon": "ballooning",
+    "consolidate": "moves",
     "declarations": "declared",
+    "evacuate": "moves",
     "explain": "explanation",
+    "failover": "survival",
     "fit": "capacity",
     "info": "installation",
     "maximise": "capacity",
+    "pack": "moves",
+    "place": "placement",
+    "rebalance": "moves",
     "report": "pool_report",
+    "rolling_update": "rolling",
+    "room_for": "room",
+    "unprotecting": "survival",
     "upgrade_check": "upgrade",
+    "warm_up": "installation",
     "what_if": "trial",
+    "with_fair_targets": "ballooning",
 }
 
 

@@ -109,6 +109,16 @@ def label(item: Any) -> str:
     return text if text.isprintable() else repr(text)
 
 
+def vm_label(fleet: Fleet, row: int) -> str:
+    """What messages call a VM of the fleet."""
+    return label(Named(**identity(fleet.vms, row)))
+
+
+def host_label(fleet: Fleet, row: int) -> str:
+    """What messages call a host of the fleet."""
+    return label(Named(**identity(fleet.hosts, row)))
+
+
 def listed(items: Sequence[str]) -> str:
     """The first few items, and how many there are beside them."""
     shown = ", ".join(items[:_NAMES_SHOWN])

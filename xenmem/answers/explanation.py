@@ -235,7 +235,7 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
     overhead = pieces(shape, name)
     required = Requirements(**{policy: requirement(shape, int(fleet.amount(policy)[vm]), name) for policy in POLICIES})
     policy = boot_policy(int(vms.domain_type[vm]))
-    obstacles = _obstacles(fleet, vm)
+    obstacles = vm_obstacles(fleet, vm)
     stored = int(vms.memory_overhead[vm])
     return Explanation(
         pool=pool_head(fleet, pool),
@@ -258,12 +258,12 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
         boot_policy=policy,
         operation={PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm], "migrate"),
         obstacles=obstacles,
-        hosts=_host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles)),
+        hosts=host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles)),
         not_checked=list(NOT_CHECKED),
     )
 
 
-def _obstacles(fleet: Fleet, vm: int) -> list[str]:
+def vm_obstacles(fleet: Fleet, vm: int) -> list[str]:
     """Why xapi starts the VM nowhere, as far as its record tells."""
     vms = fleet.vms
     kind = kind_of(fleet, vm)
@@ -283,7 +283,8 @@ def _obstacles(fleet: Fleet, vm: int) -> list[str]:
     return [text for passes, text in checks if not passes]
 
 
-def _host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[HostFit]:
+def host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[HostFit]:
+    """Whether a VM that needs so much fits on each host of its pool, and why not."""
     hosts, vms = fleet.hosts, fleet.vms
     free = free_without(fleet, vm)
     fits = []

@@ -231,12 +231,12 @@ def _run_python(script: str, session: Session) -> str:
     except SystemExit as end:
         if end.code:
             raise QuestionError(f"{script}: exited with {end.code}") from None
-    except Exception as error:
+    except (Exception, GeneratorExit) as error:
         raise QuestionError(f"{script}{_place(script, error)}: {type(error).__name__}: {error}") from None
     return ""
 
 
-def _place(script: str, error: Exception) -> str:
+def _place(script: str, error: BaseException) -> str:
     """The last line of the script on the way to an error, as `:17`."""
     if isinstance(error, SyntaxError):
         return f":{error.lineno}"

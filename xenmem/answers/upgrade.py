@@ -101,6 +101,20 @@ class UpgradeCheck(Result, frozen=True):
     pools: list[PoolUpgrade]
 
 
+def model_called(to: str) -> str:
+    """The kernel model of this name, or of this xapi version.
+
+    Raises
+    ------
+    QuestionError : it is neither
+    """
+    try:
+        return to if to in kernel.MODELS else kernel.model_name_for(to)
+    except ValueError:
+        models = ", ".join(kernel.MODELS)
+        raise QuestionError(f"{to!r} is neither a model ({models}) nor a xapi version such as 26.4.0") from None
+
+
 def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
     """What another model does to a fleet.
 
@@ -117,11 +131,7 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
     A server rewrites all stored overheads only when its database schema changes with the upgrade; otherwise each VM
     keeps the old one until it is next started. The target is the state after that.
     """
-    try:
-        name = to if to in kernel.MODELS else kernel.model_name_for(to)
-    except ValueError:
-        models = ", ".join(kernel.MODELS)
-        raise QuestionError(f"{to!r} is neither a model ({models}) nor a xapi version such as 26.4.0") from None
+    name = model_called(to)
     overheads = (fleet.vms.memory_overhead, fleet.overhead(), fleet.overhead(name))
     cases = [_cases(fleet, overhead) for overhead in overheads]
     blocked = _no_longer_start(fleet, overheads[2], name)

@@ -252,9 +252,9 @@ def what_if(inventory: str, script: str, fields: bool, lenient: bool, form: str)
         return flat.to_json(result)
     if form == "csv":
         return flat.to_csv(FieldEffect if fields else HostEffect, [(result, result.fields if fields else result.hosts)])
-    from xenmem.cli import tables
+    from xenmem.cli import message_tables
 
-    return tables.trial(result)
+    return message_tables.trial(result)
 
 
 @click.command(short_help="The messages that a pool in memory answers.")
@@ -273,22 +273,6 @@ def messages(name: str, generated: bool, form: str) -> bytes:
         result = answers.declarations(name, generated=generated)
     if form == "json":
         return flat.to_json(result)
-    from xenmem.cli import tables
+    from xenmem.cli import message_tables
 
-    return tables.declarations(result)
-
-
-@click.command()
-@format_option("table", "json")
-def info(form: str) -> bytes:
-    """Version, models, backends, SIMD level, threads, CPU."""
-    from xenmem import answers
-    from xenmem.cli import flat
-
-    with reported(ValueError):
-        result = answers.info()
-    if form == "json":
-        return flat.to_json(result)
-    from xenmem.cli import tables
-
-    return tables.installation(result)
+    return message_tables.declarations(result)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import click
 
-from xenmem.cli import accounting
-from xenmem.cli.streams import complain, deliver, give_up
+from xenmem.cli import accounting, failures, installation, moves
+from xenmem.cli.streams import announce_compilation, complain, deliver, give_up
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -36,6 +36,7 @@ def app() -> None:
     INVENTORY is a pool database dump, XenAPI records as JSON, or the text of `xe ... params=all`, each also as gzip;
     `-` is standard input. Sizes are written as 16GiB, 1.5TiB, 4096MiB or bytes; all units are binary.
     """
+    announce_compilation()
 
 
 for _command in (
@@ -44,8 +45,18 @@ for _command in (
     accounting.maximise,
     accounting.fit,
     accounting.upgrade_check,
+    moves.place,
+    moves.pack,
+    moves.evacuate,
+    moves.consolidate,
+    moves.rebalance,
+    moves.rolling_update,
+    failures.failover,
+    failures.capacity,
+    failures.balloon,
     accounting.what_if,
     accounting.messages,
-    accounting.info,
+    installation.info,
+    installation.warm_up,
 ):
     app.add_command(_command)

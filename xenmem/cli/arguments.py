@@ -14,6 +14,7 @@ from xenmem.cli.streams import Progress
 from xenmem.units import format_size, parse_size
 
 if TYPE_CHECKING:
+    from xenmem.answers.script import Action
     from xenmem.fleet import Fleet
     from xenmem.kernel import DomainType
 
@@ -29,6 +30,8 @@ def reported(*also: type[Exception]) -> Iterator[None]:
         yield
     except expected as error:
         raise click.ClickException(str(error)) from None
+    except OSError as error:  # such as a disk that has no room for what is compiled
+        raise click.ClickException(f"{error.filename or 'writing'}: {error.strerror}") from None
 
 
 def read_fleet(inventories: Sequence[str], lenient: bool) -> "Fleet":
@@ -83,12 +86,44 @@ def domain_type_of(context: click.Context, parameter: click.Parameter, text: str
     return kind
 
 
+def positive_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """As `size`, and more than nothing; a rate may be written as 1GiB/s."""
+    amount = size(context, parameter, None if text is None else text.removesuffix("/s"))
+    if amount == 0:
+        raise click.BadParameter(f"{text!r} is nothing")
+    return amount
+
+
+def seconds(context: click.Context, parameter: click.Parameter, given: float | None) -> float | None:
+    if given is not None and not given > 0:  # NaN is not, either
+        raise click.BadParameter(f"{given:g} is not above 0 seconds")
+    return given
+
+
+def _one_kind(context: click.Context, parameter: click.Parameter, chosen: str | None) -> str | None:
+    """Refuse a script together with a format; whichever of the two is looked at last sees the other."""
+    form, writer = context.params.get("form", "table"), context.params.get("writer")
+    if (parameter.name == "writer" and chosen and form != "table") or (
+        parameter.name == "form" and chosen != "table" and writer
+    ):
+        raise click.UsageError("--emit and --format exclude each other", context)
+    return chosen
+
+
+def emitted(writer: str, heading: Sequence[str], actions: "Sequence[Action]") -> bytes:
+    """A plan as a script, headed by what it is."""
+    from xenmem.answers.script import WRITERS
+
+    return WRITERS[writer](heading, actions)
+
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 inventories_argument: Decorator = click.argument("inventories", metavar="INVENTORY...", nargs=-1, required=True)
 inventory_argument: Decorator = click.argument("inventory", metavar="INVENTORY")
 vm_argument: Decorator = click.argument("vm", metavar="VM")
+host_argument: Decorator = click.argument("host", metavar="HOST")
 lenient_option: Decorator = click.option("--lenient", is_flag=True, help="Skip bad rows and report how many.")
 model_option: Decorator = click.option(
     "--model",
@@ -103,7 +138,52 @@ def format_option(*formats: str) -> Decorator:
         "--format",
         "form",
         type=click.Choice(formats),
+        callback=_one_kind,
         default="table",
         show_default=True,
         help="Tables are for people; the other formats give bytes.",
+    )
+
+
+# --------------------------------------------------------------------------------------------- arguments about planning
+
+time_limit_option: Decorator = click.option(
+    "--time-limit",
+    metavar="SECONDS",
+    type=float,
+    callback=seconds,
+    help="Search for so long at most, and answer the best so far.",
+)
+seed_option: Decorator = click.option(
+    "--seed",
+    metavar="N",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Of all random choices: the same input and seed give the same answer.",
+)
+emit_option: Decorator = click.option(
+    "--emit",
+    "writer",
+    type=click.Choice(("xe", "messages")),
+    callback=_one_kind,
+    help="Write the plan as a shell script of xe commands, or as messages for what-if.",
+)
+bandwidth_option: Decorator = click.option(
+    "--bandwidth",
+    metavar="SIZE",
+    callback=positive_size,
+    default="1GiB",
+    show_default=True,
+    help="Copied each second, to estimate how long migrations take.",
+)
+
+
+def policy_option(default: str) -> Decorator:
+    return click.option(
+        "--policy",
+        type=click.Choice(("static_max", "dynamic_max", "dynamic_min")),
+        default=default,
+        show_default=True,
+        help="What counts as the memory of a VM.",
     )

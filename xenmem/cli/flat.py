@@ -65,9 +65,13 @@ def _text(value: Any) -> Any:
         case bool():
             return "true" if value else "false"
         case list():
-            return "; ".join(value)
+            return "; ".join(_reference(item) if isinstance(item, msgspec.Struct) else str(item) for item in value)
         case _:
             return value
+
+
+def _reference(item: Any) -> str:
+    return str(item.uuid or item.ref)
 
 
 def ordered(row_type: type[msgspec.Struct], rows: Iterable[Any], column: str) -> list[Any]:

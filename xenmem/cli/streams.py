@@ -1,13 +1,15 @@
 """Standard input, output and error of the command: whole answers or none, one-line errors, progress on a terminal.
 
-Sizes are bytes. Knows neither commands nor inventories.
+Sizes are bytes. Knows neither commands nor inventories nor planners.
 """
 
 import os
 import shutil
+import signal
 import sys
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, Self
 
 from xenmem.text import printable
 from xenmem.units import format_size
@@ -23,12 +25,16 @@ def complain(problem: str) -> None:
         sys.stderr.write(f"xenmem: error: {line}\n")
 
 
+class Interrupted(bytes):
+    """An answer that Ctrl-C cut short."""
+
+
 def deliver(answer: bytes) -> int:
     """Write an answer to standard output.
 
     Returns
     -------
-    exit status: 0, or 2 if it cannot be written
+    exit status: 0, or 130 if the answer is Interrupted, or 2 if it cannot be written
     """
     if sys.stdout is None:
         complain("<stdout>: is closed")
@@ -38,7 +44,7 @@ def deliver(answer: bytes) -> int:
         sys.stdout.buffer.flush()
     except OSError as error:
         return give_up(error)
-    return 0
+    return 130 if isinstance(answer, Interrupted) else 0
 
 
 def give_up(error: OSError) -> int:
@@ -55,19 +61,26 @@ def give_up(error: OSError) -> int:
     return 2
 
 
-class Progress:
-    """How far reading a file has come, on a terminal at stderr, once it takes long; silent elsewhere.
+def announce_compilation() -> None:
+    """Have the package's announcement that something is being compiled written to stderr, if there is one to make."""
+    import logging  # which numpy brings along later
+
+    logging.basicConfig(format="xenmem: %(message)s")
+    logging.getLogger("xenmem").setLevel(logging.INFO)
+
+
+class _StatusLine:
+    """A line on a terminal at stderr that is written over, from when something takes long; silent elsewhere.
 
     Use as a context: the line is wiped at the end.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = printable(name)
+    def __init__(self) -> None:
         self._is_seen = sys.stderr is not None and sys.stderr.isatty()
         self._next = time.monotonic() + _PATIENCE_S
         self._length = 0
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -75,16 +88,84 @@ class Progress:
             sys.stderr.write("\r" + " " * self._length + "\r")
             sys.stderr.flush()
 
-    def __call__(self, done: int, size: int | None) -> None:
-        """Take note of ``done`` bytes of ``size``, if that is known."""
+    def _is_due(self) -> bool:
         now = time.monotonic()
         if not self._is_seen or now < self._next:
-            return
+            return False
         self._next = now + _INTERVAL_S
-        share = f"{100 * done // size:3}% of {format_size(size)}" if size else format_size(done)
+        return True
+
+    def _show(self, line: str, shorter: str) -> None:
         room = max(10, shutil.get_terminal_size().columns - 1)
-        line = f"reading {self._name}: {share}"
-        line = line if len(line) <= room else f"reading: {share}"[:room]
+        line = line if len(line) <= room else shorter[:room]
+        self._length = max(self._length, len(line))  # before an interrupt can come in between
         sys.stderr.write("\r" + line.ljust(self._length))
         sys.stderr.flush()
-        self._length = max(self._length, len(line))
+
+
+class Progress(_StatusLine):
+    """How far reading a file has come."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = printable(name)
+
+    def __call__(self, done: int, size: int | None) -> None:
+        """Take note of ``done`` bytes of ``size``, if that is known."""
+        if self._is_due():
+            share = f"{100 * done // size:3}% of {format_size(size)}" if size else format_size(done)
+            self._show(f"reading {self._name}: {share}", f"reading: {share}")
+
+
+class Compilation(_StatusLine):
+    """How far compiling has come."""
+
+    def __call__(self, function: str, done: int) -> None:
+        """Take note of a function that begins to be compiled, after so many others."""
+        if self._is_due():
+            self._show(f"compiling, {done} functions done: {function}", f"compiling, {done} functions done")
+
+
+class Search(_StatusLine):
+    """How far a search has come, and whether Ctrl-C ended it.
+
+    While the context is open, Ctrl-C raises KeyboardInterrupt as ever, which planners take as the end of their search.
+
+    Parameters
+    ----------
+    describe : what is shown of a report that the planner makes
+
+    Attributes
+    ----------
+    interrupted : by Ctrl-C
+    """
+
+    def __init__(self, describe: Callable[[Any], str]) -> None:
+        super().__init__()
+        self._describe = describe
+        self.interrupted = False
+
+    def __enter__(self) -> Self:
+        self._before = signal.getsignal(signal.SIGINT)
+        if self._before is signal.default_int_handler:  # else somebody has it ignored
+            signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._before is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._before)
+        super().__exit__(*exception)
+
+    def _interrupt(self, number: int, frame: object) -> None:
+        self.interrupted = True
+        raise KeyboardInterrupt
+
+    def __call__(self, report: Any) -> None:
+        """Take note of a planner's report."""
+        if self._is_due():
+            line = f"searching: {self._describe(report)}"
+            self._show(line, line)
+
+    def answer(self, content: bytes) -> bytes:
+        """The answer of the search, which is the best so far if Ctrl-C ended it."""
+        return Interrupted(content) if self.interrupted else content

@@ -1,0 +1,220 @@
+"""How many more VMs of given shapes a pool takes while it still survives host failures, and on which hosts.
+
+Amounts are bytes. Planning answers; here its rows become names. Only memory decides: hosts with too few CPUs for a
+shape are told of, but counted all the same.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from xenmem import kernel, planning
+from xenmem.answers.accounts import PoolHead, QuestionError, Result, identity, pool_head
+from xenmem.answers.explanation import Shape, host_obstacles, requirement
+from xenmem.answers.survival import MOMENT, Report, check_failures, restart_pools
+from xenmem.fleet import Fleet
+from xenmem.planning.pool_capacity import Capacity
+
+TIME_LIMIT: Final = 10.0
+
+
+class Wanted(NamedTuple):
+    """A shape of VMs.
+
+    Attributes
+    ----------
+    memory : bytes of each; all its limits are this
+    vcpus : VCPUs_max of each
+    proportion : how often it comes, beside the other shapes
+    """
+
+    memory: int
+    vcpus: int
+    proportion: int = 1
+
+
+class ShapeCount(Result, frozen=True):
+    """One shape in a pool.
+
+    Attributes
+    ----------
+    required : what one needs to start, and then takes
+    count : how many more
+    """
+
+    memory: int
+    VCPUs_max: int
+    proportion: int
+    required: int
+    count: int
+
+
+class RoomThere(Result, frozen=True):
+    """A host that takes new VMs.
+
+    Attributes
+    ----------
+    free, free_after : what its VMs leave, and what the new ones leave; below 0 where the host is overcommitted
+    counts : new VMs of each shape
+    reasons : why VMs of some shape would not start there
+    """
+
+    ref: str
+    uuid: str
+    name_label: str
+    free: int
+    count: int
+    counts: list[int]
+    free_after: int
+    reasons: list[str]
+
+
+class PoolRoom(Result, frozen=True):
+    """One pool.
+
+    Attributes
+    ----------
+    count, bound : so many for certain, and not more for certain
+    status : ``optimal`` if these are equal, else ``feasible``
+    reason : what limits the count, in a sentence
+    now : whether the pool survives the failures without any new VM: ``survives``, ``loses`` or ``unknown``
+    """
+
+    pool: PoolHead
+    model: str
+    count: int
+    bound: int
+    status: str
+    reason: str
+    now: str
+    shapes: list[ShapeCount]
+    hosts: list[RoomThere]
+
+
+class Room(Result, frozen=True):
+    """How many more VMs the pools of a fleet take.
+
+    Attributes
+    ----------
+    num_failures : hosts that may fail together in each pool
+    counted : which VMs are to run again then: see survival
+    policy : which amount counts as the memory of a VM that is there
+    count, bound : over all pools
+    """
+
+    num_failures: int
+    counted: str
+    policy: str
+    domain_type: str
+    HVM_shadow_multiplier: float
+    count: int
+    bound: int
+    pools: list[PoolRoom]
+
+
+def room_for(
+    fleet: Fleet,
+    shapes: Sequence[Wanted],
+    num_failures: int = 0,
+    *,
+    domain_type: kernel.DomainType = kernel.DomainType.HVM,
+    shadow_multiplier: float = 1.0,
+    vms: str = "protected",
+    policy: str = "static_max",
+    time_limit: float = TIME_LIMIT,
+    progress: Report | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Room:
+    """How many more VMs fit such that the pool still survives any so many hosts failing together, pool by pool.
+
+    Parameters
+    ----------
+    shapes : one or more
+    num_failures : hosts that fail; the new VMs are to run again as well as those that are counted
+    domain_type, shadow_multiplier : of all shapes
+    vms, policy : as for survival.failover
+    time_limit : seconds for each pool
+    progress : as for planning.capacity
+    interrupted : as for survival.failover
+
+    Raises
+    ------
+    QuestionError : a shape has no memory, no VM of the kind would start anywhere, or see survival.restart_pools
+    ValueError : an amount is out of range
+    """
+    for wanted in shapes:
+        if wanted.memory <= 0 or wanted.proportion <= 0:
+            what = "memory" if wanted.memory <= 0 else "proportion"
+            raise QuestionError(f"{what}: {getattr(wanted, what)} makes no VM")
+    if not shapes:
+        raise QuestionError("there is no shape of VMs to ask about")
+    if shadow_multiplier < 1:
+        raise QuestionError(f"HVM_shadow_multiplier: {shadow_multiplier:g} is below 1: such a VM does not start")
+    pools = restart_pools(fleet, vms, policy)
+    check_failures(fleet, pools, num_failures)
+    found = []
+    for row, pool in enumerate(pools):
+        model = fleet.pools.model[row]
+        sizes = [
+            requirement(Shape(domain_type, wanted.memory, wanted.vcpus, shadow_multiplier), wanted.memory, model).total
+            for wanted in shapes
+        ]
+        answer = planning.capacity(
+            pool,
+            sizes,
+            proportions=[wanted.proportion for wanted in shapes],
+            num_failures=num_failures,
+            time_limit=MOMENT if interrupted() else time_limit,
+            progress=progress,
+        )
+        found.append(
+            PoolRoom(
+                pool=pool_head(fleet, row),
+                model=model,
+                count=answer.count,
+                bound=answer.bound,
+                status=answer.status,
+                reason=answer.reason,
+                now=answer.now.answer,
+                shapes=[
+                    ShapeCount(
+                        memory=wanted.memory,
+                        VCPUs_max=wanted.vcpus,
+                        proportion=wanted.proportion,
+                        required=size,
+                        count=count,
+                    )
+                    for wanted, size, count in zip(shapes, sizes, answer.counts, strict=True)
+                ],
+                hosts=[
+                    _there(fleet, int(host), int(free), shapes, sizes, answer)
+                    for host, free in zip(pool.hosts, pool.free, strict=True)
+                ],
+            )
+        )
+    return Room(
+        num_failures=num_failures,
+        counted=vms,
+        policy=policy,
+        domain_type=domain_type.name.lower(),
+        HVM_shadow_multiplier=shadow_multiplier,
+        count=sum(pool.count for pool in found),
+        bound=sum(pool.bound for pool in found),
+        pools=found,
+    )
+
+
+def _there(
+    fleet: Fleet, host: int, free: int, shapes: Sequence[Wanted], sizes: Sequence[int], answer: Capacity
+) -> RoomThere:
+    counts = np.bincount(answer.shape[answer.host == host], minlength=len(sizes)).tolist()
+    reasons = [reason for vcpus in sorted({s.vcpus for s in shapes}) for reason in host_obstacles(fleet, host, vcpus)]
+    return RoomThere(
+        **identity(fleet.hosts, host),
+        free=free,
+        count=sum(counts),
+        counts=counts,
+        free_after=free - sum(count * size for count, size in zip(counts, sizes, strict=True)),
+        reasons=list(dict.fromkeys(reasons)),
+    )
