@@ -30,7 +30,7 @@ types: $(INSTALLED)
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p xenmem
 
 bench: $(INSTALLED)
-	cd benchmarks && $(abspath $(BIN))/python -m ratios
+	cd benchmarks && PYTHONPATH=../tests:../tests/planning $(abspath $(BIN))/python -m ratios $(RATIOS)
 
 bench-quick: $(INSTALLED)
 	mkdir -p build

@@ -1,21 +1,16 @@
-"""Print the tables: ``make bench``, or in benchmarks/ ``python -m ratios numbers --vms-in-dump 100000``."""
+"""Print the tables: ``make bench``, or some: ``make bench RATIOS='numbers --vms-in-dump 100000'``."""
 
 import argparse
 import os
 import platform
-import sys
-from pathlib import Path
 
 import numpy as np
-
-from xenmem.answers import info
-
-sys.path.append(str(Path(__file__).resolve().parents[2] / "tests"))
 
 from ratios.kernels import numbers
 from ratios.messages import messages
 from ratios.plans import plans
 from ratios.table import heading
+from xenmem.answers import info
 
 
 def main() -> None:

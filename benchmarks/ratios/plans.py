@@ -1,4 +1,4 @@
-"""The rows about plans: beside the pool's own planners, a heap of hosts in plain Python, HiGHS, and a sort of the sizes.
+"""The rows about plans: beside the pool's own planners, a heap of hosts in plain Python, and a sort of the sizes.
 
 A sort is the limit of packing: every size has to be looked at, and in order.
 """
@@ -7,8 +7,8 @@ import heapq
 import time
 
 import numpy as np
+import stepwise
 from suite import bench_planning, fleets
-from suite.bench_planning import GIB
 
 from ratios.table import best_times, row
 from xenmem import planning
@@ -76,7 +76,7 @@ def known_optimum() -> None:
         left_out.append(1 - len(planning.xapi.biggest_fit_decreasing(sizes, free)[0]) / len(sizes))
     rule = f"the pool's rule leaves out {100 * np.mean(left_out):.0f} % of the VMs"
     what = f"{len(times)} packings without slack, the slowest"
-    row(what, duration(max(times)), rule, max(times) / np.median(times), "≤ 1 s")
+    row(what, duration(max(times)), rule, max(times), "≤ 1 s")
 
 
 def as_the_pool_sees(pool: planning.RestartPool, failures: int) -> planning.xapi.Configuration:
@@ -96,7 +96,7 @@ def failures() -> None:
         both = best_times(
             {
                 "exact": lambda small=small, count=count: planning.failover(small, count),
-                "own": lambda asked=configuration: planning.xapi.exhaustive_plan_always_possible(asked),
+                "own": lambda asked=configuration: planning.xapi.binpack.plan_always_possible(asked),
             },
             2,
             1,
@@ -106,3 +106,24 @@ def failures() -> None:
         row(what, duration(seconds), compared, both["own"] / both["exact"], target)
     seconds = best_times({"capacity": lambda: case.time_capacity_with_one_failure(1)}, 3, 1)["capacity"]
     row("capacity that survives a failure, 200 hosts", duration(seconds), "50 ms", seconds / 0.05, "≤ 1")
+
+
+def evacuation() -> None:
+    for fill in (0.8, 0.9, 0.95, 0.97):
+        case = bench_planning.Evacuation()
+        case.setup(fill)
+        seconds = best_times({"evacuate": lambda case=case, fill=fill: case.time_evacuate(fill)}, 5, 1)["evacuate"]
+        plan = planning.evacuate(case.fleet, 0)
+        what = f"evacuation of one of 64 hosts, 1,000 VMs, {100 * fill:.0f} % full"
+        row(what, duration(seconds), f"{plan.value} migrations, at least {plan.bound}", plan.gap + 1, "≤ 100 ms")
+
+
+def rolling_update() -> None:
+    for fill in (0.85, 0.93):
+        case = bench_planning.RollingUpdate()
+        case.setup(fill)
+        seconds = best_times({"update": lambda case=case, fill=fill: case.time_rolling_update(fill)}, 3, 1)["update"]
+        plan = planning.rolling_update(case.problem)
+        plain = stepwise.plain_evacuations(case.problem, list(plan.order))
+        what = f"rolling update of 16 hosts, 300 VMs, {100 * fill:.0f} % full"
+        row(what, duration(seconds), "bytes of the plain evacuations", plan.copied / plain, "≤ 5 s, 1.2")
