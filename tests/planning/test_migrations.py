@@ -12,7 +12,7 @@ from planning.inventories import pool
 
 from xenmem import planning
 from xenmem.planning.constraints import question_of_sizes
-from xenmem.planning.migrations import in_order
+from xenmem.planning.placing.migrations import in_order
 from xenmem.planning.plan import Migration
 
 

@@ -15,7 +15,7 @@ from xenmem.answers.immovable import standing_still, too_wide
 from xenmem.answers.move_plan import MovePlan, OwnPlan, answer_of, is_nowhere
 from xenmem.answers.pool_report import kind_of
 from xenmem.fleet import Fleet
-from xenmem.planning.evacuation import guests_on_hosts
+from xenmem.planning.placing.evacuation import guests_on_hosts
 from xenmem.planning.versions import version_ranks
 from xenmem.units import format_size
 

@@ -31,7 +31,7 @@ from xenmem.answers.move_plan import ha_refusals, overcommitments
 from xenmem.answers.moves import BANDWIDTH
 from xenmem.answers.upgrade import model_called
 from xenmem.fleet import Bools, Fleet
-from xenmem.planning.pool_update import DEFAULT_TIME_LIMIT, RollingUpdate
+from xenmem.planning.updating.pool_update import DEFAULT_TIME_LIMIT, RollingUpdate
 from xenmem.units import format_size
 
 _POLICY: Final = "dynamic_min"

@@ -14,7 +14,7 @@ from xenmem.answers.accounts import PoolHead, QuestionError, Result, identity, p
 from xenmem.answers.explanation import Shape, host_obstacles, requirement
 from xenmem.answers.survival import MOMENT, Report, check_failures, restart_pools
 from xenmem.fleet import Fleet
-from xenmem.planning.pool_capacity import Capacity
+from xenmem.planning.failures.pool_capacity import Capacity
 
 TIME_LIMIT: Final = 10.0
 

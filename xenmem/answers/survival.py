@@ -26,7 +26,7 @@ from xenmem.answers.accounts import (
 )
 from xenmem.fleet import Bools, Bytes, Fleet
 from xenmem.planning import xapi
-from xenmem.planning.failure_answers import Failover
+from xenmem.planning.failures.answers import Failover
 
 Report = Callable[[planning.Progress], None]
 

@@ -342,7 +342,7 @@ def rolling_update(
     from xenmem.answers.immovable import refused_migrations
     from xenmem.answers.rolling import RestartedHost, UpdateStep, actions, heading
     from xenmem.cli import flat
-    from xenmem.planning.pool_update import DEFAULT_TIME_LIMIT
+    from xenmem.planning.updating.pool_update import DEFAULT_TIME_LIMIT
 
     with reported(ValueError), Search(_described_update) as search:
         result = answers.rolling_update(

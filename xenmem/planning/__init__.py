@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xenmem.planning import xapi
     from xenmem.planning.ballooning import balloon, fair_targets, squeeze
-    from xenmem.planning.consolidation import consolidate
     from xenmem.planning.constraints import Constraints
-    from xenmem.planning.evacuation import evacuate
-    from xenmem.planning.failure_limits import max_failures
-    from xenmem.planning.failure_remedies import remedy
-    from xenmem.planning.host_failures import failover, failover_of_pools, restart_plan
-    from xenmem.planning.packing import pack, pack_sizes
+    from xenmem.planning.failures.host_failures import failover, failover_of_pools, restart_plan
+    from xenmem.planning.failures.limits import max_failures
+    from xenmem.planning.failures.pool_capacity import Mix, capacity, capacity_of_pools
+    from xenmem.planning.failures.remedies import remedy
+    from xenmem.planning.failures.restart_pool import RestartPool
+    from xenmem.planning.placing.consolidation import consolidate
+    from xenmem.planning.placing.evacuation import evacuate
+    from xenmem.planning.placing.packing import pack, pack_sizes
+    from xenmem.planning.placing.rebalancing import rebalance
     from xenmem.planning.plan import OBJECTIVES, Migration, Obstacle, Plan, Progress
-    from xenmem.planning.pool_capacity import Mix, capacity, capacity_of_pools
-    from xenmem.planning.pool_update import rolling_update
-    from xenmem.planning.rebalancing import rebalance
-    from xenmem.planning.restart_pool import RestartPool
-    from xenmem.planning.update_problem import UpdateProblem
+    from xenmem.planning.updating.pool_update import rolling_update
+    from xenmem.planning.updating.problem import UpdateProblem
     from xenmem.planning.verification import Violation, verify
 
 __all__ = [
@@ -60,28 +60,28 @@ _HOME = {
     "OBJECTIVES": "plan",
     "Constraints": "constraints",
     "Migration": "plan",
-    "Mix": "pool_capacity",
+    "Mix": "failures.pool_capacity",
     "Obstacle": "plan",
     "Plan": "plan",
     "Progress": "plan",
-    "RestartPool": "restart_pool",
-    "UpdateProblem": "update_problem",
+    "RestartPool": "failures.restart_pool",
+    "UpdateProblem": "updating.problem",
     "Violation": "verification",
     "balloon": "ballooning",
-    "capacity": "pool_capacity",
-    "capacity_of_pools": "pool_capacity",
-    "consolidate": "consolidation",
-    "evacuate": "evacuation",
-    "failover": "host_failures",
-    "failover_of_pools": "host_failures",
+    "capacity": "failures.pool_capacity",
+    "capacity_of_pools": "failures.pool_capacity",
+    "consolidate": "placing.consolidation",
+    "evacuate": "placing.evacuation",
+    "failover": "failures.host_failures",
+    "failover_of_pools": "failures.host_failures",
     "fair_targets": "ballooning",
-    "max_failures": "failure_limits",
-    "pack": "packing",
-    "pack_sizes": "packing",
-    "rebalance": "rebalancing",
-    "remedy": "failure_remedies",
-    "restart_plan": "host_failures",
-    "rolling_update": "pool_update",
+    "max_failures": "failures.limits",
+    "pack": "placing.packing",
+    "pack_sizes": "placing.packing",
+    "rebalance": "placing.rebalancing",
+    "remedy": "failures.remedies",
+    "restart_plan": "failures.host_failures",
+    "rolling_update": "updating.pool_update",
     "squeeze": "ballooning",
     "verify": "verification",
 }

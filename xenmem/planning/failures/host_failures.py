@@ -15,14 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.planning._clock import Clock
-from xenmem.planning._one_by_one import in_order
 from xenmem.planning._pools import in_parallel
-from xenmem.planning._restart_search import Restart
-from xenmem.planning._together import bounds_of, together
-from xenmem.planning.failure_answers import Failover, RestartedVM, Verdict
+from xenmem.planning.failures._one_by_one import in_order
+from xenmem.planning.failures._restart_search import Restart
+from xenmem.planning.failures._together import bounds_of, together
+from xenmem.planning.failures.answers import Failover, RestartedVM, Verdict
+from xenmem.planning.failures.restart_pool import RestartPool, check_failures, one_pool
 from xenmem.planning.feasibility import NO, UNDECIDED
 from xenmem.planning.plan import Progress
-from xenmem.planning.restart_pool import RestartPool, check_failures, one_pool
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

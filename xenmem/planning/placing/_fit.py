@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel._jit import jit
-from xenmem.planning._repack import admits
+from xenmem.planning.placing._repack import admits
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from xenmem.planning.plan import Effort
-from xenmem.planning.update_moment import Moment
-from xenmem.planning.update_problem import UpdateProblem
+from xenmem.planning.updating.moment import Moment
+from xenmem.planning.updating.problem import UpdateProblem
 
 STATES: Final = 400_000
 """Moments that are kept at most, and up to which a problem counts as small."""

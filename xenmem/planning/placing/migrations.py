@@ -11,8 +11,8 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._repack import draw
 from xenmem.planning.constraints import Question
+from xenmem.planning.placing._repack import draw
 from xenmem.planning.plan import Migration
 
 Bytes = NDArray[np.int64]

@@ -17,12 +17,12 @@ from xenmem import kernel
 from xenmem.planning._clock import Clock
 from xenmem.planning._limits import MOST_BYTES
 from xenmem.planning._pools import in_parallel
-from xenmem.planning._together import surely_survives
-from xenmem.planning.failure_answers import Failover
+from xenmem.planning.failures._together import surely_survives
+from xenmem.planning.failures.answers import Failover
+from xenmem.planning.failures.host_failures import failover_until
+from xenmem.planning.failures.restart_pool import RestartPool, check_failures
 from xenmem.planning.feasibility import best_fit, worst_fit
-from xenmem.planning.host_failures import failover_until
 from xenmem.planning.plan import Progress
-from xenmem.planning.restart_pool import RestartPool, check_failures
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

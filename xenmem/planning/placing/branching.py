@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._branch import NEVER, branch
+from xenmem.planning.placing._branch import NEVER, branch
+from xenmem.planning.placing.pool_problem import Problem
 from xenmem.planning.plan import Effort
-from xenmem.planning.pool_problem import Problem
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._fit import closest_fit, first_fit
-from xenmem.planning.pool_problem import Problem
+from xenmem.planning.placing._fit import closest_fit, first_fit
+from xenmem.planning.placing.pool_problem import Problem
 
 Rows = NDArray[np.int32]
 

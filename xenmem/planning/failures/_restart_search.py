@@ -11,11 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning import _failures, _patterns
 from xenmem.planning._clock import Clock
-from xenmem.planning._repack import repack
+from xenmem.planning.failures import _failures, _patterns
+from xenmem.planning.failures.restart_pool import Prepared
 from xenmem.planning.feasibility import NO, UNDECIDED, YES, best_fit, pack
-from xenmem.planning.restart_pool import Prepared
+from xenmem.planning.placing._repack import repack
 
 Bytes = NDArray[np.int64]
 Rows = NDArray[np.int32]

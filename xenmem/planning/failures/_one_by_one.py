@@ -13,12 +13,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning import _failures
 from xenmem.planning._clock import Clock, TimeOverError
-from xenmem.planning._together import bounds_of
-from xenmem.planning.failure_answers import Failover, RestartPolicy, Verdict
+from xenmem.planning.failures import _failures
+from xenmem.planning.failures._together import bounds_of
+from xenmem.planning.failures.answers import Failover, RestartPolicy, Verdict
+from xenmem.planning.failures.restart_pool import Prepared, RestartPool
 from xenmem.planning.feasibility import NO, UNDECIDED, YES, best_fit, pack, worst_fit
-from xenmem.planning.restart_pool import Prepared, RestartPool
 from xenmem.planning.xapi._search import survives_every_order
 from xenmem.planning.xapi.binpack import biggest_fit_decreasing
 

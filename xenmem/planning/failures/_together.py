@@ -12,13 +12,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning import _failures
 from xenmem.planning._clock import Clock
-from xenmem.planning._failures import LOSES, STOPPED, SURVIVES
-from xenmem.planning._restart_search import Restart
-from xenmem.planning.failure_answers import Failover, Verdict
+from xenmem.planning.failures import _failures
+from xenmem.planning.failures._failures import LOSES, STOPPED, SURVIVES
+from xenmem.planning.failures._restart_search import Restart
+from xenmem.planning.failures.answers import Failover, Verdict
+from xenmem.planning.failures.restart_pool import Prepared, RestartPool
 from xenmem.planning.feasibility import NO, UNDECIDED
-from xenmem.planning.restart_pool import Prepared, RestartPool
 
 Bytes = NDArray[np.int64]
 Rows = NDArray[np.int32]

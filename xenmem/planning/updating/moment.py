@@ -5,7 +5,7 @@ Amounts are bytes. Moments are copied whenever a search goes on in more than one
 
 from __future__ import annotations
 
-from xenmem.planning.update_problem import UpdateProblem
+from xenmem.planning.updating.problem import UpdateProblem
 
 
 class Moment:

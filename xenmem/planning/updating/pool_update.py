@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from xenmem.planning.packing import Report
+from xenmem.planning.placing.packing import Report
 from xenmem.planning.plan import Effort
-from xenmem.planning.update_moment import Moment
-from xenmem.planning.update_obstacles import Stuck, least_copied, obstacle
-from xenmem.planning.update_problem import UpdateProblem
-from xenmem.planning.update_rules import Walk
-from xenmem.planning.update_sequences import cheapest_sequence, is_small
+from xenmem.planning.updating.moment import Moment
+from xenmem.planning.updating.obstacles import Stuck, least_copied, obstacle
+from xenmem.planning.updating.problem import UpdateProblem
+from xenmem.planning.updating.rules import Walk
+from xenmem.planning.updating.sequences import cheapest_sequence, is_small
 from xenmem.units import format_size
 
 if TYPE_CHECKING:

@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning import bounds, search
 from xenmem.planning._pools import Placed, search_each
 from xenmem.planning.constraints import Constraints, question_of_fleet
-from xenmem.planning.displacement import crowd_of, fewest_displaced
-from xenmem.planning.evacuation import guests_on_hosts
-from xenmem.planning.fewest_moves import fewest_migrations
-from xenmem.planning.packing import Report, plan_of
+from xenmem.planning.placing import bounds, search
+from xenmem.planning.placing.displacement import crowd_of, fewest_displaced
+from xenmem.planning.placing.evacuation import guests_on_hosts
+from xenmem.planning.placing.fewest_moves import fewest_migrations
+from xenmem.planning.placing.packing import Report, plan_of
+from xenmem.planning.placing.pool_problem import Problem, problems
 from xenmem.planning.plan import Effort, Plan, Status
-from xenmem.planning.pool_problem import Problem, problems
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

@@ -11,13 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from xenmem.planning.displacement import Crowd, fewest_displaced
 from xenmem.planning.feasibility import YES, pack
+from xenmem.planning.placing.displacement import Crowd, fewest_displaced
+from xenmem.planning.placing.pool_problem import MOVE
 from xenmem.planning.plan import Effort
-from xenmem.planning.pool_problem import MOVE
-from xenmem.planning.update_moment import Moment
-from xenmem.planning.update_obstacles import Stuck
-from xenmem.planning.update_problem import UpdateProblem
+from xenmem.planning.updating.moment import Moment
+from xenmem.planning.updating.obstacles import Stuck
+from xenmem.planning.updating.problem import UpdateProblem
 
 NODES: Final = 20_000
 """Nodes of the search for hosts for the VMs of one host, if nobody else moves."""

@@ -13,9 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning import bounds
-from xenmem.planning._repack import draw
-from xenmem.planning.branching import (
+from xenmem.planning.placing import bounds
+from xenmem.planning.placing._repack import draw
+from xenmem.planning.placing.branching import (
     BRANCH_CELLS,
     BRANCH_SLICES,
     Branching,
@@ -23,9 +23,9 @@ from xenmem.planning.branching import (
     nodes_in_a_slice,
     slices,
 )
-from xenmem.planning.greedy_rules import greedy, stay
+from xenmem.planning.placing.greedy_rules import greedy, stay
+from xenmem.planning.placing.pool_problem import MOVE, Problem
 from xenmem.planning.plan import Effort
-from xenmem.planning.pool_problem import MOVE, Problem
 
 Rows = NDArray[np.int32]
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xenmem.planning.update_problem import UpdateProblem
+from xenmem.planning.updating.problem import UpdateProblem
 
 
 class Stuck(NamedTuple):

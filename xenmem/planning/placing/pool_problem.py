@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._branch import NEVER
 from xenmem.planning.constraints import Question
+from xenmem.planning.placing._branch import NEVER
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

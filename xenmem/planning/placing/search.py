@@ -11,12 +11,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning import bounds
-from xenmem.planning._branch import NEVER
-from xenmem.planning._fit import closest_fit, first_fit
-from xenmem.planning._repack import repack
-from xenmem.planning._triplets import triplets
-from xenmem.planning.branching import (
+from xenmem.planning.placing import bounds
+from xenmem.planning.placing._branch import NEVER
+from xenmem.planning.placing._fit import closest_fit, first_fit
+from xenmem.planning.placing._repack import repack
+from xenmem.planning.placing._triplets import triplets
+from xenmem.planning.placing.branching import (
     BRANCH_CELLS,
     BRANCH_SLICES,
     Branching,
@@ -24,9 +24,9 @@ from xenmem.planning.branching import (
     nodes_in_a_slice,
     slices,
 )
-from xenmem.planning.greedy_rules import filled, greedy
+from xenmem.planning.placing.greedy_rules import filled, greedy
+from xenmem.planning.placing.pool_problem import Problem
 from xenmem.planning.plan import Effort
-from xenmem.planning.pool_problem import Problem
 from xenmem.planning.xapi.binpack import biggest_fit_decreasing
 
 Rows = NDArray[np.int32]

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel._jit import jit
-from xenmem.planning._branch import NEVER
-from xenmem.planning._repack import draw
+from xenmem.planning.placing._branch import NEVER
+from xenmem.planning.placing._repack import draw
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from xenmem.planning import search
-from xenmem.planning._branch import NEVER
 from xenmem.planning.constraints import Constraints, Question, distinct_rows, question_of_fleet
-from xenmem.planning.displacement import crowd_of, displaced_bound, fewest_displaced
-from xenmem.planning.fewest_moves import fewest_migrations
-from xenmem.planning.greedy_rules import stay
-from xenmem.planning.packing import Report, plan_of, solve
+from xenmem.planning.placing import search
+from xenmem.planning.placing._branch import NEVER
+from xenmem.planning.placing.displacement import crowd_of, displaced_bound, fewest_displaced
+from xenmem.planning.placing.fewest_moves import fewest_migrations
+from xenmem.planning.placing.greedy_rules import stay
+from xenmem.planning.placing.packing import Report, plan_of, solve
+from xenmem.planning.placing.pool_problem import Problem, problems
 from xenmem.planning.plan import Effort, Plan, Status
-from xenmem.planning.pool_problem import Problem, problems
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

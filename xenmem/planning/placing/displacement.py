@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._branch import NEVER
-from xenmem.planning._displace import displace, displaced_at_least, is_valid
+from xenmem.planning.placing._branch import NEVER
+from xenmem.planning.placing._displace import displace, displaced_at_least, is_valid
+from xenmem.planning.placing.pool_problem import MOVE, Problem
 from xenmem.planning.plan import Effort
-from xenmem.planning.pool_problem import MOVE, Problem
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -12,9 +12,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning import _failures
+from xenmem.planning.failures import _failures
+from xenmem.planning.failures.restart_pool import RestartPool
 from xenmem.planning.feasibility import YES, best_fit, pack
-from xenmem.planning.restart_pool import RestartPool
 from xenmem.units import format_size
 
 Rows = NDArray[np.int32]

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning import bounds, search
 from xenmem.planning._pools import search_each
 from xenmem.planning.constraints import Constraints, Question, question_of_fleet, question_of_sizes
-from xenmem.planning.fewest_moves import fewest_at_least, fewest_migrations
-from xenmem.planning.greedy_rules import greedy
-from xenmem.planning.migrations import in_order
+from xenmem.planning.placing import bounds, search
+from xenmem.planning.placing.fewest_moves import fewest_at_least, fewest_migrations
+from xenmem.planning.placing.greedy_rules import greedy
+from xenmem.planning.placing.migrations import in_order
+from xenmem.planning.placing.pool_problem import Problem, problems
 from xenmem.planning.plan import OBJECTIVES, Effort, Obstacle, Plan, Progress, Status
-from xenmem.planning.pool_problem import Problem, problems
 from xenmem.units import format_size
 
 if TYPE_CHECKING:

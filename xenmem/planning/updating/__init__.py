@@ -1,0 +1,1 @@
+"""Rolling pool updates: which host is restarted when, and where its VMs wait meanwhile."""
