@@ -163,6 +163,10 @@ def test_other_bad_questions() -> None:
     alone = empty_pool(("alone",))
     with pytest.raises(QuestionError, match="1 host of 1 can take VMs: a rolling update needs two"):
         answers.rolling_update(fleet_of(alone))
+    records = four_hosts()
+    records["host_metrics"]["p-delta-metrics"]["memory_total"] = "0"
+    with pytest.raises(QuestionError, match="host delta: its memory_total is unknown"):
+        answers.rolling_update(fleet_of(records))
     fleet = fleet_of(four_hosts())
     with pytest.raises(QuestionError, match="'next' is neither a model"):
         answers.rolling_update(fleet, to="next")

@@ -204,6 +204,7 @@ BAD_ARGUMENTS: list[tuple[list[str], str]] = [
     (["pack", "BUSY", "--headroom", "2PiB"], "'2PiB' is more than 1PiB"),
     (["pack", "BUSY", "--time-limit", "0"], "0 is not above 0 seconds"),
     (["pack", "BUSY", "--time-limit", "nan"], "nan is not above 0 seconds"),
+    (["pack", "BUSY", "--time-limit", "1e400"], "inf is not a number of seconds"),
     (["pack", "BUSY", "--seed", "-1"], "-1 is not in the range"),
     (["pack", "BUSY", "--bandwidth", "0"], "'0' is nothing"),
     (["pack", "BUSY", "--bandwidth", "fast"], "'fast' is not a size"),
@@ -218,6 +219,7 @@ BAD_ARGUMENTS: list[tuple[list[str], str]] = [
     (["rolling-update", "BUSY", "--order", "alpha,alpha,bravo"], "host alpha comes twice in the order"),
     (["rolling-update", "BUSY", "--order", "alpha,,bravo"], "there is no host '' in the inventory"),
     (["rolling-update", "BUSY", "--to", "next"], "'next' is neither a model"),
+    (["rolling-update", "BUSY", "--to", ""], "'' is neither a model"),
     (["rolling-update", "BUSY", "--bandwidth", "0"], "'0' is nothing"),
     (["evacuate", "BUSY", "alpha", "--host", "bravo", "--emit", "xe"], "there is no whole plan to write: 4 VMs"),
 ]

@@ -1,5 +1,7 @@
 """Capacity: the largest number on small pools, by enumeration; bound and count on larger ones."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from planning import exhaustive
@@ -107,3 +109,34 @@ def test_a_pool_that_loses_now_takes_none() -> None:
 def test_bad_input_is_named(arguments: dict[str, list[int]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         capacity(RestartPool.from_arrays([1, 1], [1], [0]), **arguments)
+
+
+def test_the_bound_is_one_even_where_very_many_fit() -> None:
+    found = capacity(RestartPool.from_arrays([1 << 40], [], []), [1])
+    assert (found.count, found.bound, found.status) == (1 << 20, 1 << 40, "feasible")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_most_of_a_mix(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    for _ in range(50):
+        shapes = int(random.integers(1, 4))
+        mix = Mix([1] * shapes, random.integers(1, 5, shapes).tolist())
+        units = random.integers(0, 4, shapes)
+        units[random.integers(shapes)] += 1
+        limit = int(random.integers(0, 60))
+        most = mix.most(units, limit)
+        assert units @ mix.counts(most) <= limit < units @ mix.counts(most + 1)
+
+
+@pytest.mark.parametrize("value", [1.5, True, "3"])
+def test_shapes_and_proportions_are_not_rounded(value: Any) -> None:
+    with pytest.raises(TypeError, match=f"sizes: {value!r} is no integer"):
+        Mix([value])
+    with pytest.raises(TypeError, match=f"proportions: {value!r} is no integer"):
+        Mix([1], [value])
+
+
+def test_a_pool_that_loses_already_takes_nothing_for_certain() -> None:
+    found = capacity(RestartPool.from_arrays([0, 4, 4], [5], [0]), [1], num_failures=1)
+    assert (found.count, found.bound, found.status, found.now.answer) == (0, 0, "optimal", "loses")

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planning import exhaustive
 
-from xenmem.planning import Progress, RestartPool, failover, max_failures, remedy, restart_plan
+from xenmem.planning import Progress, RestartPool, capacity, failover, max_failures, remedy, restart_plan
 from xenmem.planning.failures.answers import Failover
 from xenmem.units import GIB, MIB
 
@@ -267,7 +267,7 @@ def least_sum(plain: exhaustive.Pool, n: int, most: int) -> int:
 
 def test_remedies_that_are_not_found_in_time_are_named() -> None:
     pool = RestartPool.from_arrays([0, 6, 5], [5, 3, 7], [0, 0, 0])
-    answer = remedy(pool, 1, smallest=[1, 1, 1], time_limit=0.0)
+    answer = remedy(pool, 1, smallest=[1, 1, 1], time_limit=1e-9)
     assert answer.undecided == (
         "memory_each_host",
         "memory_one_host",
@@ -276,7 +276,8 @@ def test_remedies_that_are_not_found_in_time_are_named() -> None:
         "shrink",
         "memory",
     )
-    assert (answer.memory, answer.memory_bound, answer.unprotect) == (None, MIB, ())
+    assert (answer.memory, answer.memory_bound) == (None, MIB)
+    assert (answer.unprotect, answer.unprotect_is_least) == ((), False)
     heard: list[Progress] = []
     assert remedy(pool, 1, progress=heard.append).undecided == ()
     assert [(report.value, report.bound) for report in heard] == [(done, 5) for done in range(1, 6)]
@@ -307,3 +308,40 @@ def test_an_overcommitted_host_is_named_and_the_pool_still_answered() -> None:
     assert answer.survives
     assert answer.overcommitted == (0,)
     assert "1 overcommitted host can take no VM" in answer.reason
+
+
+@pytest.mark.parametrize("time_limit", [0, -1.0, float("nan")])
+def test_a_time_limit_is_positive(time_limit: float) -> None:
+    pool = RestartPool.from_arrays([9, 9], [1], [0])
+    for ask in (
+        lambda: failover(pool, 1, time_limit=time_limit),
+        lambda: failover(pool, 1, one_by_one=True, time_limit=time_limit),
+        lambda: max_failures(pool, time_limit=time_limit),
+        lambda: remedy(pool, 1, time_limit=time_limit),
+        lambda: restart_plan(pool, [0], time_limit=time_limit),
+        lambda: capacity(pool, [1], time_limit=time_limit),
+    ):
+        with pytest.raises(ValueError, match=f"time_limit: {time_limit} is not positive"):
+            ask()
+
+
+@pytest.mark.parametrize("number", [1.5, True, "1", None, float("nan")])
+def test_failures_and_rows_are_not_rounded(number: Any) -> None:
+    pool = RestartPool.from_arrays([9, 9], [1], [0])
+    for ask in (failover, remedy):
+        with pytest.raises(TypeError, match=f"num_failures: {number!r} is no integer"):
+            ask(pool, number)
+    with pytest.raises(TypeError, match=f"failed_hosts: {number!r} is no integer"):
+        restart_plan(pool, [number])
+
+
+def test_a_host_fails_once() -> None:
+    pool = RestartPool.from_arrays([9, 9], [1], [0])
+    with pytest.raises(ValueError, match="failed_hosts: 0 at index 1 stands there twice"):
+        restart_plan(pool, [0, 0])
+
+
+def test_a_vm_of_no_size_needs_a_host_all_the_same() -> None:
+    confined = RestartPool.from_arrays([5, 5], [0, 1], [0, 0], allowed=[[True, False], [True, True]])
+    assert restart_plan(confined, [0]) is None
+    assert restart_plan(RestartPool.from_arrays([5], [0], [0]), [0]) is None

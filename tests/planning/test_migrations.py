@@ -2,14 +2,17 @@
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from planning import solver
-from planning.inventories import pool
+from planning.inventories import MIB, pool
 
+import xenmem
 from xenmem import planning
 from xenmem.planning.constraints import question_of_sizes
 from xenmem.planning.placing.migrations import in_order
@@ -173,6 +176,39 @@ def test_consolidation_equals_enumeration() -> None:
     assert proved > 135
 
 
+@pytest.mark.parametrize("objective", ["even", "fewest-hosts"])
+def test_ctrl_c_keeps_what_was_reported(objective: str) -> None:
+    name = "pool-small.records.json" if objective == "even" else "../../../examples/four-hosts.json"
+    fleet = xenmem.read(Path(__file__).parents[1] / "data" / "inventories" / name)
+    values: list[int] = []
+
+    def stop(report: planning.Progress) -> None:
+        values.append(report.value)
+        if report.value != values[0]:
+            raise KeyboardInterrupt
+
+    if objective == "even":
+        plan = planning.pack(fleet, objective=objective, progress=stop)
+    else:
+        plan = planning.consolidate(fleet, progress=stop)
+    assert plan.interrupted
+    assert plan.value == values[-1] != values[0]
+
+
+def test_ctrl_c_keeps_the_best_balance_so_far() -> None:
+    fleet = pool([2000, 2000, 2000, 2000], [(size, 0) for size in (430, 370, 290, 230, 170, 130, 110, 70)])
+    values: list[int] = []
+
+    def stop(report: planning.Progress) -> None:
+        values.append(report.value)
+        if report.value > values[0]:
+            raise KeyboardInterrupt
+
+    plan = planning.rebalance(fleet, 4, progress=stop)
+    assert plan.interrupted
+    assert plan.value == values[-1] > values[0]
+
+
 @pytest.mark.parametrize("migrations", [0, 1, 5, 40])
 def test_rebalance(migrations: int) -> None:
     fleet = pool([20000] * 4, [(1000, 0)] * 12 + [(3000, 1), (2000, 2)])
@@ -210,3 +246,53 @@ def test_orders_of_random_moves(data: st.DataObject) -> None:
     plan = planning.pack_sizes(sizes, free, "fewest-migrations", origin=origin, pinned=pinned)
     planning.verify(plan, sizes=sizes, free=free, origin=origin, pinned=pinned)
     assert plan.status == "optimal"
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ({"pinned": {0: 1}}, "VM p-v0 is on host p-h0, where pinned, affinity or vcpus forbid it; pack it first"),
+        ({"affinity": {1: [1]}}, "VM p-v1 is on host p-h0, where pinned"),
+        (
+            {"anti_affinity": [[0, 1]]},
+            "anti_affinity: VM p-v1 shares host p-h0 with a VM of its group; pack them first",
+        ),
+    ],
+)
+def test_rebalance_begins_where_the_vms_may_be(constraints: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        planning.rebalance(pool([3000, 3000], [(1000, 0), (500, 0)]), 1, **constraints)
+
+
+def test_nobody_is_sent_to_a_host_that_stays_overcommitted() -> None:
+    fleet = pool([1000, 1000], [(700, 0), (600, 0), (500, 1), (400, 1)])
+    plan = planning.rebalance(fleet, 4)
+    planning.verify(plan, fleet, policy="dynamic_min")
+    assert (plan.host.tolist(), plan.value) == ([0, 0, 1, 1], -300 * MIB)
+    assert "a host stays overcommitted by 300MiB" in plan.reason
+    relieved = planning.rebalance(pool([1000, 1000], [(700, 0), (600, 0), (300, 1)]), 1)
+    assert (relieved.host.tolist(), relieved.value) == ([0, 1, 1], 100 * MIB)
+
+
+def test_what_is_found_may_remain_but_nobody_joins_it() -> None:
+    fleet = pool([4000, 4000], [(1000, 0), (900, 0), (800, 0)], groups=[[0, 1]], cpus=1, vcpus=2)
+    plan = planning.rebalance(fleet, 0)
+    planning.verify(plan, fleet, policy="dynamic_min")
+    assert plan.host.tolist() == [0, 0, 0]
+    with pytest.raises(planning.Violation, match="vcpus"):
+        planning.verify(replace(plan, host=np.array([0, 0, 1], np.int32)), fleet, policy="dynamic_min")
+
+
+def test_nothing_is_to_be_done_where_no_guest_runs() -> None:
+    plan = planning.evacuate(pool([1000, 1000], [(900, 1), (600, 1)]), 0)
+    assert (plan.status, plan.value, plan.vms.tolist(), plan.migrations) == ("optimal", 0, [], [])
+    assert plan.reason == "host p-h1 is overcommitted by 500MiB without these VMs"
+
+
+@pytest.mark.parametrize("number", [1.5, True, "1"])
+def test_counts_and_rows_are_not_rounded(number: Any) -> None:
+    fleet = pool([1000], [])
+    with pytest.raises(TypeError, match=f"migrations: {number!r} is no integer"):
+        planning.rebalance(fleet, number)
+    with pytest.raises(TypeError, match=f"host: {number!r} is no integer"):
+        planning.evacuate(fleet, number)

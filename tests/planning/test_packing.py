@@ -175,10 +175,9 @@ def test_bounds_hold_with_admission_above_use() -> None:
             },
             "anti_affinity: the VMs 0, 1, 3 of a group by pinned and affinity may be on 2 hosts only",
         ),
-        ({"sizes": [1], "free": [5], "priority": {0: "high"}}, "priority: 'high' of VM 0 is no integer within"),
         (
             {"sizes": [1], "free": [5], "priority": {0: 1 << 80}},
-            "priority: 1208925819614629174706176 of VM 0 is no int",
+            "priority: 1208925819614629174706176 of VM 0 is outside",
         ),
         ({"sizes": [1], "free": [1 << 50] * 2049}, "free: the sum is above 2305843009213693952"),
         ({"sizes": [1], "free": [5], "origin": [1]}, "origin: 1 at index 0 is outside -1..0"),
@@ -347,3 +346,39 @@ def test_mutated_plans_are_refused(field: str) -> None:
 def test_effort_is_checked() -> None:
     with pytest.raises(ValueError, match="time_limit: -1 is not positive"):
         Effort(-1, 0)
+
+
+def test_by_priority_fewer_vms_are_placed_than_could_be() -> None:
+    plan = planning.pack_sizes([2, 1, 1], [2], priority={0: 1})
+    planning.verify(plan, sizes=[2, 1, 1], free=[2], priority={0: 1})
+    assert (plan.host.tolist(), plan.value, plan.bound) == ([0, -1, -1], 1, 2)
+    assert "1 are placed, at most 2 can" in plan.reason
+
+
+def test_a_vm_does_not_lend_its_priority_to_those_with_which_it_shares_a_host() -> None:
+    plan = planning.pack_sizes([1, 1, 1, 1], [2], same_host=[[0, 1]], priority={0: 9, 2: 9, 3: 5})
+    assert plan.host.tolist() == [-1, -1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("constraints", "message"),
+    [
+        ({"pinned": {0: 0.5}}, r"pinned: 0\.5 is no integer"),
+        ({"pinned": {True: 0}}, "pinned: True is no integer"),
+        ({"affinity": {0: [0.5]}}, r"affinity: 0\.5 is no integer"),
+        ({"anti_affinity": [[0, "1"]]}, "anti_affinity: '1' is no integer"),
+        ({"same_host": [[None]]}, "same_host: None is no integer"),
+        ({"priority": {0: "high"}}, "priority: 'high' is no integer"),
+    ],
+)
+def test_rows_are_integers(constraints: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        planning.pack_sizes([1, 2], [3, 3], **constraints)
+
+
+def test_an_affinity_for_one_host_is_a_pin() -> None:
+    fleet = pool([2000, 2000], [(1000, 0)], cpus=1, vcpus=2)
+    for constraints in ({"pinned": {0: 0}}, {"affinity": {0: [0]}}):
+        plan = planning.pack(fleet, **constraints)
+        planning.verify(plan, fleet, **constraints)
+        assert plan.host.tolist() == [0]

@@ -146,6 +146,7 @@ def test_progress_ctrl_c_and_the_time_limit() -> None:
     assert (stopped.status, stopped.interrupted, plan.interrupted) == ("feasible", True, False)
     late = rolling_update(problem, time_limit=1e-9)
     assert (late.status, late.steps, late.interrupted) == ("unknown", (), True)
+    assert late.reason.endswith("no sequence of moves was found in time")
     with pytest.raises(ValueError, match="time_limit: 0 is not positive"):
         rolling_update(problem, time_limit=0)
 
@@ -259,3 +260,17 @@ def test_bad_order_is_named(order: list[int], message: str) -> None:
 def test_bad_input_is_named(arguments: tuple[list[int], list[int], list[int]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         UpdateProblem.from_arrays(*arguments)
+
+
+def test_a_host_without_room_does_not_lessen_that_of_others() -> None:
+    problem = UpdateProblem.from_arrays([-1, 6, 5], [4], [1])
+    plan = rolling_update(problem)
+    stepwise.carry_out(problem, plan)
+    assert (plan.status, plan.copied) == ("optimal", 8)
+
+
+def test_sums_and_rows_that_are_out_of_range() -> None:
+    with pytest.raises(ValueError, match="need: more than 1152921504606846976 bytes in all"):
+        UpdateProblem.from_arrays([1 << 52], np.full(300, 1 << 52), np.zeros(300, int))
+    with pytest.raises(TypeError, match=r"first: 0\.5 is no integer"):
+        UpdateProblem.from_arrays([1], [1], [0], first=0.5)  # type: ignore[arg-type]

@@ -19,6 +19,7 @@ from xenmem.answers.accounts import (
     counted,
     host_label,
     identity,
+    known_totals,
     label,
     listed,
     named,
@@ -149,7 +150,7 @@ def rolling_update(
     Raises
     ------
     QuestionError : the order is not one of all hosts that take part, the model does not exist, there are several pools,
-        or one host alone
+        or one host alone, or the memory of a host is unknown
     """
     if len(fleet.pools) != 1:
         raise QuestionError(f"the fleet has {len(fleet.pools)} pools: a rolling update is of one")
@@ -159,6 +160,9 @@ def rolling_update(
         raise QuestionError(
             f"{counted(len(able), 'host')} of {len(fleet.hosts)} can take VMs: a rolling update needs two"
         )
+    unknown = [host for host in able if not known_totals(fleet)[host]]
+    if unknown:
+        raise QuestionError(f"host {host_label(fleet, unknown[0])}: its memory_total is unknown")
     if order is not None:
         _check_order(fleet, order, able)
     still = standing_still(fleet) if immovable is None else immovable

@@ -6,6 +6,7 @@ Whatever is wrong with arguments or inventories becomes a click exception, hence
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import isinf
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -97,6 +98,8 @@ def positive_size(context: click.Context, parameter: click.Parameter, text: str 
 def seconds(context: click.Context, parameter: click.Parameter, given: float | None) -> float | None:
     if given is not None and not given > 0:  # NaN is not, either
         raise click.BadParameter(f"{given:g} is not above 0 seconds")
+    if given is not None and isinf(given):
+        raise click.BadParameter(f"{given:g} is not a number of seconds")
     return given
 
 

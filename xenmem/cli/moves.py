@@ -348,7 +348,7 @@ def rolling_update(
         result = answers.rolling_update(
             fleet,
             [find_host(fleet, name) for text in order for name in text.split(",")] or None,
-            to=to or kernel.DEFAULT_MODEL,
+            to=kernel.DEFAULT_MODEL if to is None else to,
             immovable=refused_migrations(fleet, [inventory], lenient=lenient),
             bandwidth=bandwidth,
             time_limit=time_limit or DEFAULT_TIME_LIMIT,

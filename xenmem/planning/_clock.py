@@ -20,13 +20,17 @@ class Clock:
 
     Parameters
     ----------
-    time_limit : seconds; None: none
+    time_limit : seconds, > 0; None: none
     progress : called with a Progress every now and then; what it raises ends the search
     whole : the clock of a question that this is a part of: Ctrl-C ends both
 
     Attributes
     ----------
     deadline : as time.monotonic; None: none
+
+    Raises
+    ------
+    ValueError : the time limit is not positive
     """
 
     def __init__(
@@ -35,6 +39,8 @@ class Clock:
         progress: Callable[[Progress], None] | None = None,
         whole: Clock | None = None,
     ) -> None:
+        if time_limit is not None and not time_limit > 0:
+            raise ValueError(f"time_limit: {time_limit} is not positive")
         self._began = monotonic()
         self._progress = progress
         self._whole = whole
@@ -67,8 +73,10 @@ class Clock:
 
     def part(self, share: float = 1.0) -> Clock:
         """A clock for one search of several: it ends after this share of the time that is left, and tells nobody."""
-        left = None if self.deadline is None else max(0.0, share * (self.deadline - monotonic()))
-        return Clock(left, whole=self)
+        part = Clock(None, whole=self)
+        if self.deadline is not None:
+            part.deadline = part._began + share * max(0.0, self.deadline - part._began)
+        return part
 
     @property
     def why(self) -> str:

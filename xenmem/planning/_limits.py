@@ -1,4 +1,7 @@
-"""How large an amount may be in the planners of failures and updates, in bytes; knows nothing of pools."""
+"""What numbers the planners take: how large an amount may be, in bytes, and what counts as an integer.
+
+Knows nothing of pools and plans.
+"""
 
 from typing import Any, Final
 
@@ -8,6 +11,13 @@ from numpy.typing import NDArray
 MOST_BYTES: Final = 1 << 52
 MOST_BYTES_IN_ALL: Final = 1 << 60
 """Amounts beyond these are refused, so that no sum of a pool leaves int64."""
+
+
+def integer(name: str, value: Any) -> int:
+    """The value; raises TypeError with its name if it is no integer: 1.5 failures are not rounded to one."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name}: {value!r} is no integer")
+    return int(value)
 
 
 def check_range(name: str, values: NDArray[Any], low: int, high: int) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.planning._limits import integer
 from xenmem.planning.versions import version_ranks
 from xenmem.planning.xapi.binpack import as_amounts, as_rows
 
@@ -41,8 +42,8 @@ class Constraints(TypedDict, total=False):
     headroom : bytes to leave free on every host, or one amount per host
     priority : VM to an integer, 0 where it is missing: if not all fit, the higher priorities come first
     vm_groups : whether the fleet's VM groups with placement anti_affinity hold like anti_affinity; by default they do
-    vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs, unless it is vcpu_unrestricted or pinned to
-        the host that it is on; by default it does
+    vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs, unless it is vcpu_unrestricted or may, by
+        pinned or affinity, be only on the host that it is on; by default it does
     """
 
     pinned: Mapping[int, int]
@@ -371,8 +372,8 @@ def _question(
 
     priority = np.zeros(len(vms), np.int64)
     for row, value in constraints.get("priority", {}).items():
-        if not isinstance(value, (int, np.integer)) or not -LARGEST_AMOUNT <= value <= LARGEST_AMOUNT:
-            raise ValueError(f"priority: {value!r} of VM {row} is no integer within {LARGEST_AMOUNT} of 0")
+        if not -LARGEST_AMOUNT <= integer("priority", value) <= LARGEST_AMOUNT:
+            raise ValueError(f"priority: {value} of VM {row} is outside {-LARGEST_AMOUNT}..{LARGEST_AMOUNT}")
         priority[_one("priority", row, vm_at, all_vms, "VM")] = value
     origin = np.where(away >= 0, host_at[np.maximum(away, 0)] if all_hosts else -1, -1).astype(np.int32)
     return Question(
@@ -454,7 +455,7 @@ def _places(rows: Rows, length: int) -> Rows:
 
 
 def _one(name: str, row: int, places: Rows, length: int, what: str) -> int:
-    if not 0 <= row < length:
+    if not 0 <= integer(name, row) < length:
         raise ValueError(f"{name}: there is no {what} {row}")
     if places[row] < 0:
         raise ValueError(f"{name}: {what} {row} takes no part")
@@ -479,14 +480,14 @@ def _affinity(
     for row, targets in constraints.get("affinity", {}).items():
         vm = _one("affinity", row, vm_at, all_vms, "VM")
         for target in targets:
-            if not 0 <= target < all_hosts:
+            if not 0 <= integer("affinity", target) < all_hosts:
                 raise ValueError(f"affinity: there is no host {target}")
         allowed[vm] = frozenset(int(host_at[target]) for target in targets if host_at[target] >= 0)
         if not allowed[vm]:
             raise ValueError(f"affinity: VM {row} may be on none of the hosts that take part")
     for row, target in constraints.get("pinned", {}).items():
         vm = _one("pinned", row, vm_at, all_vms, "VM")
-        if not 0 <= target < all_hosts:
+        if not 0 <= integer("pinned", target) < all_hosts:
             raise ValueError(f"pinned: there is no host {target}")
         if host_at[target] < 0:
             raise ValueError(f"pinned: VM {vms[vm]} is pinned to host {target}, which takes no part")

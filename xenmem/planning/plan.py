@@ -17,6 +17,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.planning._limits import integer
+
 Rows = NDArray[np.int32]
 
 OBJECTIVES: Final = ("all", "fewest-hosts", "even", "fewest-migrations")
@@ -157,9 +159,7 @@ class Effort:
     def __init__(self, time_limit: float | None, seed: int, progress: Callable[[Progress], None] | None = None) -> None:
         if time_limit is not None and not time_limit > 0:
             raise ValueError(f"time_limit: {time_limit} is not positive")
-        if not isinstance(seed, (int, np.integer)):
-            raise TypeError(f"seed: {seed!r} is no integer")
-        if seed < 0:
+        if integer("seed", seed) < 0:
             raise ValueError(f"seed: {seed} is negative")
         self.began = monotonic()
         self.time_limit = time_limit

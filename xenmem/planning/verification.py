@@ -84,7 +84,9 @@ def verify(
 
     Notes
     -----
-    That a better plan does not exist cannot be checked here; that the value is what the placement gives, can.
+    That a better plan does not exist cannot be checked here; that the value is what the placement gives, can. Of a plan
+    for balance, VMs that do not move may go on to share a host with others of their VM group, or to have more vCPUs
+    than it has CPUs; and a host to which nobody goes may stay overcommitted.
     """
     if fleet is not None:
         world = _fleet_world(plan, fleet, hosts, policy, vm_groups, vcpus)
@@ -95,20 +97,25 @@ def verify(
     kept = np.asarray(headroom)
     for host in world.room:
         world.room[host] -= int(kept if kept.ndim == 0 else kept[host])
-    world.groups += [set(group) for group in anti_affinity]
     vms = [int(vm) for vm in plan.vms]
     if len(vms) != len(plan.host) or len(set(vms)) != len(vms):
         raise Violation("shape", f"{len(vms)} VMs, {len(set(vms))} of them different, and {len(plan.host)} hosts")
     if sizes is not None and len(vms) != len(world.need):
         raise Violation("shape", f"{len(vms)} VMs where {len(world.need)} sizes were given")
     target = {vm: int(host) for vm, host in zip(vms, plan.host, strict=True)}
-    _check_hosts(world, target, pinned or {}, affinity or {})
+    balances = plan.objective == "even"
+    _check_hosts(world, target, pinned or {}, affinity or {}, balances=balances)
     for group in same_host:
         together = {target[vm] for vm in group}
         if len(together) > 1:
             raise Violation("same_host", f"the VMs {sorted(group)} are on the hosts {sorted(together)}")
-    _check_company(world, {**world.fixed, **{vm: host for vm, host in target.items() if host >= 0}}, set(target))
-    _check_memory(world, target)
+    company = {**world.fixed, **{vm: host for vm, host in target.items() if host >= 0}}
+    moving = {vm for vm, host in target.items() if host != world.now[vm]} if balances else set(target)
+    asked = [set(group) for group in anti_affinity]
+    _check_company(asked, company, set(target))
+    _check_company(world.groups, company, moving)
+    world.groups += asked
+    _check_memory(world, target, stays_over=balances and plan.value < 0)
     _check_migrations(world, plan, target)
     _check_claims(world, plan, target)
 
@@ -181,7 +188,12 @@ def _bare_world(sizes: npt.ArrayLike, free: npt.ArrayLike, origin: npt.ArrayLike
 
 
 def _check_hosts(
-    world: _World, target: dict[int, int], pinned: Mapping[int, int], affinity: Mapping[int, Sequence[int]]
+    world: _World,
+    target: dict[int, int],
+    pinned: Mapping[int, int],
+    affinity: Mapping[int, Sequence[int]],
+    *,
+    balances: bool,
 ) -> None:
     for vm, host in target.items():
         if host == -1:
@@ -190,7 +202,8 @@ def _check_hosts(
             raise Violation("host", f"VM {vm} is on host {host}, which takes no part")
         if world.vm_pool[vm] != world.host_pool[host]:
             raise Violation("pool", f"VM {vm} leaves its pool for host {host}")
-        stays = host == world.now[vm] and pinned.get(vm) == host
+        choice = {pinned[vm]} if vm in pinned else set(affinity.get(vm, ())) & world.room.keys()
+        stays = host == world.now[vm] and (balances or choice == {host})
         if not stays and world.cpus[host] and world.vcpus[vm] > world.cpus[host]:
             raise Violation("vcpus", f"VM {vm} has {world.vcpus[vm]} vCPUs, host {host} {world.cpus[host]} CPUs")
         if world.now[vm] >= 0 and world.version[host] < world.version[world.now[vm]]:
@@ -201,8 +214,8 @@ def _check_hosts(
             raise Violation("affinity", f"VM {vm} is on host {host}, which its affinity excludes")
 
 
-def _check_company(world: _World, on: dict[int, int], ours: set[int]) -> None:
-    for group in world.groups:
+def _check_company(groups: list[set[int]], on: dict[int, int], ours: set[int]) -> None:
+    for group in groups:
         seen: dict[int, int] = {}
         for vm in sorted(group & on.keys()):
             other = seen.setdefault(on[vm], vm)
@@ -210,8 +223,11 @@ def _check_company(world: _World, on: dict[int, int], ours: set[int]) -> None:
                 raise Violation("anti_affinity", f"VMs {other} and {vm} share host {on[vm]}")
 
 
-def _check_memory(world: _World, target: dict[int, int]) -> None:
-    """What stays or arrives live counts as used; what starts is admitted after it, the most demanding first."""
+def _check_memory(world: _World, target: dict[int, int], *, stays_over: bool) -> None:
+    """What stays or arrives live counts as used; what starts is admitted after it, the most demanding first.
+
+    With `stays_over` the plan says that a host stays overcommitted: one may, to which nobody goes.
+    """
     left = dict(world.room)
     arriving: dict[int, list[int]] = defaultdict(list)
     for vm, host in target.items():
@@ -228,7 +244,8 @@ def _check_memory(world: _World, target: dict[int, int]) -> None:
                     "memory", f"host {host} has {left[host]} left for VM {vm}, which needs {world.need[vm]}"
                 )
             left[host] -= world.used[vm]
-        if left[host] < 0:
+        joined = any(on == host != world.now[vm] for vm, on in target.items())
+        if left[host] < 0 and (joined or not stays_over):
             raise Violation("memory", f"host {host} is over its memory by {-left[host]}")
 
 

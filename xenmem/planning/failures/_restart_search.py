@@ -99,7 +99,9 @@ class Restart:
         no_group = np.zeros(len(self.vms) + 1, np.int32)
         nobody = np.zeros((0, len(free)), np.int32)
         rows = (self._size, kind, allowed, no_group, no_group[:0], nobody)
-        return repack(*rows, free, self._place, self._state, self._steps) == 0
+        left_out = repack(*rows, free, self._place, self._state, self._steps)
+        # a VM of no size leaves out no bytes
+        return left_out == 0 and bool((self._place >= 0).all())
 
     def _is_disproved(self) -> bool:
         """What all VMs need is more than every host can give, in some measure; see _patterns."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.planning._clock import Clock
+from xenmem.planning._limits import integer
 from xenmem.planning._pools import in_parallel
 from xenmem.planning.failures._one_by_one import in_order
 from xenmem.planning.failures._restart_search import Restart
@@ -117,7 +118,7 @@ def restart_plan(
 
     Parameters
     ----------
-    failed_hosts : row numbers
+    failed_hosts : row numbers, in any order
     time_limit : seconds; None: none
 
     Returns
@@ -126,14 +127,17 @@ def restart_plan(
 
     Raises
     ------
-    ValueError : a row is not of the pool
+    ValueError, TypeError : a row is not of the pool, stands there twice, or is no integer
     TimeoutError : the time limit ended the search
     """
     place = {int(pool.hosts[host]): k for k, host in enumerate(pool.prepared.order)}
-    for index, host in enumerate(failed_hosts):
-        if int(host) not in place:
+    rows = [integer("failed_hosts", host) for host in failed_hosts]
+    for index, host in enumerate(rows):
+        if host not in place:
             raise ValueError(f"failed_hosts: {host} at index {index} is no host of the pool")
-    failing = np.array([place[int(host)] for host in failed_hosts], np.int32)
+        if host in rows[:index]:
+            raise ValueError(f"failed_hosts: {host} at index {index} stands there twice")
+    failing = np.array([place[host] for host in rows], np.int32)
     restart = Restart(pool.prepared, failing)
     answer = restart.decide(Clock(time_limit))
     if answer == UNDECIDED:

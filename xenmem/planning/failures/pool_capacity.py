@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.planning._clock import Clock
-from xenmem.planning._limits import MOST_BYTES
+from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, integer
 from xenmem.planning._pools import in_parallel
 from xenmem.planning.failures._together import surely_survives
 from xenmem.planning.failures.answers import Failover
@@ -78,7 +78,7 @@ class Mix:
 
     Raises
     ------
-    ValueError : there are no shapes, or a value is out of range; names the argument, the index and the value
+    ValueError, TypeError : there are no shapes, or a value is no integer or out of range; names argument and value
 
     Notes
     -----
@@ -89,12 +89,12 @@ class Mix:
     def __init__(self, sizes: Sequence[int], proportions: Sequence[int] | None = None) -> None:
         if not len(sizes):
             raise ValueError("sizes: there is no shape")
-        weights = [1] * len(sizes) if proportions is None else [int(p) for p in proportions]
+        weights = [1] * len(sizes) if proportions is None else list(proportions)
         if len(weights) != len(sizes):
             raise ValueError(f"proportions: {len(weights)} entries for {len(sizes)} shapes")
         for name, values in (("sizes", sizes), ("proportions", weights)):
             for index, value in enumerate(values):
-                if not 1 <= value <= MOST_BYTES:
+                if not 1 <= integer(name, value) <= MOST_BYTES:
                     raise ValueError(f"{name}: {value} at index {index} is outside 1..{MOST_BYTES}")
         self.sizes = np.array(sizes, np.int64)
         self._weights = weights
@@ -129,17 +129,17 @@ class Mix:
         if limit < 0:
             return -1
         if not units.any():
-            return MOST_VMS
-        low, high = 0, 1
-        while high < MOST_VMS and int(units @ self.counts(high)) <= limit:
-            low, high = high, min(MOST_VMS, 2 * high)
+            return MOST_BYTES_IN_ALL
+        each = int(units @ self._proportions.astype(object))
+        periods, left = divmod(limit, each)
+        low, high = 0, self._period
         while high - low > 1:
             middle = (low + high) // 2
-            if int(units @ self.counts(middle)) <= limit:
+            if int(units @ self.counts(middle)) <= left:
                 low = middle
             else:
                 high = middle
-        return low
+        return periods * self._period + low
 
 
 def capacity(
@@ -278,7 +278,7 @@ def _with_new(pool: RestartPool, mix: Mix, hosts: Rows, shapes: Rows) -> Restart
 def _bound(pool: RestartPool, mix: Mix, n: int) -> int:
     """Below 0: not even the VMs that are there have room."""
     runs = pool.resident_on >= 0
-    best = MOST_VMS
+    best = MOST_BYTES_IN_ALL
     parts = {1} | {max(1, int(size) // k) for size in mix.sizes for k in range(1, _PARTS + 1)}
     for part in sorted(parts):
         room = np.maximum(0, pool.free) // part
@@ -305,7 +305,7 @@ def _by_rules(
                 return hosts
         return None
 
-    low, high, step = 0, bound + 1, 1
+    low, high, step = 0, min(bound, MOST_VMS) + 1, 1
     while high - low > 1 and not clock.late():
         count = max(low + 1, high - step)
         shapes = mix.shapes(count)

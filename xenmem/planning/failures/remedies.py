@@ -44,7 +44,8 @@ class Remedy:
     memory_each_host : bytes, the least that is to be added to every host; None if no amount helps
     host, memory_one_host : the host, by row number, to which the fewest bytes need to be added if it is to be one
         alone, and how many; None if no single host helps
-    memory_new_host : bytes, the least free memory that one more host must bring; None if no amount helps
+    memory_new_host : bytes, the least free memory that one more host must bring, on which only VMs that may be started
+        everywhere are started; None if no amount helps
     unprotect : row numbers of the fewest VMs that would have to give up protection, and among those found the smallest
     unprotect_is_least : it is proved that fewer do not do
     shrink : row numbers and new sizes in bytes; None if no sizes to shrink to were given, or they do not suffice

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, check_range
+from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, check_range, integer
 from xenmem.planning.xapi.failover import RESTART, rows_of_pool
 
 if TYPE_CHECKING:
@@ -247,9 +247,9 @@ def check_failures(pool: RestartPool, num_failures: int) -> int:
 
     Raises
     ------
-    ValueError : it is negative, or above the number of hosts
+    ValueError, TypeError : it is negative, above the number of hosts, or no integer
     """
-    if num_failures < 0:
+    if integer("num_failures", num_failures) < 0:
         raise ValueError(f"num_failures: {num_failures} is negative")
     if num_failures > len(pool.free):
         raise ValueError(f"num_failures: {num_failures} hosts cannot fail where there are {len(pool.free)}")

@@ -131,11 +131,14 @@ class _Emptied(NamedTuple):
 def _fewest(problem: Problem, stay: Rows, effort: Effort) -> tuple[Rows, int]:
     best = stay
     bound = bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
-    for host in _light_first(problem, stay):
-        if problem.hosts_in_use(best) <= bound or effort.over():
-            break
-        best = _without(problem, best, host, effort)
-        effort.tell(problem.hosts_in_use(best), bound)
+    try:
+        for host in _light_first(problem, stay):
+            if problem.hosts_in_use(best) <= bound or effort.over():
+                break
+            best = _without(problem, best, host, effort)
+            effort.tell(problem.hosts_in_use(best), bound)
+    except KeyboardInterrupt:  # what was found before is the answer
+        effort.stop()
     if problem.hosts_in_use(best) > bound and not effort.over():
         anew, bound = search.fewest_hosts(problem, best, effort)
         if problem.hosts_in_use(anew) < problem.hosts_in_use(best):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from xenmem.planning._limits import integer
 from xenmem.planning.constraints import Constraints, Question, distinct_rows, question_of_fleet
 from xenmem.planning.placing import search
 from xenmem.planning.placing._branch import NEVER
@@ -68,7 +69,7 @@ def evacuate(
     ------
     ValueError, TypeError : an argument is out of range or contradicts another; names argument, index and value
     """
-    if not 0 <= host < len(fleet.hosts):
+    if not 0 <= integer("host", host) < len(fleet.hosts):
         raise ValueError(f"host: there is no host {host}")
     effort = Effort(time_limit, seed, progress)
     rows = np.arange(len(fleet.hosts)) if hosts is None else hosts
@@ -81,6 +82,8 @@ def evacuate(
     own = _named(constraints, running[here])
     alone = None if own is None else question_of_fleet(fleet, running[here], others, policy, own)
     if alone is not None:
+        if not len(alone.vms):
+            return solve(alone, "fewest-migrations", effort)
         plan = _displacing(alone, effort).plan
         if plan is not None:
             return plan

@@ -171,7 +171,8 @@ def solve(question: Question, objective: str, effort: Effort) -> Plan:
     over = np.flatnonzero(question.free < 0)
     if len(over):
         excess = format_size(-int(question.free[over[0]]))
-        more = f", and {len(over) - 1} more hosts are" if len(over) > 1 else ""
+        others = len(over) - 1
+        more = f", and so {'is 1 more host' if others == 1 else f'are {others} more hosts'}" if others else ""
         overcommitted = f"{question.host_name(over[0])} is overcommitted by {excess} without these VMs{more}"
         reason = f"{reason}; {overcommitted}" if reason else overcommitted
     return plan_of(question, place, effort, objective, status, value, bound, reason, obstacle)

@@ -31,7 +31,7 @@ class Problem:
     vms, hosts : int64 arrays, rows of the Question that belong to the pool
     item_of : int64 array, shape (vms,), the item that stands for the VM
     sizes, weight : int64 arrays, shape (items,): bytes; number of VMs
-    rank : int64 array, shape (items,), what a placed item is worth: one VM outweighs all of lower priority
+    rank : int64 array, shape (items,), what a placed item is worth: one of its VMs outweighs all of lower priority
     ranked : whether rank holds that (very many priorities would leave int64; then it is the weight)
     by_priority : int64 array, the items by descending priority, small ones first
     origin : int32 array, the host that the item is on, -1 for none (also for VMs that share a host from now on only)
@@ -227,7 +227,9 @@ def _problem(
             costs = np.where(homes >= 0, MOVE - (-question.copied[members] >> 20), 0)
             gathering[int(item)] = costs.sum() - np.bincount(homes[homes >= 0], costs[homes >= 0], len(hosts))
     scattered = np.array(sorted(gathering), np.int64)
-    rank, ranked = _ranks(priority, weight)
+    ranks, ranked = _ranks(question.priority[vms])
+    rank = np.zeros(total, np.int64)
+    np.add.at(rank, item_of, ranks)
     first, groups = apart
     counts = np.diff(first)[vms]
     item_of_pair = np.repeat(item_of, counts)
@@ -260,15 +262,14 @@ def _problem(
     )
 
 
-def _ranks(priority: Bytes, weight: Bytes) -> tuple[Bytes, bool]:
-    rank = np.empty(len(weight), np.int64)
-    base = 1
+def _ranks(priority: Bytes) -> tuple[Bytes, bool]:
+    """What each VM is worth, and whether one outweighs all of lower priority; if not, all are worth the same."""
+    rank = np.ones(len(priority), np.int64)
     below = 0
     for value in np.unique(priority):
-        base = below + 1
         members = priority == value
-        below += base * int(weight[members].sum())
+        rank[members] = below + 1
+        below += (below + 1) * int(members.sum())
         if below >= NEVER:
-            return weight, False
-        rank[members] = base * weight[members]
+            return np.ones(len(priority), np.int64), False
     return rank, True

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.planning._limits import integer
 from xenmem.planning._pools import Placed, search_each
-from xenmem.planning.constraints import Constraints, question_of_fleet
+from xenmem.planning.constraints import Constraints, Question, question_of_fleet
 from xenmem.planning.placing import bounds, search
 from xenmem.planning.placing.displacement import crowd_of, fewest_displaced
 from xenmem.planning.placing.evacuation import guests_on_hosts
@@ -21,8 +22,11 @@ from xenmem.planning.placing.fewest_moves import fewest_migrations
 from xenmem.planning.placing.packing import Report, plan_of
 from xenmem.planning.placing.pool_problem import Problem, problems
 from xenmem.planning.plan import Effort, Plan, Status
+from xenmem.units import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xenmem.fleet import Fleet
 
 Rows = NDArray[np.int32]
@@ -61,10 +65,15 @@ def rebalance(
 
     Raises
     ------
-    ValueError, TypeError : an argument is out of range or contradicts another, or the VMs as they are violate the
-        constraints; names argument, index and value
+    ValueError, TypeError : an argument is out of range or contradicts another, or the VMs as they are violate pinned,
+        affinity, anti_affinity or same_host; names argument, index and value
+
+    Notes
+    -----
+    What is only found, not asked for, may remain: VMs of a VM group that share a host, a VM with more vCPUs than its
+    host has CPUs, and a host that is overcommitted; nobody is sent there.
     """
-    if migrations < 0:
+    if integer("migrations", migrations) < 0:
         raise ValueError(f"migrations: {migrations} is negative")
     effort = Effort(time_limit, seed, progress)
     running = guests_on_hosts(fleet)
@@ -76,11 +85,13 @@ def rebalance(
     pools = problems(question)
     if any((problem.origin < 0).any() for problem in pools):
         raise ValueError("same_host: VMs that are to share a host are on several; pack them first")
+    _check_origin(question, constraints)
 
     def search_pool(problem: Problem, part: Effort) -> Placed:
         best, limit = problem.origin.copy(), _most_free(problem, migrations)
         try:
-            best = _level(problem, migrations, limit, part)
+            for found in _levels(problem, migrations, limit, part):
+                best = found
         except KeyboardInterrupt:
             part.stop()
         value = int(problem.occupied(best)[0].min())
@@ -92,11 +103,34 @@ def rebalance(
         place[problem.vms] = problem.vm_hosts(answer.host_of)
     worst = min((answer.value for answer in answers), default=0)
     limit = min((answer.bound for answer in answers), default=0)
-    if (question.need > question.used).any():
-        limit = max(limit, int(question.free.max(initial=0)))
     status: Status = "optimal" if worst == limit else "feasible"
     reason = "" if worst == limit else f"the fullest host is left with {worst}, and {limit} is not excluded"
+    if worst < 0:
+        excess = f"a host stays overcommitted by {format_size(-worst)}"
+        reason = f"{reason}; {excess}" if reason else excess
     return plan_of(question, place, effort, "even", status, worst, limit, reason)
+
+
+def _check_origin(question: Question, constraints: Constraints) -> None:
+    """Raise ValueError if the VMs are not where the caller wants them: few migrations begin there, and keep most."""
+    restricted = {*constraints.get("pinned", {}), *constraints.get("affinity", {})}
+    for vm in np.flatnonzero(np.isin(question.vms, list(restricted))).tolist():
+        host = int(question.origin[vm])
+        if not question.allowed[question.kind_of[vm], host]:
+            raise ValueError(
+                f"{question.vm_name(vm)} is on {question.host_name(host)}, where pinned, affinity or vcpus forbid it; "
+                "pack it first"
+            )
+    for group in constraints.get("anti_affinity", ()):
+        met: set[int] = set()
+        for vm in np.flatnonzero(np.isin(question.vms, group)).tolist():
+            host = int(question.origin[vm])
+            if host in met:
+                raise ValueError(
+                    f"anti_affinity: {question.vm_name(vm)} shares {question.host_name(host)} with a VM of its group; "
+                    "pack them first"
+                )
+            met.add(host)
 
 
 def _most_free(problem: Problem, migrations: int) -> int:
@@ -112,24 +146,39 @@ def _most_free(problem: Problem, migrations: int) -> int:
     return low
 
 
-def _level(problem: Problem, migrations: int, limit: int, effort: Effort) -> Rows:
-    best = problem.origin.copy()
-    low, high = int(problem.occupied(best)[0].min()), limit
+def _levels(problem: Problem, migrations: int, limit: int, effort: Effort) -> Iterator[Rows]:
+    """Ever better placements: each leaves more on the fullest host."""
+    low, high = int(problem.occupied(problem.origin)[0].min()), limit
     quiet = effort.part(1.0, lambda value, bound: None)
     thorough = THOROUGH_TRIES
     while low < high and not effort.over():
         effort.tell(low, limit)
         level = high if high == limit else low + (high - low + 1) // 2
-        raised = replace(problem, free=problem.free - level)
+        raised = replace(problem, free=_room(problem, level))
         found = _relieved(raised, migrations, quiet)
         if found is None and thorough:
             thorough -= 1
             found = _anew(raised, migrations, quiet)
-        if found is None:
+        if found is None or _joins_overcommitted(problem, found):
             high = level - 1
         else:
-            best, low = found, int(problem.occupied(found)[0].min())
-    return best
+            low = int(problem.occupied(found)[0].min())
+            yield found
+
+
+def _room(problem: Problem, level: int) -> Bytes:
+    """What the hosts may hold if this is to be left; below 0 an overcommitted host may keep what it has, no more."""
+    if level >= 0:
+        return problem.free - level
+    held = problem.free - problem.occupied(problem.origin)[0]
+    room: Bytes = np.maximum(problem.free, np.minimum(problem.free - level, held))
+    return room
+
+
+def _joins_overcommitted(problem: Problem, host_of: Rows) -> bool:
+    """Whether a VM goes to a host that holds too much then: no migration fits there."""
+    over = problem.occupied(host_of)[0] < 0
+    return bool((over[host_of] & (host_of != problem.origin)).any())
 
 
 def _relieved(problem: Problem, migrations: int, effort: Effort) -> Rows | None:

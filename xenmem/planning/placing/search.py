@@ -165,7 +165,9 @@ def place_most(problem: Problem, effort: Effort) -> tuple[Rows, int, bool]:
         placed = int(problem.weight[best >= 0].sum())
         effort.tell(placed, bound)
         if proved:
-            return best, placed, True
+            # by priority fewer VMs can be the better placement
+            most = placed if (problem.rank == problem.weight).all() else bound
+            return best, most, True
     return best, bound, False
 
 
@@ -208,13 +210,16 @@ def fewest_hosts(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, i
         (~problem.in_use).astype(np.int64),
         problem.hosts_in_use(best) - already,
     )
-    for _ in slices(effort, BRANCH_SLICES):
-        proved = exact.run(nodes_in_a_slice(problem), bound - already)
-        if exact.found:
-            best = exact.best.copy()
-        effort.tell(problem.hosts_in_use(best), bound)
-        if proved:
-            return best, problem.hosts_in_use(best)
+    try:
+        for _ in slices(effort, BRANCH_SLICES):
+            proved = exact.run(nodes_in_a_slice(problem), bound - already)
+            if exact.found:
+                best = exact.best.copy()
+            effort.tell(problem.hosts_in_use(best), bound)
+            if proved:
+                return best, problem.hosts_in_use(best)
+    except KeyboardInterrupt:  # what was found before is the answer
+        effort.stop()
     return best, bound
 
 
@@ -296,16 +301,19 @@ def most_even(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, int]
     tries = EVEN_TRIES if effort.time_limit is None or exact_is_possible(problem) else len(problem.sizes)
     # the first guess is the bound itself, which round sizes often reach
     level = high = bound
-    while low < high and unproved < tries and not effort.over():
-        effort.tell(low, bound)
-        found, none = place_all(replace(problem, free=problem.free - level), effort, share)
-        if found is not None:
-            best, low = found, problem.least_free(found)
-        else:
-            high = level - 1
-            unproved += not none
-            bound = high if none else bound
-        level = low + (high - low + 1) // 2
+    try:
+        while low < high and unproved < tries and not effort.over():
+            effort.tell(low, bound)
+            found, none = place_all(replace(problem, free=problem.free - level), effort, share)
+            if found is not None:
+                best, low = found, problem.least_free(found)
+            else:
+                high = level - 1
+                unproved += not none
+                bound = high if none else bound
+            level = low + (high - low + 1) // 2
+    except KeyboardInterrupt:  # what was found before is the answer
+        effort.stop()
     if exact_is_possible(problem):
         best, proved = _a_little_more(problem, best, bound, effort)
         bound = problem.least_free(best) if proved else bound
@@ -315,16 +323,19 @@ def most_even(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, int]
 def _a_little_more(problem: Problem, best: Rows, bound: int, effort: Effort) -> tuple[Rows, bool]:
     """The exact search for anything better, again and again, and whether nothing better exists."""
     exact = None
-    for _ in slices(effort, BRANCH_SLICES):
-        low = problem.least_free(best)
-        if low >= bound:
-            return best, True
-        if exact is None:
-            level = bounds.next_level(low, problem.sizes, problem.free)
-            exact = Branching.of_places(replace(problem, free=problem.free - level))
-        effort.tell(low, bound)
-        if exact.run(nodes_in_a_slice(problem), 0):
-            if not exact.found:
+    try:
+        for _ in slices(effort, BRANCH_SLICES):
+            low = problem.least_free(best)
+            if low >= bound:
                 return best, True
-            best, exact = exact.best, None
+            if exact is None:
+                level = bounds.next_level(low, problem.sizes, problem.free)
+                exact = Branching.of_places(replace(problem, free=problem.free - level))
+            effort.tell(low, bound)
+            if exact.run(nodes_in_a_slice(problem), 0):
+                if not exact.found:
+                    return best, True
+                best, exact = exact.best, None
+    except KeyboardInterrupt:  # what was found before is the answer
+        effort.stop()
     return best, False

@@ -59,7 +59,8 @@ def obstacle(problem: UpdateProblem, order: list[int] | None) -> Stuck | None:
             return Stuck(host, there, missing, "all the other hosts together are too small while it restarts")
     if len(todo):
         # while the last host restarts, all others run the new version; those updated before may still hold too much
-        room = np.where(problem.updated, np.maximum(problem.capacity[:, 1], now), problem.capacity[:, 1])
+        empty = np.maximum(problem.capacity[:, 1], 0)
+        room = np.where(problem.updated, np.maximum(empty, now), empty)
         last = order[-1] if order is not None else min(todo, key=lambda host: int(room[host]))
         missing = int(problem.need[:, 1].sum() - np.delete(room, last).sum())
         if missing > 0:

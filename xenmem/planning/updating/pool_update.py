@@ -175,7 +175,9 @@ def _orders(problem: UpdateProblem) -> list[list[int]]:
 
 def _no_plan(problem: UpdateProblem, status: str, bound: int, stuck: Stuck, effort: Effort) -> RollingUpdate:
     names = ", ".join(problem.vm_names[vm] for vm in stuck.vms[:5]) + (", ..." if len(stuck.vms) > 5 else "")
-    where = f"{problem.host_names[stuck.host]}: {stuck.text}; {format_size(stuck.missing)} missing"
+    where = f"{problem.host_names[stuck.host]}: {stuck.text}"
+    if stuck.missing > 0:
+        where += f"; {format_size(stuck.missing)} missing"
     sure = "there is no plan" if status == "infeasible" else "no plan was found, and none is excluded"
     return RollingUpdate(
         status=status,

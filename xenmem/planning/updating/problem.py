@@ -14,7 +14,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.planning._limits import MOST_BYTES
+from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, integer
 from xenmem.planning.versions import version_ranks
 from xenmem.planning.xapi.failover import rows_of_pool
 
@@ -86,7 +86,8 @@ class UpdateProblem:
 
         Raises
         ------
-        ValueError : there are no hosts, shapes differ, or a value is out of range; names argument, index and value
+        ValueError, TypeError : there are no hosts, shapes differ, or a value is out of range or no integer; names
+            argument, index and value
         """
         capacity_, need_ = (_two_columns(name, a) for name, a in (("capacity", capacity), ("need", need)))
         hosts, vms = len(capacity_), len(need_)
@@ -98,8 +99,11 @@ class UpdateProblem:
         done = np.zeros(hosts, np.bool_) if updated is None else np.asarray(updated, np.bool_)
         if done.shape != (hosts,):
             raise ValueError(f"updated: shape {done.shape} where ({hosts},) is needed")
+        for name, amounts in (("capacity", capacity_), ("need", need_), ("copied", copied_)):
+            if float(np.abs(amounts).sum(dtype=float)) > MOST_BYTES_IN_ALL:
+                raise ValueError(f"{name}: more than {MOST_BYTES_IN_ALL} bytes in all")
         ranks = np.zeros(hosts, np.int64) if version is None else _column("version", version, hosts, 0, 1 << 30)
-        if not -1 <= first < hosts:
+        if not -1 <= integer("first", first) < hosts:
             raise ValueError(f"first: {first} is outside -1..{hosts - 1}")
         where = None if allowed is None else np.asarray(allowed, np.bool_)
         if where is not None and where.shape != (vms, hosts):
