@@ -158,8 +158,7 @@ def consolidate(
     QuestionError : the question contradicts itself
     """
     still = _still(fleet, immovable)
-    _check(fleet, [vm for vm in guests_on_hosts(fleet).tolist() if vm not in still], hosts, constraints, still)
-    pinned = _with_pins(fleet, constraints, still, _able(fleet) if hosts is None else set(hosts))
+    pinned = _checked(fleet, hosts, constraints, still)
     plan = planning.consolidate(fleet, hosts, policy, time_limit=time_limit, seed=seed, progress=progress, **pinned)
     warnings = _warning(fleet, "stays", still)
     return answer_of(fleet, plan, "Consolidate onto the fewest hosts", policy, bandwidth, warnings=warnings)
@@ -185,8 +184,7 @@ def rebalance(
     QuestionError : the question contradicts itself
     """
     still = _still(fleet, immovable)
-    _check(fleet, [vm for vm in guests_on_hosts(fleet).tolist() if vm not in still], hosts, constraints, still)
-    pinned = _with_pins(fleet, constraints, still, _able(fleet) if hosts is None else set(hosts))
+    pinned = _checked(fleet, hosts, constraints, still)
     plan = planning.rebalance(
         fleet, migrations, hosts, policy, time_limit=time_limit, seed=seed, progress=progress, **pinned
     )
@@ -216,6 +214,14 @@ def _with_pins(
     resident = fleet.vms.resident_on
     bound = {vm: int(resident[vm]) for vm in still if int(resident[vm]) in taking}
     return {**constraints, "pinned": {**constraints.get("pinned", {}), **bound}}
+
+
+def _checked(
+    fleet: Fleet, hosts: Sequence[int] | None, constraints: Mapping[str, Any], still: Mapping[int, str]
+) -> dict[str, Any]:
+    """The constraints of a question about all VMs that run, found free of contradictions, and those that stay bound."""
+    _check(fleet, [vm for vm in guests_on_hosts(fleet).tolist() if vm not in still], hosts, constraints, still)
+    return _with_pins(fleet, constraints, still, _able(fleet) if hosts is None else set(hosts))
 
 
 def _warning(fleet: Fleet, kind: str, vms: Mapping[int, str]) -> list[Finding]:
