@@ -1,15 +1,16 @@
 # Every target works on a fresh machine with Python 3.11 or later, gcc and make: it makes .venv by itself.
 # VENV=... puts the virtual environment elsewhere; XENMEM_REQUIRE_C=1 makes a missing C backend an error.
+# Paths are relative, so that a checkout may lie below a folder whose name has blanks; $(VENV) itself may not have any.
 
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-ASV := $(abspath $(BIN))/asv
-SOURCES := pyproject.toml setup.py requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
+TOOLS := $(VENV)/.tools
+SOURCES := pyproject.toml setup.py MANIFEST.in requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
            $(shell find xenmem -name '*.py')
 
-export PIP_CONSTRAINT := $(abspath requirements.lock)
+export PIP_CONSTRAINT := requirements.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: demo test lint types bench bench-quick wheel clean
@@ -17,46 +18,55 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
 
-test: $(INSTALLED) sanitize
+test: $(INSTALLED) $(TOOLS) sanitize
 	$(BIN)/pytest
 
-lint: $(INSTALLED)
+lint: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(INSTALLED)
-	rm -rf build/types && mkdir -p build/types
-	cp -r xenmem build/types/xenmem && cp -r kernel build/types/xenmem/kernel
-	cd build/types && $(abspath $(BIN))/mypy --config-file $(abspath pyproject.toml) -p xenmem
+types: $(INSTALLED) $(TOOLS)
+	$(BIN)/mypy -p xenmem
 
-bench: $(INSTALLED)
-	cd benchmarks && PYTHONPATH=../tests:../tests/planning $(abspath $(BIN))/python -m ratios $(RATIOS)
+bench: $(INSTALLED) $(TOOLS)
+	bin=$$(cd $(BIN) && pwd) && cd benchmarks && PYTHONPATH=../tests:../tests/planning "$$bin/python" -m ratios $(RATIOS)
 
-bench-quick: $(INSTALLED)
+bench-quick: $(INSTALLED) $(TOOLS)
 	mkdir -p build
-	cd benchmarks && $(ASV) check -E existing:$(abspath $(BIN))/python
-	cd benchmarks && $(ASV) machine --yes
-	cd benchmarks && $(ASV) run --quick --show-stderr --dry-run -E existing:$(abspath $(BIN))/python > ../build/asv.log
+	bin=$$(cd $(BIN) && pwd) && cd benchmarks \
+	    && "$$bin/asv" check -E "existing:$$bin/python" && "$$bin/asv" machine --yes \
+	    && "$$bin/asv" run --quick --show-stderr --dry-run -E "existing:$$bin/python" > ../build/asv.log
 	cat build/asv.log
 	! grep -q failed build/asv.log
 
-wheel: $(INSTALLED)
-	rm -rf build/wheel && $(BIN)/python -m build --wheel --outdir build/wheel
+# the sdist, a wheel made from it and not from this tree, and that wheel in an environment of its own
+wheel: $(TOOLS)
+	rm -rf build/wheel && $(BIN)/python -m build --outdir build/wheel
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/pip install -q build/wheel/*.whl
 	cd build/wheel && venv/bin/python -c "from xenmem import kernel; \
 	    assert kernel.backends() == ('c', 'numba'); assert kernel.overhead(0, 1 << 30, 1, 1.0) == 12 << 20"
 
 clean:
-	rm -rf .venv build dist benchmarks/.asv *.egg-info
+	rm -rf .venv build dist benchmarks/.asv kernel/*.so *.egg-info
 
 include csrc/lib.mk
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# not editable: what is tested is what a user installs
+# Not editable: what is tested is what a user installs. The extension is put beside its sources too, so that Python
+# started at the root of the checkout, where it finds the folder xenmem first, has both backends.
 $(INSTALLED): $(VENV)/bin/python $(SOURCES)
 	rm -rf build/lib.* build/bdist.* build/temp.*
-	$(BIN)/pip install -q '.[dev]'
+	$(BIN)/pip install -q .
+	if [ -w kernel ]; then \
+	    rm -f kernel/_ffi*.so; \
+	    built=$$(cd $(VENV) && find "$$PWD/lib" -path '*/xenmem/kernel/_ffi*.so'); \
+	    [ -z "$$built" ] || cp "$$built" kernel/; \
+	fi
+	touch $@
+
+$(TOOLS): $(INSTALLED)
+	$(BIN)/pip install -q 'xenmem[dev]'
 	touch $@

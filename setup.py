@@ -1,13 +1,17 @@
-"""Build of the C backend and the version number; everything else is in pyproject.toml."""
+"""Build of the C backend, the version number, and where a build goes; everything else is in pyproject.toml."""
 
+import atexit
 import os
 import re
+import shutil
+import tempfile
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 
-HEADER = Path(__file__).parent / "csrc" / "xenmem.h"
+ROOT = Path(__file__).resolve().parent
+HEADER = ROOT / "csrc" / "xenmem.h"
 
 
 class BuildOptionalExt(build_ext):
@@ -19,9 +23,15 @@ class BuildOptionalExt(build_ext):
             extension.optional = os.environ.get("XENMEM_REQUIRE_C", "0") == "0"
 
 
+options = {"bdist_wheel": {"py_limited_api": "cp311"}}
+if not os.access(ROOT, os.W_OK):  # a read-only checkout: nothing is written beside the sources
+    scratch = tempfile.mkdtemp(prefix="xenmem-build-")
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    options |= {"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}}
+
 setup(
     version=re.search(r'#define XENMEM_VERSION "(.+)"', HEADER.read_text())[1],
     cffi_modules=["csrc/build_ffi.py:ffi"],
     cmdclass={"build_ext": BuildOptionalExt},
-    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+    options=options,
 )

@@ -1,0 +1,84 @@
+"""Installing from wherever a checkout may lie: below a folder with blanks, where nobody may write, from an sdist; and
+what Python finds when it is started at the root of the checkout."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONSAFEPATH", "PIP_CONSTRAINT")}
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What git keeps, below a folder whose name has blanks."""
+    root = tmp_path_factory.mktemp("a folder with blanks") / "the checkout"
+    files = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                           cwd=ROOT, capture_output=True, check=True, text=True).stdout  # fmt: skip
+    for name in filter(None, files.split("\0")):
+        if not name.startswith(("tests/", "benchmarks/")) and os.path.lexists(ROOT / name):
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name, follow_symlinks=False)
+    return root
+
+
+def _build(kind: str, source: Path, into: Path, *before: str) -> Path:
+    command = [*before, sys.executable, "-m", "build", f"--{kind}", "--outdir", str(into), str(source)]
+    done = subprocess.run(command, cwd=into.parent, env=_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(into.iterdir())
+
+
+def _assert_answers(wheel: Path, tmp_path: Path) -> None:
+    """The wheel, unpacked, computes with both backends."""
+    target = tmp_path / "unpacked"
+    shutil.unpack_archive(wheel, target, "zip")
+    program = "from xenmem import kernel; print(kernel.backends(), kernel.overhead(0, 1 << 30, 1, 1.0, backend='c'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=target, env=_environment(), capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == (f"('c', 'numba') {12 << 20}\n", "")
+
+
+def test_from_an_sdist_made_below_blanks(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "sdist").mkdir()
+    archive = _build("sdist", checkout, tmp_path / "sdist")
+    with tarfile.open(archive) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert {"csrc/build_ffi.py", "csrc/lib.mk", "csrc/example.c", "xenmem/kernel/scalar.py", "Makefile"} <= names
+    (tmp_path / "wheel").mkdir()
+    shutil.unpack_archive(archive, tmp_path / "source", filter="data")
+    _assert_answers(_build("wheel", next((tmp_path / "source").iterdir()), tmp_path / "wheel"), tmp_path)
+
+
+def test_from_a_read_only_checkout(checkout: Path, tmp_path: Path) -> None:
+    for path in [checkout, *checkout.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode & ~0o222)
+    before = sorted(checkout.rglob("*"))
+    # root may write anywhere, unless it gives that up
+    without = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+    (tmp_path / "wheel").mkdir()
+    try:
+        wheel = _build("wheel", checkout, tmp_path / "wheel", *without)
+    finally:
+        for path in [checkout, *checkout.rglob("*")]:
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | 0o200)
+    assert sorted(checkout.rglob("*")) == before
+    _assert_answers(wheel, tmp_path)
+
+
+def test_python_at_the_root_of_the_checkout_has_both_backends() -> None:
+    """As README's examples are run: the folder xenmem of the checkout is found before what is installed."""
+    program = "from xenmem import kernel; print(kernel.backends(), kernel.__file__)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=_environment(), capture_output=True, text=True)
+    assert done.stdout == f"('c', 'numba') {ROOT / 'xenmem' / 'kernel' / '__init__.py'}\n", done.stderr
