@@ -29,7 +29,7 @@ types: $(INSTALLED) $(TOOLS)
 	$(BIN)/mypy -p xenmem
 
 bench: $(INSTALLED) $(TOOLS)
-	bin=$$(cd $(BIN) && pwd) && cd benchmarks && PYTHONPATH=../tests:../tests/planning "$$bin/python" -m ratios $(RATIOS)
+	bin=$$(cd $(BIN) && pwd) && cd benchmarks && PYTHONPATH=../tests "$$bin/python" -m ratios $(RATIOS)
 
 bench-quick: $(INSTALLED) $(TOOLS)
 	mkdir -p build

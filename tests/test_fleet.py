@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
-from inventory.dumps import GUEST, HOST, pool
+from dumps import GUEST, HOST, pool
+from twins import reference
 
 import xenmem
 from xenmem import Fleet, InventoryError, kernel

@@ -7,8 +7,8 @@ import heapq
 import time
 
 import numpy as np
-import stepwise
 from suite import bench_planning, fleets
+from twins import stepwise
 
 from ratios.table import best_times, row
 from xenmem import planning

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import reference
-from inventory.dumps import DOM0, GUEST, HOST, dump, pool
+from dumps import DOM0, GUEST, HOST, dump, pool
+from twins import reference
 
 import xenmem
 from xenmem import Fleet, InventoryError, kernel

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning.inventories import MIB, pool
+from pools import MIB, pool
 
 import xenmem
 from xenmem import planning

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from planning import solver
+from twins import solver
 
 from xenmem.planning.search import bounds
 

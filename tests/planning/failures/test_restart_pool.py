@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from planning import stepwise
+from twins import stepwise
 
 import xenmem
 from xenmem.fleet import PowerState

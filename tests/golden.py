@@ -7,7 +7,7 @@ from typing import Any
 
 from xenmem.planning.xapi.binpack import Configuration, Plan
 
-FOLDER = Path(__file__).parents[2] / "data" / "golden"
+FOLDER = Path(__file__).parent / "data" / "golden"
 
 
 def golden(name: str) -> list[dict[str, Any]]:

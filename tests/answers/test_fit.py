@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
+from twins import reference
 
 import xenmem
 from xenmem import answers, kernel

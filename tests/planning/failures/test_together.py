@@ -10,7 +10,7 @@ from math import comb
 import numpy as np
 import pytest
 from numpy.random import Generator
-from planning import exhaustive, solver
+from twins import exhaustive, solver
 
 from xenmem.planning import Progress, RestartPool, failover, max_failures, restart_plan
 from xenmem.planning.failures.together import STOPPED, _Walk, bounds_of

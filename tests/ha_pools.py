@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from planning.xapi.naive import HAVM, HAHost
+from twins.naive import HAVM, HAHost
 
 from xenmem.planning.xapi.failover import HAPool
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from planning import enumeration, solver
-from planning.inventories import pool
+from pools import pool
+from twins import enumeration, solver
 
 import xenmem
 from xenmem import planning

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning import stepwise
+from twins import stepwise
 
 from xenmem.planning.plan import Progress
 from xenmem.planning.updating.problem import UpdateProblem

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planning import solver
-from planning.inventories import MIB, pool
+from pools import MIB, pool
+from twins import solver
 
 import xenmem
 from xenmem import planning
@@ -179,7 +179,7 @@ def test_consolidation_equals_enumeration() -> None:
 @pytest.mark.parametrize("objective", ["even", "fewest-hosts"])
 def test_ctrl_c_keeps_what_was_reported(objective: str) -> None:
     name = "pool-small.records.json" if objective == "even" else "../../../examples/four-hosts.json"
-    fleet = xenmem.read(Path(__file__).parents[1] / "data" / "inventories" / name)
+    fleet = xenmem.read(Path(__file__).parents[2] / "data" / "inventories" / name)
     values: list[int] = []
 
     def stop(report: planning.Progress) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning import exhaustive
+from twins import exhaustive
 
 from xenmem.planning import Progress, RestartPool, capacity, failover, max_failures, remedy, restart_plan
 from xenmem.planning.failures.results import Failover

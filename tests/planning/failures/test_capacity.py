@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planning import exhaustive
+from twins import exhaustive
 
 from xenmem.planning import Mix, RestartPool, capacity, failover
 from xenmem.units import GIB, MIB

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
-from reference import MIB, Constraints
+
+from twins import reference
+from twins.reference import MIB, Constraints
 
 Case = dict[str, Any]
 
@@ -209,7 +210,7 @@ def test_overhead_vectors(static_max: int, vcpus: int, multiplier: float, hvm: i
 
 @pytest.fixture(scope="module")
 def small() -> dict[str, reference.Inventory]:
-    folder = Path(__file__).parent / "data" / "inventories"
+    folder = Path(__file__).parents[1] / "data" / "inventories"
     return {path.name: reference.read(path) for path in folder.glob("pool-small.*")}
 
 
