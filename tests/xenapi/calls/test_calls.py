@@ -8,8 +8,8 @@ from xmlrpc.client import Fault
 import pytest
 from small_pool import build_database
 
+from xenmem.datamodel.types import DATETIME
 from xenmem.xenapi import Clock, Failure, Pool, Role, Session, User
-from xenmem.xenapi.types import DATETIME
 
 AddVM = Callable[..., Any]
 

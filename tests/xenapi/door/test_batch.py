@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from small_pool import build_database, everything, row, vm_row
 
+from xenmem.datamodel.errors import VM_REQUIRES_SR
 from xenmem.kernel import checks
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Failure, Hooks, Pace, Pool, Session
 from xenmem.xenapi.door.batch import Batch, TransactionError
-from xenmem.xenapi.errors import VM_REQUIRES_SR
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"

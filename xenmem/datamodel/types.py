@@ -9,11 +9,14 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Generic, TypeVar
-from xmlrpc.client import DateTime as WireDateTime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-from xenmem.inventory import sexpr
-from xenmem.xenapi import errors
+from xenmem.datamodel import errors, sexpr
+from xenmem.datamodel.files import ENUMS
+
+if TYPE_CHECKING:
+    from xmlrpc.client import DateTime as WireDateTime
 
 T = TypeVar("T")
 
@@ -54,7 +57,7 @@ def shown_float(value: float) -> str:
     return f"{text}." if text.lstrip("-").isdigit() else text
 
 
-def wrong_type(expected: str, value: object) -> errors.Failure:
+def wrong_type(expected: str, value: object) -> "errors.Failure":
     """The failure of a value of another type: an exception's text, as the server prints it."""
     return errors.INTERNAL_ERROR(f"""Failure("Expected {expected}, got '{_rpc_shown(value)}'")""")
 
@@ -77,10 +80,13 @@ def _rpc_shown(value: object) -> str:
             return "Dict(...)"
         case Sequence():
             return "Enum(...)"
-        case WireDateTime():
-            return f"DateTime({value})"
         case _:
-            return type(value).__name__
+            return f"DateTime({value})" if _is_wire_date(value) else type(value).__name__
+
+
+def _is_wire_date(value: object) -> bool:
+    """Whether a value is a date as xmlrpc.client makes it; that module is not imported for the question."""
+    return type(value).__name__ == "DateTime" and type(value).__module__ == "xmlrpc.client"
 
 
 class Type(Generic[T]):
@@ -266,7 +272,7 @@ class DateTimeType(Type[str]):
             text = value
         elif isinstance(value, datetime):
             text = (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC).strftime("%Y%m%dT%H:%M:%SZ")
-        elif isinstance(value, WireDateTime) or type(value) is str:
+        elif type(value) is str or _is_wire_date(value):
             text = str(value)
         else:
             raise wrong_type("datetime", value)
@@ -286,8 +292,10 @@ class DateTimeType(Type[str]):
             raise errors.INTERNAL_ERROR(f'Invalid_argument("date.ml:of_iso8601_opt: {match[0]}")') from None
         return moment.astimezone(UTC).strftime("%Y%m%dT%H:%M:%SZ")
 
-    def give(self, value: str) -> WireDateTime:
-        return WireDateTime(value)
+    def give(self, value: str) -> "WireDateTime":
+        from xmlrpc.client import DateTime
+
+        return DateTime(value)
 
     def give_python(self, value: str) -> datetime:
         return datetime.strptime(value, "%Y%m%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -526,6 +534,57 @@ DATETIME: Final = DateTimeType()
 VOID: Final = VoidType()
 STRING_MAP: Final = MapType(STRING, STRING)
 STRINGS: Final = SetType(STRING)
+
+_NAMED: Final[Mapping[str, Type[Any]]] = {
+    "String": STRING,
+    "SecretString": STRING,
+    "Int": INT,
+    "Float": FLOAT,
+    "Bool": BOOL,
+    "DateTime": DATETIME,
+    "void": VOID,
+    "Set(String)": STRINGS,
+    "Map(String,String)": STRING_MAP,
+}
+
+
+@cache
+def parse(spelling: str) -> Type[Any]:
+    """The type that the data model spells so: `Int`, `Ref VM`, `Map(Ref VM,Set(Enum vm_operations))`.
+
+    Notes
+    -----
+    An option is a set of none or one, as the database holds it; records are those of clients, without their fields.
+
+    Raises
+    ------
+    ValueError : there is none
+    """
+    if spelling in _NAMED:
+        return _NAMED[spelling]
+    kind, _, name = spelling.partition(" ")
+    if kind == "Ref" and name:
+        return RefType(name)
+    if kind == "Record" and name:
+        return RecordType(name)
+    if kind == "Enum" and name in ENUMS:
+        return EnumType(name, *ENUMS[name])
+    if not spelling.endswith(")"):
+        raise ValueError(f"{spelling!r} is no type")
+    outer, _, inner = spelling[:-1].partition("(")
+    if outer == "Map":
+        key, _, value = inner.partition(",")  # no key has a comma
+        return MapType(parse(key), parse(value))
+    if outer not in ("Set", "Option"):
+        raise ValueError(f"{spelling!r} is no type")
+    return SetType(parse(inner))
+
+
+def enum(name: str) -> EnumType:
+    """An enumeration of the data model."""
+    found = parse(f"Enum {name}")
+    assert isinstance(found, EnumType)
+    return found
 
 
 def _quoted(text: str) -> str:
