@@ -1,16 +1,16 @@
-"""The naive model against what is known to be true: golden vectors of xapi itself, captures, measurements.
+"""The naive model against what is known to be true: golden vectors of xapi itself, measurements.
 
 If one of these fails, reference.py is wrong, and with it every test that compares xenmem with it.
 """
 
 import ast
-import csv
 import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import measurements
 import pytest
 
 from twins import reference
@@ -137,52 +137,33 @@ def test_golden_start_check(data: Path) -> None:
         assert case["ha_memory"] == reference.start_memory(inventory, "cand", "static_max", "26.3"), case
 
 
-# ------------------------------------------------------------------------------------------------------ captures
+# -------------------------------------------------------------------------------------------------- measurements
 
 
-def test_public_cloud(data: Path) -> None:
-    """Every observed overhead is that of a PV or an HVM guest; the cloud's own estimate never is."""
-    with (data / "real" / "openstack-wiki-xenserver-overhead.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 26
-    for row in rows:
-        static_max = round(float(row["memory_mib"]) * MIB)
-        observed = float(row["observed_overhead_mib"]) * MIB
-        kinds = [
-            kind
-            for kind in ("pv", "hvm")
-            if reference.overhead(kind, static_max, int(row["vcpus"]), 1.0, "pre-26.3") == observed
-        ]
-        assert len(kinds) == 1, row
-        assert float(row["nova_predicted_mib"]) * MIB != observed
+@pytest.mark.parametrize(("memory_mib", "vcpus", "overhead_mib"), measurements.OBSERVED_OVERHEAD_MIB)
+def test_public_cloud(memory_mib: float, vcpus: int, overhead_mib: int) -> None:
+    """Every observed overhead is that of a PV or an HVM guest."""
+    static_max = round(memory_mib * MIB)
+    computed = [reference.overhead(kind, static_max, vcpus, 1.0, "pre-26.3") for kind in ("pv", "hvm")]
+    assert computed.count(overhead_mib * MIB) == 1
 
 
-def test_xcp_ng_8_2(data: Path) -> None:
-    vm = json.loads((data / "real" / "xcp-ng-8.2.vm-record.json").read_text())
-    computed = reference.overhead(
-        vm["domain_type"],
-        int(vm["memory_static_max"]),
-        int(vm["VCPUs_max"]),
-        vm["HVM_shadow_multiplier"],
-        "pre-26.3",
-    )
-    assert computed == int(vm["memory_overhead"]) == 11534336
+def test_stored_overheads() -> None:
+    for kind, memory_mib, vcpus, multiplier, stored, source in measurements.STORED_OVERHEAD:
+        assert reference.overhead(kind, memory_mib * MIB, vcpus, multiplier, "pre-26.3") == stored, source
 
 
-def test_measured_pages_per_vcpu(data: Path) -> None:
+def test_measured_pages_per_vcpu() -> None:
     """What Xen took for its vCPUs is never more than 26.3 sets aside, and always more than was set aside before."""
-    with (data / "real" / "xen-measured-pages-per-vcpu.csv").open(newline="") as file:
-        rows = [{name: int(value) for name, value in row.items()} for row in csv.DictReader(file)]
-    assert len(rows) == 95
-    for row in rows:
-        vcpus, used = row["vcpus"], row["host_pages_used"]
-        extra_mib = reference.overhead_mib(reference.MODELS["pre-26.3"], "hvm", 0, 0, 1.0) - 1
-        pages = {
-            name: (reference.overhead_mib(model, "hvm", 0, vcpus, 1.0) - extra_mib) * reference.PAGES_PER_MIB
-            for name, model in reference.MODELS.items()
-        }
-        assert pages["26.3"] >= used, row
-        assert vcpus == 0 or pages["pre-26.3"] < used, row
+    extra_mib = reference.overhead_mib(reference.MODELS["pre-26.3"], "hvm", 0, 0, 1.0) - 1
+    for first, series in measurements.PAGES_OF_VCPUS.items():
+        for vcpus, used in enumerate(series, first):
+            pages = {
+                name: (reference.overhead_mib(model, "hvm", 0, vcpus, 1.0) - extra_mib) * reference.PAGES_PER_MIB
+                for name, model in reference.MODELS.items()
+            }
+            assert pages["26.3"] >= used, (vcpus, used)
+            assert vcpus == 0 or pages["pre-26.3"] < used, (vcpus, used)
 
 
 VECTORS = [
@@ -268,9 +249,9 @@ def test_schema_72(data: Path) -> None:
             assert report.domain_type[ref] == "pv"
 
 
-def test_xenserver_5_0(data: Path) -> None:
+def test_records_of_2008(old_records: Path) -> None:
     """Records without overheads, targets, types and hosts: everything is computed, with the old model."""
-    inventory = reference.read(data / "real" / "xenserver-5.0.records.json")
+    inventory = reference.read(old_records)
     report = reference.report(inventory)
     assert report.model == "pre-26.3"
     assert report.free == {}

@@ -97,8 +97,8 @@ def test_a_failure_leaves_the_old_file(data: Path, tmp_path: Path) -> None:
         saving.save(database, target, "yaml")
 
 
-def test_old_pools_are_upgraded(data: Path) -> None:
-    database = loading.read(data / "real" / "xenserver-5.0.records.json")
+def test_old_pools_are_upgraded(old_records: Path) -> None:
+    database = loading.read(old_records)
     assert {vm.domain_type for vm in database.VM} <= {"hvm", "pv"}
     for vm in database.VM:
         assert vm.memory_overhead == overhead(database.model, vm)
