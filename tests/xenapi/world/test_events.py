@@ -37,7 +37,6 @@ def test_from_the_beginning(session: Session, add_vm: AddVM) -> None:
         "host_metrics": 2,
         "pool": 1,
         "task": 0,
-        "session": 1,
     }
     event = next(event for event in answer["events"] if event["ref"] == "vm")
     assert event["snapshot"] == session.xenapi.VM.get_record("vm")
@@ -245,6 +244,22 @@ class TestInject:
         add_vm()
         details = refused(pool, lambda: session.xenapi.event.inject(class_name, ref))
         assert details == ["HANDLE_INVALID", class_name, ref]
+
+
+@pytest.mark.parametrize("asked", ["*", "session", "SESSION"])
+def test_sessions_are_told_to_nobody(pool: Pool, session: Session, asked: str) -> None:
+    """Whoever knows the reference of a session is its user; datamodel.ml says of the class: gen_events:false."""
+    session.xenapi.event.register([asked])
+    other = Session(pool)
+    other.login_with_password("root", "")
+    assert not any(event["class"] == "session" for event in take(session, [asked])["events"])
+    answer = take(session, [asked, f"session/{other.handle}"], "", 0.0)
+    assert other.handle not in {event["ref"] for event in answer["events"]}
+    other.logout()
+    session.xenapi.host.set_name_label("h1", "x")
+    session.xenapi.event.register(["host"])
+    session.xenapi.host.set_name_label("h1", "y")
+    assert {event["class"] for event in session.xenapi.event.next()} == {"host"}
 
 
 class TestNext:
