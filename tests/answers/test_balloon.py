@@ -12,7 +12,7 @@ import xenmem
 from xenmem import planning
 from xenmem.answers import QuestionError, balloon, script, what_if, with_fair_targets
 from xenmem.planning import xapi
-from xenmem.units import KIB
+from xenmem.units import GIB, KIB, MIB
 
 Records = dict[str, dict[str, dict[str, Any]]]
 
@@ -135,3 +135,49 @@ def test_a_host_of_unknown_memory(records: Records) -> None:
     vm = int(np.flatnonzero(fleet.vms.is_guest & (fleet.vms.power_state == xenmem.fleet.PowerState.HALTED))[0])
     with pytest.raises(QuestionError, match="its memory_total is unknown"):
         balloon(fleet, vm, 0)
+
+
+def test_a_newcomer_whose_range_is_empty(records: Records) -> None:
+    """A report only warns of such limits; planning refuses them in numbers of rows."""
+    ref = next(ref for ref, vm in records["VM"].items() if vm["power_state"] == "Halted" and not vm["is_a_template"])
+    records["VM"][ref] |= {"name_label": "web", "memory_dynamic_min": "3221225472", "memory_dynamic_max": "1073741824"}
+    fleet = xenmem.Fleet.from_records(records)
+    with pytest.raises(
+        QuestionError, match=r"^VM web: its memory_dynamic_min, 3GiB, exceeds its memory_dynamic_max, 1G"
+    ):
+        balloon(fleet, fleet.vms.ref.tolist().index(ref), 0)
+
+
+def test_neighbours_whose_range_is_empty(records: Records) -> None:
+    """Those that run already do not keep another from starting."""
+    for vm in records["VM"].values():
+        if vm["power_state"] == "Running" and not vm["is_control_domain"]:
+            vm["memory_dynamic_max"] = str(int(vm["memory_dynamic_min"]) // 2)
+    fleet = xenmem.Fleet.from_records(records)
+    vm = int(np.flatnonzero(fleet.vms.is_guest & (fleet.vms.power_state == xenmem.fleet.PowerState.HALTED))[0])
+    for host in range(len(fleet.hosts)):
+        assert balloon(fleet, vm, host).missing >= 0
+
+
+def test_the_newcomer_is_balanced_with_the_others() -> None:
+    """What it was granted at its start and the others' balanced targets would be more than the host has."""
+    shape = {
+        **{"domain_type": "hvm", "VCPUs_max": 1, "VCPUs_at_startup": 1, "HVM_shadow_multiplier": 1.0},
+        **{"memory_static_min": 128 * MIB, "memory_dynamic_min": 256 * MIB, "memory_overhead": 11 * MIB},
+        **{"memory_dynamic_max": GIB, "memory_static_max": GIB},
+    }
+    runs = {"power_state": "Running", "resident_on": "h"}
+    domain_0 = {**shape, **runs, "is_control_domain": True, "memory_dynamic_min": GIB, "memory_overhead": 13 * MIB}
+    guests = {
+        f"g{number}": {**shape, **runs, "memory_target": target * MIB} for number, target in enumerate(4 * [864, 265])
+    }
+    host = {"enabled": True, "memory_overhead": 300 * MIB, "metrics": "m", "software_version": {"xapi": "1.249"}}
+    fleet = xenmem.Fleet.from_records(
+        {
+            "VM": {"n": {**shape, "power_state": "Halted"}, "d": domain_0, **guests},
+            "host": {"h": host},
+            "host_metrics": {"m": {"memory_total": 8 * GIB, "live": True}},
+        }
+    )
+    result = balloon(fleet, fleet.vms.ref.tolist().index("n"), 0)
+    assert {vm.balanced for vm in [*result.vms, result.newcomer]} == {(779938 - 11 * 1024) * KIB}
