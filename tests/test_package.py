@@ -60,9 +60,9 @@ LAYERS = {
     "kernel": set(),
     "fleet": {"kernel", "inventory"},
     "inventory": {"fleet", "kernel", "text", "units"},
-    "planning": {"fleet", "kernel", "units"},
+    "planning": {"_lazy", "fleet", "kernel", "units"},
     "xenapi": {"fleet", "kernel", "units", "inventory", "planning"},
-    "answers": {"fleet", "kernel", "text", "units", "inventory", "planning", "xenapi"},
+    "answers": {"_lazy", "fleet", "kernel", "text", "units", "inventory", "planning", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import xenmem
 from xenmem import answers, kernel
-from xenmem.answers.accounts import find_vm
-from xenmem.answers.capacity import levelled
+from xenmem.answers.fit import levelled
+from xenmem.answers.naming import find_vm
 from xenmem.units import GIB, MIB
 
 Records = dict[str, dict[str, dict[str, Any]]]

@@ -9,7 +9,7 @@ import reference
 
 import xenmem
 from xenmem import answers
-from xenmem.answers.accounts import find_host, find_vm
+from xenmem.answers.naming import find_host, find_vm
 
 Records = dict[str, dict[str, dict[str, Any]]]
 

@@ -10,13 +10,13 @@ from busy_pools import GIB, four_hosts, random_pool
 import xenmem
 from xenmem import answers
 from xenmem.answers import QuestionError
-from xenmem.answers.accounts import find_host, find_vm
-from xenmem.answers.placement import Placement, actions, heading
+from xenmem.answers.naming import find_host, find_vm
+from xenmem.answers.place import Placement, actions, heading
 from xenmem.answers.script import as_messages
 from xenmem.planning import xapi
 from xenmem.planning.xapi.placement import zero
 from xenmem.xenapi import Pool, Session
-from xenmem.xenapi.batch import Batch
+from xenmem.xenapi.door.batch import Batch
 
 
 def asked(fleet: xenmem.Fleet, vm: str, **more: object) -> Placement:

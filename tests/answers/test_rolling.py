@@ -11,9 +11,9 @@ from busy_pools import GIB, Records, add_vm, empty_pool, four_hosts, without_dri
 import xenmem
 from xenmem import answers
 from xenmem.answers import QuestionError, RollingPlan
-from xenmem.answers.accounts import Named, find_host
 from xenmem.answers.immovable import refused_migrations
-from xenmem.answers.rolling import UpdateStep, actions, heading
+from xenmem.answers.naming import Named, find_host
+from xenmem.answers.rolling_update import UpdateStep, actions, heading
 from xenmem.answers.script import as_messages, as_xe
 
 

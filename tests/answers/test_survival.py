@@ -11,7 +11,7 @@ from planning.inventories import pool
 import xenmem
 from xenmem import planning
 from xenmem.answers import QuestionError, failover, script, unprotecting, what_if
-from xenmem.answers.survival import COUNTED, PoolSurvival, Remedies
+from xenmem.answers.failover import COUNTED, PoolSurvival, Remedies
 from xenmem.planning import xapi
 from xenmem.units import MIB
 

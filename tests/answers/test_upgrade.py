@@ -10,7 +10,7 @@ import reference
 
 import xenmem
 from xenmem import answers
-from xenmem.answers.upgrade import Case
+from xenmem.answers.upgrade_check import Case
 
 Records = dict[str, dict[str, dict[str, Any]]]
 

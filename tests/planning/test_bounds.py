@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from planning import solver
 
-from xenmem.planning.placing import bounds
+from xenmem.planning.search import bounds
 
 NOT_IN_USE = np.zeros(4, np.bool_)
 

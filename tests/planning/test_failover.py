@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from planning import exhaustive
 
 from xenmem.planning import Progress, RestartPool, capacity, failover, max_failures, remedy, restart_plan
-from xenmem.planning.failures.answers import Failover
+from xenmem.planning.failures.results import Failover
 from xenmem.units import GIB, MIB
 
 

@@ -9,8 +9,8 @@ from planning import stepwise
 import xenmem
 from xenmem.fleet import PowerState
 from xenmem.planning import RestartPool, balloon, capacity_of_pools, failover, failover_of_pools, max_failures
-from xenmem.planning.updating.pool_update import rolling_update
 from xenmem.planning.updating.problem import UpdateProblem
+from xenmem.planning.updating.rolling_update import rolling_update
 from xenmem.planning.xapi import HAPool, plan_for_n_failures
 from xenmem.planning.xapi.failover import Outcome
 from xenmem.units import GIB

@@ -13,8 +13,8 @@ from numpy.random import Generator
 from planning import exhaustive, solver
 
 from xenmem.planning import Progress, RestartPool, failover, max_failures, restart_plan
-from xenmem.planning.failures._patterns import _compare, fill, proves_none, smallest_with
-from xenmem.planning.failures._together import STOPPED, _Walk, bounds_of
+from xenmem.planning.failures.together import STOPPED, _Walk, bounds_of
+from xenmem.planning.search.compiled.patterns import _compare, fill, proves_none, smallest_with
 
 
 def tight_pool(random: Generator) -> tuple[exhaustive.Pool, int]:

@@ -14,9 +14,9 @@ from planning.inventories import MIB, pool
 
 import xenmem
 from xenmem import planning
-from xenmem.planning.constraints import question_of_sizes
-from xenmem.planning.placing.migrations import in_order
 from xenmem.planning.plan import Migration
+from xenmem.planning.question import question_of_sizes
+from xenmem.planning.search.migrations import in_order
 
 
 @pytest.mark.parametrize("broken", ["swap", "missing", "twice", "temporary"])

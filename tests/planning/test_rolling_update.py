@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from planning import stepwise
 
 from xenmem.planning.plan import Progress
-from xenmem.planning.updating.pool_update import rolling_update
 from xenmem.planning.updating.problem import UpdateProblem
+from xenmem.planning.updating.rolling_update import rolling_update
 from xenmem.units import GIB, MIB
 
 

@@ -9,8 +9,9 @@ from small_pool import row, vm_row
 
 from xenmem import kernel
 from xenmem.units import GIB, MIB
-from xenmem.xenapi import Database, accounting
-from xenmem.xenapi.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX
+from xenmem.xenapi import Database
+from xenmem.xenapi.store import accounting
+from xenmem.xenapi.store.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX
 
 POLICIES = {"dynamic_min": DYNAMIC_MIN, "dynamic_max": DYNAMIC_MAX, "static_max": STATIC_MAX}
 

@@ -12,7 +12,7 @@ from small_pool import build_database, everything, row, vm_row
 from xenmem.kernel import checks
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Failure, Hooks, Pace, Pool, Session
-from xenmem.xenapi.batch import Batch, TransactionError
+from xenmem.xenapi.door.batch import Batch, TransactionError
 from xenmem.xenapi.errors import VM_REQUIRES_SR
 
 AddVM = Callable[..., Any]

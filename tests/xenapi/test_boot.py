@@ -8,10 +8,11 @@ import pytest
 from small_pool import everything, refused
 
 from xenmem.units import GIB, MIB
-from xenmem.xenapi import Failure, Pool, Session, boot
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.hooks import Hooks
-from xenmem.xenapi.message import MESSAGES
+from xenmem.xenapi import Failure, Pool, Session
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import MESSAGES
+from xenmem.xenapi.rules import boot
+from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 

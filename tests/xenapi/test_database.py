@@ -10,8 +10,8 @@ from small_pool import build_database, everything, vm_row
 
 from xenmem.units import GIB
 from xenmem.xenapi import Database, Failure, Pool
-from xenmem.xenapi.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, used_memory
-from xenmem.xenapi.database import Origin
+from xenmem.xenapi.store.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, used_memory
+from xenmem.xenapi.store.database import Origin
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"

@@ -9,8 +9,8 @@ import pytest
 from small_pool import build_database, refused, row, vm_row
 
 from xenmem.xenapi import Clock, Failure, Pace, Pool, Session
-from xenmem.xenapi.events import Queue
 from xenmem.xenapi.messages.event import DAY_SECONDS
+from xenmem.xenapi.world.events import Queue
 
 AddVM = Callable[..., Any]
 

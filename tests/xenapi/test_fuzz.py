@@ -15,8 +15,8 @@ import pytest
 from small_pool import build_database, everything, vm_row
 
 from xenmem.xenapi import Clock, Failure, Pool
+from xenmem.xenapi.calls.message import MESSAGES, Message, find
 from xenmem.xenapi.errors import CODES
-from xenmem.xenapi.message import MESSAGES, Message, find
 from xenmem.xenapi.types import (
     BoolType,
     DateTimeType,

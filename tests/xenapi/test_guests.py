@@ -9,7 +9,7 @@ from small_pool import limits, refused, vm_row
 from xenmem.planning.xapi import balloon
 from xenmem.units import GIB, KIB, MIB
 from xenmem.xenapi import Clock, Failure, Pace, Pool, Session
-from xenmem.xenapi.guests import GUEST, RATE, Behaviour, behaviour
+from xenmem.xenapi.world.guests import GUEST, RATE, Behaviour, behaviour
 
 AddVM = Callable[..., Any]
 

@@ -8,7 +8,7 @@ from small_pool import limits, refused
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Failure, Pool, Session
-from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 RESTART = {"ha_restart_priority": "restart", "ha_always_run": True}

@@ -8,7 +8,7 @@ from small_pool import everything, limits, refused, row
 
 from xenmem.units import GIB
 from xenmem.xenapi import Failure, Guests, Pool, Session
-from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 

@@ -8,9 +8,11 @@ import pytest
 
 import xenmem
 from xenmem.inventory import InventoryError
-from xenmem.xenapi import Database, Pool, loading, saving, stubs
-from xenmem.xenapi.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, free_memory, overhead, start_memory
+from xenmem.xenapi import Database, Pool
+from xenmem.xenapi.door import stubs
 from xenmem.xenapi.schema import CLASSES
+from xenmem.xenapi.store import loading, saving
+from xenmem.xenapi.store.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, free_memory, overhead, start_memory
 
 FILES = ("pool-small.statedb.xml", "pool-small.records.json", "pool-small.xe.txt", "pool-65.statedb.xml")
 POLICIES = {"static_max": STATIC_MAX, "dynamic_max": DYNAMIC_MAX, "dynamic_min": DYNAMIC_MIN}
@@ -116,8 +118,8 @@ def test_not_an_inventory(tmp_path: Path) -> None:
 
 
 def test_stubs_are_current() -> None:
-    folder = Path(stubs.__file__).parent
-    assert (folder / "rows.pyi").read_text() == stubs.rows_stub()
+    folder = Path(stubs.__file__).parents[1]
+    assert (folder / "store" / "rows.pyi").read_text() == stubs.rows_stub()
     assert (folder / "api.pyi").read_text() == stubs.api_stub()
 
 

@@ -11,7 +11,7 @@ from small_pool import everything, row
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Change, Clock, Database, Failure, Pool, Session, Snapshot
-from xenmem.xenapi.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, used_memory
+from xenmem.xenapi.store.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, used_memory
 
 HOSTS = 64
 VMS = 800

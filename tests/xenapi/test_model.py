@@ -17,7 +17,7 @@ from small_pool import everything, row
 
 from xenmem.units import GIB, KIB, MIB
 from xenmem.xenapi import Clock, Database, Failure, Guests, Pool, Session, Snapshot
-from xenmem.xenapi.call import Call
+from xenmem.xenapi.calls.call import Call
 
 NULL = "OpaqueRef:NULL"
 HOSTS = {"h1": 8 * GIB, "h2": 6 * GIB, "h3": 3 * GIB}

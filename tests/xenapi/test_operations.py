@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from small_pool import build_database, row, vm_row
 
-from xenmem.xenapi import Clock, Hooks, Pool, Session, operations
-from xenmem.xenapi.call import Call
+from xenmem.xenapi import Clock, Hooks, Pool, Session
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.errors import OPERATION_NOT_ALLOWED
-from xenmem.xenapi.message import MESSAGES
+from xenmem.xenapi.rules import operations
 from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
 
 AddVM = Callable[..., Any]

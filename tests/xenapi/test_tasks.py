@@ -11,8 +11,8 @@ from small_pool import build_database, refused
 
 from xenmem.units import GIB
 from xenmem.xenapi import Clock, Failure, Pace, Pool, Role, Session, User
-from xenmem.xenapi.clock import LONGEST_WAIT
-from xenmem.xenapi.tasks import COMPLETED_SECONDS
+from xenmem.xenapi.calls.tasks import COMPLETED_SECONDS
+from xenmem.xenapi.world.clock import LONGEST_WAIT
 
 AddVM = Callable[..., Any]
 

@@ -8,7 +8,7 @@ from small_pool import build_database, everything, limits, refused, vm_row
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Failure, Guests, Pace, Pool, Session
-from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"

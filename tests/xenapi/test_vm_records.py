@@ -8,7 +8,7 @@ from small_pool import everything, refused, row
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Failure, Pool, Session
-from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"

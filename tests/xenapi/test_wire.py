@@ -13,9 +13,10 @@ import XenAPI
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xenmem.xenapi import Failure, Pool, Session, wire
+from xenmem.xenapi import Failure, Pool, Session
+from xenmem.xenapi.door import wire
+from xenmem.xenapi.door.wire import WireError
 from xenmem.xenapi.types import BOOL, DATETIME, FLOAT, INT, INT32, STRING, MapType, SetType
-from xenmem.xenapi.wire import WireError
 
 AddVM = Callable[..., Any]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from xenmem.answers.accounts import counted
+from xenmem.answers.naming import counted
 from xenmem.cli.page import Page, head, name_of
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
-    from xenmem.answers.ballooning import Squeeze
-    from xenmem.answers.room import PoolRoom, Room, ShapeCount
-    from xenmem.answers.survival import OwnPlanner, PoolSurvival, Remedies, Survival, Verdict, VMToRun
+    from xenmem.answers.balloon import Squeeze
+    from xenmem.answers.capacity import PoolRoom, Room, ShapeCount
+    from xenmem.answers.failover import OwnPlanner, PoolSurvival, Remedies, Survival, Verdict, VMToRun
 
 
 def _heads(page: Page, number: int) -> None:
