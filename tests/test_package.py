@@ -58,12 +58,13 @@ def test_types_are_shipped() -> None:
 
 LAYERS = {
     "kernel": set(),
-    "fleet": {"kernel", "rules", "inventory"},
+    "datamodel": set(),
     "rules": {"kernel", "units"},
-    "inventory": {"fleet", "kernel", "rules", "text", "units"},
+    "fleet": {"kernel", "rules", "inventory"},
+    "inventory": {"datamodel", "fleet", "kernel", "rules", "text", "units"},
     "planning": {"_lazy", "fleet", "kernel", "rules", "units"},
-    "xenapi": {"fleet", "kernel", "rules", "units", "inventory", "planning"},
-    "answers": {"_lazy", "fleet", "kernel", "rules", "text", "units", "inventory", "planning", "xenapi"},
+    "xenapi": {"datamodel", "fleet", "kernel", "rules", "units", "inventory", "planning"},
+    "answers": {"_lazy", "datamodel", "fleet", "kernel", "rules", "text", "units", "inventory", "planning", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

@@ -8,10 +8,10 @@ message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
+from xenmem.datamodel.types import NULL
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import host_operations
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.types import NULL
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
