@@ -60,9 +60,10 @@ LAYERS = {
     "kernel": set(),
     "fleet": {"kernel", "inventory"},
     "inventory": {"fleet", "kernel", "text", "units"},
-    "planning": {"_lazy", "fleet", "kernel", "units"},
-    "xenapi": {"fleet", "kernel", "units", "inventory", "planning"},
-    "answers": {"_lazy", "fleet", "kernel", "text", "units", "inventory", "planning", "xenapi"},
+    "rules": {"fleet", "kernel", "units"},
+    "planning": {"_lazy", "fleet", "kernel", "rules", "units"},
+    "xenapi": {"fleet", "kernel", "units", "inventory", "planning", "rules"},
+    "answers": {"_lazy", "fleet", "kernel", "text", "units", "inventory", "planning", "rules", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

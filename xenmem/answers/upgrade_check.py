@@ -15,7 +15,6 @@ from xenmem.answers.naming import (
     Result,
     at,
     at_hosts,
-    boot_policy,
     identity,
     known_totals,
     overcommitted,
@@ -23,6 +22,7 @@ from xenmem.answers.naming import (
     total,
 )
 from xenmem.fleet import POLICIES, Bytes, Fleet
+from xenmem.rules.start import memory_to_start
 
 
 class Case(Result, frozen=True):
@@ -191,10 +191,6 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, model: str) -> list[tuple[in
     host = np.where(host >= 0, host, vms.affinity)
     rows = np.flatnonzero(vms.is_guest & (host >= 0))
     rows = rows[known_totals(fleet)[host[rows]]]
-    at_static_max = np.array([boot_policy(kind) == "static_max" for kind in kernel.DomainType])[vms.domain_type]
-
-    def needed(name: str | None) -> Bytes:
-        return np.where(at_static_max, fleet.start_memory("static_max", name), fleet.start_memory("dynamic_min", name))
 
     def without_itself(overheads: Bytes) -> Bytes:
         """Free memory of each VM's host, the VM itself not counted there."""
@@ -203,7 +199,7 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, model: str) -> list[tuple[in
         left: Bytes = (fleet.hosts.available - at_hosts(fleet, used))[host] + times * used
         return np.maximum(left, 0)
 
-    now, then = needed(None), needed(model)
+    now, then = memory_to_start(fleet), memory_to_start(fleet, model=model)
     room_now, room_then = without_itself(vms.memory_overhead), without_itself(overhead)
     blocked = rows[(now[rows] <= room_now[rows]) & (then[rows] > room_then[rows])]
     return [
