@@ -58,12 +58,13 @@ def test_types_are_shipped() -> None:
 
 LAYERS = {
     "kernel": set(),
+    "datamodel": set(),
     "fleet": {"kernel", "inventory"},
-    "inventory": {"fleet", "kernel", "text", "units"},
+    "inventory": {"datamodel", "fleet", "kernel", "text", "units"},
     "rules": {"fleet", "kernel", "units"},
     "planning": {"_lazy", "fleet", "kernel", "rules", "units"},
-    "xenapi": {"fleet", "kernel", "units", "inventory", "planning", "rules"},
-    "answers": {"_lazy", "fleet", "kernel", "text", "units", "inventory", "planning", "rules", "xenapi"},
+    "xenapi": {"datamodel", "fleet", "kernel", "units", "inventory", "planning", "rules"},
+    "answers": {"_lazy", "datamodel", "fleet", "kernel", "text", "units", "inventory", "planning", "rules", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

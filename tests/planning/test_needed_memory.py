@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planning.inventories import MIB, in_memory, records
+from pools import MIB, in_memory, records
 
 import xenmem
 from xenmem import planning

@@ -3,8 +3,9 @@
 Source: xenapi-messages, B.8.2 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml).
 """
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES
-from xenmem.xenapi import errors
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import (
     Bool,
@@ -16,7 +17,6 @@ from xenmem.xenapi.calls.message import (
     VMRefToStringMap,
     message,
 )
-from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.rules import boot, evacuation, ha
 from xenmem.xenapi.schema import Role
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.rules import start
-from xenmem.xenapi import errors
-from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.store import accounting
 
