@@ -219,11 +219,6 @@ def free_without(fleet: Fleet, vm: int) -> Bytes:
     )
 
 
-def boot_policy(domain_type: int) -> str:
-    """The policy that says with how much memory a VM of this type must be able to start (planning, section 1.3)."""
-    return "static_max" if domain_type == kernel.DomainType.PV_IN_PVH else "dynamic_min"
-
-
 def find_vm(fleet: Fleet, name: str) -> int:
     """The row of the VM of this name, uuid or reference.
 
