@@ -81,3 +81,19 @@ def test_memory_grows_with_the_columns_not_with_the_file(field: dict[str, Any]) 
     vms, peak = read(chain([head], rows, [tail])).split()
     assert int(vms) == 41
     assert int(peak) < 250
+
+
+@pytest.mark.parametrize("value", [b"'k' &quot;%b&quot;", b"'k' '\\\\%b'"], ids=["double quotes", "a backslash"])
+def test_a_long_quoted_text(value: bytes) -> None:
+    """It took some 200 bytes of memory for each character: possessive repetitions take none."""
+    head, tail = b'<database><table name="host"><row ref="a" software_version="((', b'))"/></table></database>'
+    answer = read(chain([head], [value % (b"a" * (60 * MIB))], [tail])).split()
+    assert answer[0] == "0"
+    assert int(answer[1]) < 500
+
+
+@pytest.mark.parametrize("item", [b"('%d' 'b') ", b"'%d' ", b"('%d') "])
+def test_an_expression_of_many_items(item: bytes) -> None:
+    head, tail = b'<database><table name="host"><row ref="a" software_version="(', b')"/></table></database>'
+    answer = read([head + b"".join(item % number for number in range(2_000_000)) + tail])
+    assert "host a: software_version: s-expression has more than 262,144 atoms and brackets" in answer
