@@ -15,8 +15,8 @@ from suite import bench_xenapi, pools
 from ratios.table import best_times, row
 from xenmem import Fleet
 from xenmem.xenapi import Pool
-from xenmem.xenapi.batch import Batch
-from xenmem.xenapi.saving import save
+from xenmem.xenapi.door.batch import Batch
+from xenmem.xenapi.store.saving import save
 
 HOSTS, VMS = bench_xenapi.POOLS[-1]
 FEW_HOSTS, FEW_VMS = bench_xenapi.POOLS[0]

@@ -10,8 +10,8 @@ import numpy as np
 
 from xenmem.kernel import checks
 from xenmem.xenapi import Pool
-from xenmem.xenapi.batch import Batch
-from xenmem.xenapi.saving import save
+from xenmem.xenapi.door.batch import Batch
+from xenmem.xenapi.store.saving import save
 
 from . import pools
 

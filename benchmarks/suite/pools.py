@@ -5,7 +5,7 @@ from typing import Any
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Database, Pool, Session
-from xenmem.xenapi.rows import ROW_CLASSES
+from xenmem.xenapi.store.rows import ROW_CLASSES
 
 START = 1_790_000_000.0
 NULL = "OpaqueRef:NULL"

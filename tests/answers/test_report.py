@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
+from twins import reference
 
 import xenmem
 from xenmem import answers
-from xenmem.answers.accounts import Amounts, Finding
-from xenmem.answers.pool_report import PoolReport
+from xenmem.answers.naming import Amounts, Finding
+from xenmem.answers.report import PoolReport
 
 Records = dict[str, dict[str, dict[str, Any]]]
 

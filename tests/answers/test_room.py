@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning.inventories import pool
+from pools import pool
 
 import xenmem
 from xenmem import kernel, planning
 from xenmem.answers import QuestionError, Wanted, fit, room_for
-from xenmem.answers.room import PoolRoom
+from xenmem.answers.capacity import PoolRoom
 from xenmem.units import GIB
 
 Records = dict[str, dict[str, dict[str, Any]]]

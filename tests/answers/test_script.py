@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xenmem.answers import QuestionError
-from xenmem.answers.accounts import Named
+from xenmem.answers.naming import Named
 from xenmem.answers.script import (
     Action,
     as_messages,
@@ -23,7 +23,7 @@ from xenmem.answers.script import (
     set_memory,
     start,
 )
-from xenmem.xenapi.message import REQUIRED, find
+from xenmem.xenapi.calls.message import REQUIRED, find
 
 VM = Named("vm-ref", "1b2c", "web")
 HOST = Named("host-ref", "3d4e", "alpha")

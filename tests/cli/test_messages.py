@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import xenmem as library
-from xenmem.xenapi.message import MESSAGES
+from xenmem.xenapi.calls.message import MESSAGES
 
 Answer = Callable[..., str]
 GIB = 1 << 30

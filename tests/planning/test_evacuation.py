@@ -5,15 +5,15 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from planning import exhaustive, solver
-from planning.inventories import pool
+from pools import pool
+from twins import exhaustive, solver
 
 from xenmem import planning
-from xenmem.planning.constraints import question_of_sizes
-from xenmem.planning.placing._branch import NEVER
-from xenmem.planning.placing.displacement import crowd_of, displaced_bound, fewest_displaced
-from xenmem.planning.placing.pool_problem import problems
 from xenmem.planning.plan import Effort, Progress
+from xenmem.planning.question import question_of_sizes
+from xenmem.planning.search.compiled.branch_and_bound import NEVER
+from xenmem.planning.search.displaced import crowd_of, displaced_bound, fewest_displaced
+from xenmem.planning.search.problem import problems
 
 
 def fewest(sizes: list[int], free: list[int], origin: list[int], may: list[list[bool]] | None = None) -> int | None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planning.inventories import pool
+from pools import pool
 
 from xenmem import planning
-from xenmem.planning.constraints import question_of_fleet
-from xenmem.planning.placing.migrations import in_order
 from xenmem.planning.plan import Migration
+from xenmem.planning.question import question_of_fleet
+from xenmem.planning.search.migrations import in_order
 from xenmem.planning.versions import version_of, version_ranks
 
 OLD, NEW = "26.2.0", "26.10.0"

@@ -11,13 +11,13 @@ from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
-import reference
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from small_pool import everything, row
+from twins import reference
 
 from xenmem.units import GIB, KIB, MIB
 from xenmem.xenapi import Clock, Database, Failure, Guests, Pool, Session, Snapshot
-from xenmem.xenapi.call import Call
+from xenmem.xenapi.calls.call import Call
 
 NULL = "OpaqueRef:NULL"
 HOSTS = {"h1": 8 * GIB, "h2": 6 * GIB, "h3": 3 * GIB}

@@ -7,9 +7,9 @@ import pytest
 
 from xenmem.units import GIB
 from xenmem.xenapi import Failure, Pool, Session
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.message import MESSAGES
-from xenmem.xenapi.pool import Process
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import MESSAGES
+from xenmem.xenapi.door.pool import Process
 from xenmem.xenapi.schema import VM_OPERATIONS
 
 AddVM = Callable[..., Any]

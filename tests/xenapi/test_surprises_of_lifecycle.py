@@ -8,7 +8,7 @@ from small_pool import limits, refused
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Failure, Guests, Pool, Session
-from xenmem.xenapi.hooks import Hooks
+from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"

@@ -5,25 +5,26 @@ What is unknown is None. Knows neither files nor how results are shown; the arit
 Names are imported when they are first used.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xenmem._lazy import attach
 
 if TYPE_CHECKING:
-    from xenmem.answers.accounts import QuestionError
-    from xenmem.answers.ballooning import Squeeze, balloon, with_fair_targets
-    from xenmem.answers.capacity import Fit, Maximum, fit, maximise
-    from xenmem.answers.declared import Declarations, declarations
-    from xenmem.answers.explanation import Explanation, explain
-    from xenmem.answers.installation import Installation, WarmUp, info, warm_up
+    from xenmem.answers.balloon import Squeeze, balloon, with_fair_targets
+    from xenmem.answers.capacity import Room, Wanted, room_for
+    from xenmem.answers.explain import Explanation, explain
+    from xenmem.answers.failover import Survival, failover, unprotecting
+    from xenmem.answers.fit import Fit, Maximum, fit, maximise
+    from xenmem.answers.info import Installation, WarmUp, info, warm_up
+    from xenmem.answers.messages import Declarations, declarations
     from xenmem.answers.move_plan import MovePlan
     from xenmem.answers.moves import consolidate, evacuate, pack, rebalance
-    from xenmem.answers.placement import Placement, place
-    from xenmem.answers.pool_report import Report, report
-    from xenmem.answers.rolling import RollingPlan, rolling_update
-    from xenmem.answers.room import Room, Wanted, room_for
-    from xenmem.answers.survival import Survival, failover, unprotecting
-    from xenmem.answers.trial import WhatIf, what_if
-    from xenmem.answers.upgrade import UpgradeCheck, upgrade_check
+    from xenmem.answers.naming import QuestionError
+    from xenmem.answers.place import Placement, place
+    from xenmem.answers.report import Report, report
+    from xenmem.answers.rolling_update import RollingPlan, rolling_update
+    from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
+    from xenmem.answers.what_if import WhatIf, what_if
 
 __all__ = [
     "Declarations",
@@ -65,54 +66,23 @@ __all__ = [
     "with_fair_targets",
 ]
 
-_HOME = {
-    "Declarations": "declared",
-    "Explanation": "explanation",
-    "Fit": "capacity",
-    "Installation": "installation",
-    "Maximum": "capacity",
-    "MovePlan": "move_plan",
-    "Placement": "placement",
-    "QuestionError": "accounts",
-    "Report": "pool_report",
-    "RollingPlan": "rolling",
-    "Room": "room",
-    "Squeeze": "ballooning",
-    "Survival": "survival",
-    "UpgradeCheck": "upgrade",
-    "Wanted": "room",
-    "WarmUp": "installation",
-    "WhatIf": "trial",
-    "balloon": "ballooning",
-    "consolidate": "moves",
-    "declarations": "declared",
-    "evacuate": "moves",
-    "explain": "explanation",
-    "failover": "survival",
-    "fit": "capacity",
-    "info": "installation",
-    "maximise": "capacity",
-    "pack": "moves",
-    "place": "placement",
-    "rebalance": "moves",
-    "report": "pool_report",
-    "rolling_update": "rolling",
-    "room_for": "room",
-    "unprotecting": "survival",
-    "upgrade_check": "upgrade",
-    "warm_up": "installation",
-    "what_if": "trial",
-    "with_fair_targets": "ballooning",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'xenmem.answers' has no attribute {name!r}")
-    value = getattr(import_module(f"xenmem.answers.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "balloon": "Squeeze balloon with_fair_targets",
+        "capacity": "Room Wanted room_for",
+        "explain": "Explanation explain",
+        "failover": "Survival failover unprotecting",
+        "fit": "Fit Maximum fit maximise",
+        "info": "Installation WarmUp info warm_up",
+        "messages": "Declarations declarations",
+        "move_plan": "MovePlan",
+        "moves": "consolidate evacuate pack rebalance",
+        "naming": "QuestionError",
+        "place": "Placement place",
+        "report": "Report report",
+        "rolling_update": "RollingPlan rolling_update",
+        "upgrade_check": "UpgradeCheck upgrade_check",
+        "what_if": "WhatIf what_if",
+    },
+)

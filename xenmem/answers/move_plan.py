@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from xenmem.answers import script
-from xenmem.answers.accounts import (
+from xenmem.answers.naming import (
     Finding,
     Named,
     PoolHead,

@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 
 from xenmem import planning
-from xenmem.answers.accounts import Finding, QuestionError, counted, host_label, listed, named, refs, vm_label
-from xenmem.answers.explanation import host_obstacles, vm_obstacles
+from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.immovable import standing_still, too_wide
 from xenmem.answers.move_plan import MovePlan, OwnPlan, answer_of, is_nowhere
-from xenmem.answers.pool_report import kind_of
+from xenmem.answers.naming import Finding, QuestionError, counted, host_label, listed, named, refs, vm_label
+from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet
-from xenmem.planning.placing.evacuation import guests_on_hosts
+from xenmem.planning.evacuation import guests_on_hosts
 from xenmem.planning.versions import version_ranks
 from xenmem.units import format_size
 

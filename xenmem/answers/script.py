@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from shlex import quote
 from typing import Any, Final, NamedTuple
 
-from xenmem.answers.accounts import Named, QuestionError, label
+from xenmem.answers.naming import Named, QuestionError, label
 from xenmem.text import printable
 
 _UUID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]*")

@@ -39,8 +39,8 @@ def report(
     """
     fleet = read_fleet(inventories, lenient)
     from xenmem import answers
-    from xenmem.answers.pool_report import HostReport, VMReport
-    from xenmem.cli import flat
+    from xenmem.answers.report import HostReport, VMReport
+    from xenmem.cli import values
 
     with reported():
         result = answers.report(fleet, model=model, vms=vms)
@@ -49,20 +49,20 @@ def report(
     if sort is not None:
         import msgspec
 
-        known = flat.columns(row_type)
+        known = values.columns(row_type)
         if sort not in known:
             raise click.BadParameter(
                 f"{sort!r} is none of {', '.join(known)}", click.get_current_context(), param_hint="'--sort'"
             )
         pools = [
-            msgspec.structs.replace(pool, **{rows: flat.ordered(row_type, getattr(pool, rows), sort)})
+            msgspec.structs.replace(pool, **{rows: values.ordered(row_type, getattr(pool, rows), sort)})
             for pool in result.pools
         ]
         result = msgspec.structs.replace(result, pools=pools)
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv":
-        return flat.to_csv(row_type, ((pool.pool, getattr(pool, rows)) for pool in result.pools))
+        return values.to_csv(row_type, ((pool.pool, getattr(pool, rows)) for pool in result.pools))
     from xenmem.cli import tables
 
     return tables.report(result)
@@ -81,13 +81,13 @@ def explain(inventory: str, vm: str, model: str | None, lenient: bool, form: str
     """
     fleet = read_fleet([inventory], lenient)
     from xenmem import answers
-    from xenmem.answers.accounts import find_vm
-    from xenmem.cli import flat
+    from xenmem.answers.naming import find_vm
+    from xenmem.cli import values
 
     with reported():
         result = answers.explain(fleet, find_vm(fleet, vm), model=model)
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     from xenmem.cli import tables
 
     return tables.explanation(result)
@@ -120,9 +120,9 @@ def maximise(
         raise click.UsageError("--host and --total exclude each other", click.get_current_context())
     fleet = read_fleet([inventory], lenient)
     from xenmem import answers
-    from xenmem.answers.accounts import find_host, find_vm
-    from xenmem.answers.capacity import MaximumThere
-    from xenmem.cli import flat
+    from xenmem.answers.fit import MaximumThere
+    from xenmem.answers.naming import find_host, find_vm
+    from xenmem.cli import values
 
     with reported():
         result = answers.maximise(
@@ -134,9 +134,9 @@ def maximise(
             model=model,
         )
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv":
-        return flat.to_csv(MaximumThere, [(result.pool, result.hosts)])
+        return values.to_csv(MaximumThere, [(result.pool, result.hosts)])
     from xenmem.cli import tables
 
     return tables.maximum(result)
@@ -180,8 +180,8 @@ def fit(
     """
     fleet = read_fleet(inventories, lenient)
     from xenmem import answers
-    from xenmem.answers.capacity import FitThere
-    from xenmem.cli import flat
+    from xenmem.answers.fit import FitThere
+    from xenmem.cli import values
 
     with reported(ValueError):
         result = answers.fit(
@@ -195,9 +195,9 @@ def fit(
             model=model,
         )
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv":
-        return flat.to_csv(FitThere, ((pool.pool, pool.hosts) for pool in result.pools))
+        return values.to_csv(FitThere, ((pool.pool, pool.hosts) for pool in result.pools))
     from xenmem.cli import tables
 
     return tables.fit(result)
@@ -212,15 +212,15 @@ def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: st
     """What another version of xapi makes of overheads and free memory, and what no longer starts or fits."""
     fleet = read_fleet(inventories, lenient)
     from xenmem import answers
-    from xenmem.answers.upgrade import HostUpgrade
-    from xenmem.cli import flat
+    from xenmem.answers.upgrade_check import HostUpgrade
+    from xenmem.cli import values
 
     with reported():
         result = answers.upgrade_check(fleet, to)
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv":
-        return flat.to_csv(HostUpgrade, ((pool.pool, pool.hosts) for pool in result.pools))
+        return values.to_csv(HostUpgrade, ((pool.pool, pool.hosts) for pool in result.pools))
     from xenmem.cli import tables
 
     return tables.upgrade(result)
@@ -243,15 +243,17 @@ def what_if(inventory: str, script: str, fields: bool, lenient: bool, form: str)
     if "-" in (inventory, script) and sys.stdin is None:
         raise click.ClickException("<stdin>: is closed")
     from xenmem import answers
-    from xenmem.answers.trial import FieldEffect, HostEffect
-    from xenmem.cli import flat
+    from xenmem.answers.what_if import FieldEffect, HostEffect
+    from xenmem.cli import values
 
     with reported():
         result = answers.what_if(inventory, script, lenient=lenient)
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv":
-        return flat.to_csv(FieldEffect if fields else HostEffect, [(result, result.fields if fields else result.hosts)])
+        return values.to_csv(
+            FieldEffect if fields else HostEffect, [(result, result.fields if fields else result.hosts)]
+        )
     from xenmem.cli import message_tables
 
     return message_tables.trial(result)
@@ -267,12 +269,12 @@ def messages(name: str, generated: bool, form: str) -> bytes:
     NAME is a message (VM.set_memory) or a class (VM).
     """
     from xenmem import answers
-    from xenmem.cli import flat
+    from xenmem.cli import values
 
     with reported():
         result = answers.declarations(name, generated=generated)
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     from xenmem.cli import message_tables
 
     return message_tables.declarations(result)

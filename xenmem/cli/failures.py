@@ -81,9 +81,9 @@ def failover(
         raise click.UsageError("--emit writes what --remedy finds", context)
     fleet = read_fleet(inventories, lenient)
     from xenmem import answers
-    from xenmem.answers.accounts import counted
-    from xenmem.answers.survival import TIME_LIMIT, Verdict
-    from xenmem.cli import flat
+    from xenmem.answers.failover import TIME_LIMIT, Verdict
+    from xenmem.answers.naming import counted
+    from xenmem.cli import values
 
     def describe(report: Any) -> str:
         if failures is None:
@@ -107,9 +107,9 @@ def failover(
         heading = f"HA protects these VMs no more, so that the pool survives {counted(failures or 0, 'host failure')}."
         return search.answer(emitted(writer, [heading], actions))
     if form == "json":
-        return search.answer(flat.to_json(result))
+        return search.answer(values.to_json(result))
     if form == "csv":
-        return search.answer(flat.to_csv(Verdict, ((pool.pool, [pool.verdict]) for pool in result.pools)))
+        return search.answer(values.to_csv(Verdict, ((pool.pool, [pool.verdict]) for pool in result.pools)))
     from xenmem.cli import failure_tables
 
     return search.answer(failure_tables.survival(result))
@@ -195,8 +195,8 @@ def capacity(
         shapes = [Wanted(memory, vcpus)]
     fleet = read_fleet(inventories, lenient)
     from xenmem import answers
-    from xenmem.answers.room import TIME_LIMIT, RoomThere
-    from xenmem.cli import flat
+    from xenmem.answers.capacity import TIME_LIMIT, RoomThere
+    from xenmem.cli import values
 
     def describe(report: Any) -> str:
         return f"{report.value} VMs have room, {report.bound} not excluded"
@@ -215,9 +215,9 @@ def capacity(
             interrupted=lambda: search.interrupted,
         )
     if form == "json":
-        return search.answer(flat.to_json(result))
+        return search.answer(values.to_json(result))
     if form == "csv":
-        return search.answer(flat.to_csv(RoomThere, ((pool.pool, pool.hosts) for pool in result.pools)))
+        return search.answer(values.to_csv(RoomThere, ((pool.pool, pool.hosts) for pool in result.pools)))
     from xenmem.cli import failure_tables
 
     return search.answer(failure_tables.room(result))
@@ -241,9 +241,9 @@ def balloon(inventory: str, vm: str, host: str | None, writer: str | None, lenie
     _only_one(writer, form)
     fleet = read_fleet([inventory], lenient)
     from xenmem import answers
-    from xenmem.answers.accounts import find_host, find_vm, label
-    from xenmem.answers.ballooning import SqueezedVM
-    from xenmem.cli import flat
+    from xenmem.answers.balloon import SqueezedVM
+    from xenmem.answers.naming import find_host, find_vm, label
+    from xenmem.cli import values
 
     with reported():
         result = answers.balloon(fleet, find_vm(fleet, vm), None if host is None else find_host(fleet, host))
@@ -251,9 +251,9 @@ def balloon(inventory: str, vm: str, host: str | None, writer: str | None, lenie
     if writer is not None and actions is not None:
         return emitted(writer, [f"Start VM {label(result)} on {label(result.host)} with fair targets."], actions)
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv":
-        return flat.to_csv(SqueezedVM, [(result.pool, result.vms)])
+        return values.to_csv(SqueezedVM, [(result.pool, [*result.vms, result.newcomer])])
     from xenmem.cli import failure_tables
 
     return failure_tables.squeeze(result)

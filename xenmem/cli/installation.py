@@ -11,12 +11,12 @@ from xenmem.cli.streams import Compilation
 def info(form: str) -> bytes:
     """Version, models, backends, SIMD level, threads, CPU."""
     from xenmem import answers
-    from xenmem.cli import flat
+    from xenmem.cli import values
 
     with reported(ValueError):
         result = answers.info()
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     from xenmem.cli import installation_tables
 
     return installation_tables.installation(result)
@@ -31,12 +31,12 @@ def warm_up(form: str) -> bytes:
     NUMBA_CACHE_DIR names.
     """
     from xenmem import answers
-    from xenmem.cli import flat
+    from xenmem.cli import values
 
     with reported(), Compilation() as compilation:
         result = answers.warm_up(compilation)
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     from xenmem.cli import installation_tables
 
     return installation_tables.compilation(result)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from xenmem.answers.accounts import counted
+from xenmem.answers.naming import counted
 from xenmem.cli.page import Page
 
 if TYPE_CHECKING:
-    from xenmem.answers.installation import Installation, WarmUp
+    from xenmem.answers.info import Installation, WarmUp
 
 
 def installation(result: Installation) -> bytes:

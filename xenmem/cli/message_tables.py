@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xenmem.answers.accounts import counted
+from xenmem.answers.naming import counted
 from xenmem.cli.page import POLICY_LINES, Page, name_of
 from xenmem.fleet import POLICIES
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
-    from xenmem.answers.declared import Declarations, MessageDeclaration
-    from xenmem.answers.trial import FailedMessage, WhatIf
+    from xenmem.answers.messages import Declarations, MessageDeclaration
+    from xenmem.answers.what_if import FailedMessage, WhatIf
 
 
 def trial(result: WhatIf) -> bytes:

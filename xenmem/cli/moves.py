@@ -81,7 +81,7 @@ def _constraints(
     no_vm_groups: bool,
 ) -> dict[str, Any]:
     """The options as arguments of the question, with rows for names."""
-    from xenmem.answers.accounts import QuestionError, find_host, find_vm
+    from xenmem.answers.naming import QuestionError, find_host, find_vm
 
     pinned: dict[int, int] = {}
     for text in pin:
@@ -129,17 +129,17 @@ def _described_update(progress: "Progress") -> str:
 
 def _shown(result: "MovePlan", form: str, writer: str | None, host_rows: bool) -> bytes:
     from xenmem.answers.move_plan import HostChange, Move, actions, heading
-    from xenmem.cli import flat
+    from xenmem.cli import values
 
     if writer is not None:
         with reported():
             return emitted(writer, heading(result), actions(result))
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv" and host_rows:
-        return flat.to_csv(HostChange, ((pool.pool, pool.hosts) for pool in result.pools))
+        return values.to_csv(HostChange, ((pool.pool, pool.hosts) for pool in result.pools))
     if form == "csv":
-        return flat.to_csv(Move, ((pool.pool, pool.moves) for pool in result.pools))
+        return values.to_csv(Move, ((pool.pool, pool.moves) for pool in result.pools))
     from xenmem.cli import plan_tables
 
     return plan_tables.moves(result)
@@ -201,9 +201,9 @@ def place(
     """
     fleet = read_fleet([inventory], lenient)
     from xenmem import answers
-    from xenmem.answers.accounts import find_host, find_vm
-    from xenmem.answers.placement import PossibleHost, actions, heading
-    from xenmem.cli import flat
+    from xenmem.answers.naming import find_host, find_vm
+    from xenmem.answers.place import PossibleHost, actions, heading
+    from xenmem.cli import values
 
     with reported():
         row = None if host is None else find_host(fleet, host)
@@ -211,9 +211,9 @@ def place(
         if writer is not None:
             return emitted(writer, heading(result), actions(result))
     if form == "json":
-        return flat.to_json(result)
+        return values.to_json(result)
     if form == "csv":
-        return flat.to_csv(PossibleHost, [(result.pool, result.hosts)])
+        return values.to_csv(PossibleHost, [(result.pool, result.hosts)])
     from xenmem.cli import plan_tables
 
     return plan_tables.placement(result)
@@ -244,7 +244,7 @@ def pack(
 
     def ask(fleet: "Fleet", **question: Any) -> "MovePlan":
         from xenmem import answers
-        from xenmem.answers.accounts import find_vm
+        from xenmem.answers.naming import find_vm
 
         return answers.pack(
             fleet, _rows(find_vm, fleet, vm_names) or None, objective=objective, running=running, **question
@@ -265,7 +265,7 @@ def evacuate(inventory: str, host: str, **options: Any) -> bytes:
 
     def ask(fleet: "Fleet", **question: Any) -> "MovePlan":
         from xenmem import answers
-        from xenmem.answers.accounts import find_host
+        from xenmem.answers.naming import find_host
 
         return answers.evacuate(fleet, find_host(fleet, host), **question)
 
@@ -338,11 +338,11 @@ def rolling_update(
     """
     fleet = read_fleet([inventory], lenient)
     from xenmem import answers, kernel
-    from xenmem.answers.accounts import find_host
     from xenmem.answers.immovable import refused_migrations
-    from xenmem.answers.rolling import RestartedHost, UpdateStep, actions, heading
-    from xenmem.cli import flat
-    from xenmem.planning.updating.pool_update import DEFAULT_TIME_LIMIT
+    from xenmem.answers.naming import find_host
+    from xenmem.answers.rolling_update import RestartedHost, UpdateStep, actions, heading
+    from xenmem.cli import values
+    from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT
 
     with reported(ValueError), Search(_described_update) as search:
         result = answers.rolling_update(
@@ -358,10 +358,10 @@ def rolling_update(
         with reported():
             return search.answer(emitted(writer, heading(result), actions(result)))
     if form == "json":
-        return search.answer(flat.to_json(result))
+        return search.answer(values.to_json(result))
     if form == "csv":
         rows = result.hosts if host_rows else result.steps
-        return search.answer(flat.to_csv(RestartedHost if host_rows else UpdateStep, [(result.pool, rows)]))
+        return search.answer(values.to_csv(RestartedHost if host_rows else UpdateStep, [(result.pool, rows)]))
     from xenmem.cli import plan_tables
 
     return search.answer(plan_tables.rolling(result))

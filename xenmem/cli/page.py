@@ -22,7 +22,7 @@ from xenmem.text import printable
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
-    from xenmem.answers.accounts import PoolHead
+    from xenmem.answers.naming import PoolHead
 
 POLICY_LINES: Final = tuple(policy.replace("_", "\n") for policy in POLICIES)
 """The names of the policies, folded for the headings of columns."""

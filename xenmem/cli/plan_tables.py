@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from xenmem.answers.accounts import counted
+from xenmem.answers.naming import counted
 from xenmem.cli.page import Page, amount, duration, head, name_of
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
-    from xenmem.answers.accounts import Named
     from xenmem.answers.move_plan import MovePlan, PoolMoves
-    from xenmem.answers.placement import Placement
-    from xenmem.answers.rolling import RollingPlan
+    from xenmem.answers.naming import Named
+    from xenmem.answers.place import Placement
+    from xenmem.answers.rolling_update import RollingPlan
 
 _EARLY = "The search ended early: this is the best so far."
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from xenmem.answers.accounts import counted
+from xenmem.answers.naming import counted
 from xenmem.cli.page import POLICY_LINES, Page, amount, by_policy, head, name_of
 from xenmem.fleet import POLICIES
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
-    from xenmem.answers.capacity import Fit, Maximum
-    from xenmem.answers.explanation import Explanation
-    from xenmem.answers.pool_report import PoolReport, Report, Usage
-    from xenmem.answers.upgrade import UpgradeCheck
+    from xenmem.answers.explain import Explanation
+    from xenmem.answers.fit import Fit, Maximum
+    from xenmem.answers.report import PoolReport, Report, Usage
+    from xenmem.answers.upgrade_check import UpgradeCheck
 
 # --------------------------------------------------------------------------------------------------------------- report
 

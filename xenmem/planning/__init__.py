@@ -4,26 +4,27 @@ Amounts are bytes. `planning.xapi` answers exactly as the pool itself would. The
 first used, and the searches are compiled when they first run.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xenmem._lazy import attach
 
 if TYPE_CHECKING:
     from xenmem.planning import xapi
     from xenmem.planning.ballooning import balloon, fair_targets, squeeze
-    from xenmem.planning.constraints import Constraints
+    from xenmem.planning.consolidation import consolidate
+    from xenmem.planning.evacuation import evacuate
+    from xenmem.planning.failures.capacity import Mix, capacity, capacity_of_pools
     from xenmem.planning.failures.host_failures import failover, failover_of_pools, restart_plan
     from xenmem.planning.failures.limits import max_failures
-    from xenmem.planning.failures.pool_capacity import Mix, capacity, capacity_of_pools
     from xenmem.planning.failures.remedies import remedy
     from xenmem.planning.failures.restart_pool import RestartPool
-    from xenmem.planning.placing.consolidation import consolidate
-    from xenmem.planning.placing.evacuation import evacuate
-    from xenmem.planning.placing.packing import pack, pack_sizes
-    from xenmem.planning.placing.rebalancing import rebalance
+    from xenmem.planning.packing import pack, pack_sizes
     from xenmem.planning.plan import OBJECTIVES, Migration, Obstacle, Plan, Progress
-    from xenmem.planning.updating.pool_update import rolling_update
+    from xenmem.planning.question import Constraints
+    from xenmem.planning.rebalancing import rebalance
     from xenmem.planning.updating.problem import UpdateProblem
-    from xenmem.planning.verification import Violation, verify
+    from xenmem.planning.updating.rolling_update import rolling_update
+    from xenmem.planning.verify import Violation, verify
 
 __all__ = [
     "OBJECTIVES",
@@ -56,45 +57,24 @@ __all__ = [
     "xapi",
 ]
 
-_HOME = {
-    "OBJECTIVES": "plan",
-    "Constraints": "constraints",
-    "Migration": "plan",
-    "Mix": "failures.pool_capacity",
-    "Obstacle": "plan",
-    "Plan": "plan",
-    "Progress": "plan",
-    "RestartPool": "failures.restart_pool",
-    "UpdateProblem": "updating.problem",
-    "Violation": "verification",
-    "balloon": "ballooning",
-    "capacity": "failures.pool_capacity",
-    "capacity_of_pools": "failures.pool_capacity",
-    "consolidate": "placing.consolidation",
-    "evacuate": "placing.evacuation",
-    "failover": "failures.host_failures",
-    "failover_of_pools": "failures.host_failures",
-    "fair_targets": "ballooning",
-    "max_failures": "failures.limits",
-    "pack": "placing.packing",
-    "pack_sizes": "placing.packing",
-    "rebalance": "placing.rebalancing",
-    "remedy": "failures.remedies",
-    "restart_plan": "failures.host_failures",
-    "rolling_update": "updating.pool_update",
-    "squeeze": "ballooning",
-    "verify": "verification",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"{__name__}.{_HOME.get(name, name)}")
-    value = getattr(home, name) if name in _HOME else home
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "ballooning": "balloon fair_targets squeeze",
+        "consolidation": "consolidate",
+        "evacuation": "evacuate",
+        "failures.capacity": "Mix capacity capacity_of_pools",
+        "failures.host_failures": "failover failover_of_pools restart_plan",
+        "failures.limits": "max_failures",
+        "failures.remedies": "remedy",
+        "failures.restart_pool": "RestartPool",
+        "packing": "pack pack_sizes",
+        "plan": "OBJECTIVES Migration Obstacle Plan Progress",
+        "question": "Constraints",
+        "rebalancing": "rebalance",
+        "updating.problem": "UpdateProblem",
+        "updating.rolling_update": "rolling_update",
+        "verify": "Violation verify",
+        "xapi": "",
+    },
+)

@@ -20,7 +20,8 @@ from xenmem import kernel, planning
 from xenmem.fleet import Fleet
 from xenmem.kernel import _numba, checks
 from xenmem.kernel._jit import ANNOUNCEMENT, is_of_xenmem
-from xenmem.planning import feasibility, xapi
+from xenmem.planning import xapi
+from xenmem.planning.search.compiled import feasibility
 from xenmem.units import GIB
 
 _TIME_LIMIT: Final = 0.1

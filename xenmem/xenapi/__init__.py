@@ -3,15 +3,15 @@
 `connect` gives a client that is logged in; `Pool` is the pool itself, `Database` its rows. Amounts are bytes.
 """
 
-from xenmem.xenapi.batch import Batch, TransactionError
-from xenmem.xenapi.clock import Clock, Pace
-from xenmem.xenapi.database import Change, Database, Origin, Snapshot
-from xenmem.xenapi.errors import Failure
-from xenmem.xenapi.guests import BallooningGuests, Guests
-from xenmem.xenapi.hooks import Hooks
-from xenmem.xenapi.pool import Pool, User
+from xenmem.datamodel.errors import Failure
+from xenmem.xenapi.door.batch import Batch, TransactionError
+from xenmem.xenapi.door.pool import Pool, User
+from xenmem.xenapi.door.session import Session, connect
 from xenmem.xenapi.schema import Role
-from xenmem.xenapi.session import Session, connect
+from xenmem.xenapi.store.database import Change, Database, Origin, Snapshot
+from xenmem.xenapi.world.clock import Clock, Pace
+from xenmem.xenapi.world.guests import BallooningGuests, Guests
+from xenmem.xenapi.world.hooks import Hooks
 
 __all__ = [
     "BallooningGuests",

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planning.xapi import naive
-from planning.xapi.golden import plan_pairs
+from golden import plan_pairs
+from twins import naive
 
 from xenmem.planning import xapi
-from xenmem.planning.xapi import _search, binpack
+from xenmem.planning.search.compiled import biggest_fit
+from xenmem.planning.xapi import binpack
 from xenmem.planning.xapi.errors import ConfigurationError
 
 INT64 = np.iinfo(np.int64)
@@ -82,7 +83,7 @@ def test_one_compiled_version_serves_every_layout() -> None:
     unaligned = np.zeros(33, np.uint8)[1:].view(np.int64)
     for column in (read_only, unaligned, np.arange(4)[::-1], np.arange(4, dtype=np.int8)):
         binpack.biggest_fit_decreasing(column, column)
-    assert len(getattr(_search.assign, "signatures", [()])) == 1
+    assert len(getattr(biggest_fit.assign, "signatures", [()])) == 1
 
 
 def test_threads_do_not_disturb_each_other() -> None:

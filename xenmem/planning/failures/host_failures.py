@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from xenmem.planning._clock import Clock
 from xenmem.planning._limits import integer
 from xenmem.planning._pools import in_parallel
-from xenmem.planning.failures._one_by_one import in_order
-from xenmem.planning.failures._restart_search import Restart
-from xenmem.planning.failures._together import bounds_of, together
-from xenmem.planning.failures.answers import Failover, RestartedVM, Verdict
+from xenmem.planning.failures.one_by_one import in_order
 from xenmem.planning.failures.restart_pool import RestartPool, check_failures, one_pool
-from xenmem.planning.feasibility import NO, UNDECIDED
+from xenmem.planning.failures.restart_search import Restart
+from xenmem.planning.failures.results import Failover, RestartedVM, Verdict
+from xenmem.planning.failures.together import bounds_of, together
 from xenmem.planning.plan import Progress
+from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.planning._clock import Clock
-from xenmem.planning.failures._together import heaviest_sets, losing_at_once
-from xenmem.planning.failures.answers import Failover
 from xenmem.planning.failures.host_failures import DEFAULT_TIME_LIMIT, failover_until, loss_of, survives_by_bounds
 from xenmem.planning.failures.restart_pool import RestartPool, one_pool
+from xenmem.planning.failures.results import Failover
+from xenmem.planning.failures.together import heaviest_sets, losing_at_once
 from xenmem.planning.plan import Progress
 
 if TYPE_CHECKING:

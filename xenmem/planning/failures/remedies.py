@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from xenmem.planning._clock import Clock, TimeOverError
 from xenmem.planning._limits import MOST_BYTES, check_range
-from xenmem.planning.failures.answers import Failover
 from xenmem.planning.failures.host_failures import DEFAULT_TIME_LIMIT, failover_until
 from xenmem.planning.failures.restart_pool import RestartPool, check_failures
-from xenmem.planning.feasibility import best_fit
+from xenmem.planning.failures.results import Failover
 from xenmem.planning.plan import Progress
+from xenmem.planning.search.compiled.feasibility import best_fit
 from xenmem.units import MIB
 
 Bytes = NDArray[np.int64]

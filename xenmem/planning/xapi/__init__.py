@@ -5,8 +5,9 @@ are bytes (KiB in balloon). The names below are imported when they are first use
 Source: spec "planning" (xapi-project/xen-api, commit e2ee48d688).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xenmem._lazy import attach
 
 if TYPE_CHECKING:
     from xenmem.planning.xapi import balloon, binpack, errors, evacuation, failover, placement
@@ -44,31 +45,14 @@ __all__ = [
     "plan_host_evacuation",
 ]
 
-_HOME = {
-    "Configuration": "binpack",
-    "Evacuation": "evacuation",
-    "HAPool": "failover",
-    "Outcome": "failover",
-    "Plan": "binpack",
-    "PlanningError": "errors",
-    "biggest_fit_decreasing": "binpack",
-    "choose_host_for_vm": "placement",
-    "compute_evacuation_plan": "evacuation",
-    "compute_max_host_failures_to_tolerate": "failover",
-    "compute_restart_plan": "failover",
-    "plan_for_n_failures": "failover",
-    "plan_host_evacuation": "evacuation",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = import_module(f"{__name__}.{_HOME.get(name, name)}")
-    value = getattr(home, name) if name in _HOME else home
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = attach(
+    __name__,
+    {
+        "balloon": "",
+        "binpack": "Configuration Plan biggest_fit_decreasing",
+        "errors": "PlanningError",
+        "evacuation": "Evacuation compute_evacuation_plan plan_host_evacuation",
+        "failover": "HAPool Outcome compute_max_host_failures_to_tolerate compute_restart_plan plan_for_n_failures",
+        "placement": "choose_host_for_vm",
+    },
+)

@@ -207,9 +207,9 @@ def biggest_fit_decreasing(sizes: npt.ArrayLike, free: npt.ArrayLike) -> Plan:
     if max(len(sizes), len(free)) > _ROWS.max:
         raise ValueError(f"sizes, free: more than {_ROWS.max} rows")
     vms, hosts = np.empty(len(sizes), np.int32), np.empty(len(sizes), np.int32)
-    from xenmem.planning.xapi import _search  # numba's import would delay those who do not pack
+    from xenmem.planning.search.compiled import biggest_fit  # numba's import would delay those who do not pack
 
-    first = _search.assign(descending(sizes), sizes, free, vms, hosts)
+    first = biggest_fit.assign(descending(sizes), sizes, free, vms, hosts)
     return Plan(vms[first:], hosts[first:])
 
 
@@ -356,12 +356,12 @@ def exhaustive_plan_always_possible(configuration: Configuration) -> bool:
         return False
     if configuration.num_failures <= 0:
         return True
-    from xenmem.planning.xapi import _search
+    from xenmem.planning.search.compiled import biggest_fit
 
     sizes = configuration.sizes_of(configuration.placed_vms, "pack_failed_vms_onto_live_hosts")
     order = descending(sizes)
     return bool(
-        _search.survives_every_order(
+        biggest_fit.survives_every_order(
             sizes[order],
             positions(configuration.hosts, configuration.placed_hosts[order]).astype(np.int32),
             _rings(configuration.placed_vms[order]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from xenmem.xenapi.message import MESSAGES, Message
+from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.messages import (
     event,
     generic,

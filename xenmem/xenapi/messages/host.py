@@ -5,12 +5,14 @@ Source: xenapi-messages, B.2.3, B.3 and B.7 (xapi-project/xen-api, ocaml/xapi/xa
 
 from collections.abc import Generator
 
-from xenmem.xenapi import accounting, availability, boot, errors, evacuation, host_operations
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.errors import HANDLE_INVALID, Failure
-from xenmem.xenapi.message import MESSAGES, Bool, HostRef, Int, NetworkRef, VMRef, VMRefToStrings, message
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import HANDLE_INVALID, Failure
+from xenmem.datamodel.types import NULL
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import MESSAGES, Bool, HostRef, Int, NetworkRef, VMRef, VMRefToStrings, message
+from xenmem.xenapi.rules import boot, evacuation, ha, host_operations
 from xenmem.xenapi.schema import Role
-from xenmem.xenapi.types import NULL
+from xenmem.xenapi.store import accounting
 
 
 @message("host", role=Role.READ_ONLY, errors=(HANDLE_INVALID,))
@@ -57,7 +59,7 @@ def disable(call: Call, host: HostRef, auto_enable: Bool = True) -> None:
     Whether a restart of the host enables it again is not simulated. Source: xapi_host.ml: disable.
     """
     row = call.db.host[host]
-    availability.assert_host_can_go(call, row)
+    ha.assert_host_can_go(call, row)
     boot.assert_reachable(call.db, host)
     call.db.write(row, "enabled", False)
 
@@ -93,7 +95,7 @@ def enable(call: Call, host: HostRef) -> None:
     call.db.write(row, "enabled", True)
     pool = call.db.the_pool
     if pool.ha_enabled and pool.ha_overcommitted:
-        availability.update_status(call)
+        ha.update_status(call)
 
 
 @message("host", role=Role.POOL_OPERATOR, errors=(HANDLE_INVALID, errors.CANNOT_EVACUATE_HOST))
@@ -138,7 +140,7 @@ def evacuate(
     Which of several reasons is answered is no contract. Source: xapi_host.ml: evacuate.
     """
     row = call.db.host[host]
-    availability.assert_host_can_go(call, row)
+    ha.assert_host_can_go(call, row)
     host_operations.begin(call, row, "evacuate")
     departures = evacuation.plan(call, row)
     for failure in departures.failures.values():
@@ -157,7 +159,7 @@ def evacuate(
 
 def _move(call: Call, vm: str, target: str, options: dict[str, str]) -> Generator[float, None, None]:
     """Another VM.pool_migrate, for the same user and in the same task."""
-    from xenmem.xenapi.pool import Process
+    from xenmem.xenapi.door.pool import Process
 
     message = MESSAGES["VM.pool_migrate"]
     part = call.part(message)

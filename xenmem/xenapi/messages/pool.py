@@ -3,10 +3,10 @@
 Source: xenapi-messages, B.8.2 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml).
 """
 
-from xenmem.xenapi import availability, boot, errors, evacuation
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.errors import Failure
-from xenmem.xenapi.message import (
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import (
     Bool,
     HostRefs,
     Int,
@@ -16,6 +16,7 @@ from xenmem.xenapi.message import (
     VMRefToStringMap,
     message,
 )
+from xenmem.xenapi.rules import boot, evacuation, ha
 from xenmem.xenapi.schema import Role
 
 
@@ -27,7 +28,7 @@ def ha_failover_plan_exists(call: Call, n: Int) -> Bool:
     -----
     False also if only the VMs survive that may run anywhere. Source: xapi_pool.ml: ha_failover_plan_exists.
     """
-    return availability.plan_exists(call, n)
+    return ha.plan_exists(call, n)
 
 
 @message("pool", role=Role.POOL_OPERATOR, is_async=False)
@@ -40,11 +41,11 @@ def ha_compute_max_host_failures_to_tolerate(call: Call) -> Int:
     """
     from xenmem.planning.xapi.failover import status_after_computing_max
 
-    survivable = availability.max_host_failures(call)
+    survivable = ha.max_host_failures(call)
     pool = call.db.the_pool
     if pool.ha_enabled:
         wanted, planned = pool.ha_host_failures_to_tolerate, pool.ha_plan_exists_for
-        availability.write_status(call, status_after_computing_max(wanted, planned, survivable))
+        ha.write_status(call, status_after_computing_max(wanted, planned, survivable))
     return survivable
 
 
@@ -52,12 +53,12 @@ def ha_compute_max_host_failures_to_tolerate(call: Call) -> Int:
 def ha_compute_hypothetical_max_host_failures_to_tolerate(call: Call, configuration: VMRefToString) -> Int:
     """The same if exactly the VMs with the priority `restart` in a map were protected; nothing is stored."""
     for priority in configuration.values():
-        if priority not in availability.RESTART_PRIORITIES:
+        if priority not in ha.RESTART_PRIORITIES:
             raise errors.INVALID_VALUE("ha_restart_priority", priority)
-    protected = {vm for vm, priority in configuration.items() if priority == availability.RESTART}
+    protected = {vm for vm, priority in configuration.items() if priority == ha.RESTART}
     for vm in protected:
         call.db.VM[vm]
-    return availability.max_host_failures(call, protected=lambda vm: vm.ref in protected)
+    return ha.max_host_failures(call, protected=lambda vm: vm.ref in protected)
 
 
 @message("pool", role=Role.POOL_OPERATOR, errors=(errors.HANDLE_INVALID,), is_async=False)
@@ -100,6 +101,6 @@ def set_ha_host_failures_to_tolerate(call: Call, self: PoolRef, value: Int) -> N
         raise errors.INVALID_VALUE("ha_host_failures_to_tolerate", value)
     pool = call.db.pool[self]
     if pool.ha_plan_exists_for > 0:
-        availability.assert_failures_can_be_tolerated(call, value)
+        ha.assert_failures_can_be_tolerated(call, value)
     call.db.write(pool, "ha_host_failures_to_tolerate", value)
-    availability.update_status(call)
+    ha.update_status(call)

@@ -2,15 +2,15 @@
 
 from typing import TYPE_CHECKING, Final
 
-from xenmem.xenapi import tasks
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
-from xenmem.xenapi.message import String, TaskRef, message
-from xenmem.xenapi.pool import DENIED
+from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
+from xenmem.xenapi.calls import tasks
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import String, TaskRef, message
+from xenmem.xenapi.door.pool import DENIED
 from xenmem.xenapi.schema import Role
 
 if TYPE_CHECKING:
-    from xenmem.xenapi import rows
+    from xenmem.xenapi.store import rows
 
 _MINE: Final = (HANDLE_INVALID, RBAC_PERMISSION_DENIED)
 

@@ -7,16 +7,17 @@ xapi_vm_migrate.ml).
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.types import NULL
 from xenmem.units import MIB
-from xenmem.xenapi import availability, boot, errors, lifecycle, operations, placement
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.features import Feature, assert_enabled
-from xenmem.xenapi.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
+from xenmem.xenapi.rules import boot, ha, lifecycle, operations, placement
 from xenmem.xenapi.schema import Role
-from xenmem.xenapi.types import NULL
+from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
-    from xenmem.xenapi import rows
+    from xenmem.xenapi.store import rows
 
 _DEVICE_MODEL: Final = "qemu-upstream-compat"
 _CANCELLED_BY_HARD_SHUTDOWN: Final = frozenset(
@@ -163,7 +164,7 @@ def _chosen_host(call: Call, vm: "rows.VM", operation: str) -> "rows.host":
     ref = vm.scheduled_to_be_resident_on
     if ref not in database.host.rows:
         ref = placement.choose_host(call, vm)
-    availability.assert_vm_can_come(call, vm, ref)
+    ha.assert_vm_can_come(call, vm, ref)
     host = database.host.rows[ref]
     lifecycle.reserve(call, vm, host, operation)
     return host
@@ -172,7 +173,7 @@ def _chosen_host(call: Call, vm: "rows.VM", operation: str) -> "rows.host":
 def _given_host(call: Call, vm: "rows.VM", ref: str, operation: str) -> "rows.host":
     """The host that a client names, with the VM's memory reserved there."""
     boot.assert_can_boot_here(call, vm, ref, cpu=False)
-    availability.assert_vm_can_come(call, vm, ref)
+    ha.assert_vm_can_come(call, vm, ref)
     host = call.db.host[ref]
     lifecycle.reserve(call, vm, host, operation)
     return host
@@ -202,7 +203,7 @@ def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, 
 
 
 def _protect(call: Call, vm: "rows.VM") -> None:
-    if vm.ha_restart_priority == availability.RESTART:
+    if vm.ha_restart_priority == ha.RESTART:
         call.db.write(vm, "ha_always_run", True)
 
 

@@ -8,17 +8,20 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
+from xenmem.datamodel.types import int64, quotient
 from xenmem.units import KIB, MIB
-from xenmem.xenapi import accounting, boot, errors, features, lifecycle, operations
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.errors import Failure
-from xenmem.xenapi.message import Bool, Int, VMRef, message
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import Bool, Int, VMRef, message
+from xenmem.xenapi.rules import boot, lifecycle, operations
 from xenmem.xenapi.schema import Role
-from xenmem.xenapi.types import int64, quotient
+from xenmem.xenapi.store import accounting
+from xenmem.xenapi.world import features
 
 if TYPE_CHECKING:
-    from xenmem.xenapi import rows
-    from xenmem.xenapi.database import Database
+    from xenmem.xenapi.store import rows
+    from xenmem.xenapi.store.database import Database
 
 TARGET_WAIT_SECONDS: Final = 256
 """Polls, a second apart, after which wait_memory_target_live gives up (xapi_globs.ml: wait_memory_target_timeout)."""

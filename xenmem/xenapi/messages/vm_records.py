@@ -7,15 +7,16 @@ xapi_vm_helpers.ml).
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from xenmem.xenapi import availability, boot, errors, lifecycle, operations
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.features import Feature, assert_enabled
-from xenmem.xenapi.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
+from xenmem.datamodel import errors
+from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, shown_float
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
+from xenmem.xenapi.rules import boot, ha, lifecycle, operations
 from xenmem.xenapi.schema import CLASSES, VM_OPERATIONS, Qualifier, Role
-from xenmem.xenapi.types import EPOCH, NULL, STRING, MapType, shown_float
+from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
-    from xenmem.xenapi import rows
+    from xenmem.xenapi.store import rows
 
 Operation = Annotated[str, VM_OPERATIONS]
 OperationToString = Annotated[dict[str, str], MapType(VM_OPERATIONS, STRING)]
@@ -182,7 +183,7 @@ def set_is_a_template(call: Call, self: VMRef, value: Bool) -> None:
         call.db.write(vm, "is_a_template", False)
         return
     operations.begin(call, vm, "make_into_template")
-    if call.db.the_pool.ha_enabled and availability.is_protected(vm):
+    if call.db.the_pool.ha_enabled and ha.is_protected(vm):
         raise errors.VM_IS_PROTECTED(self)
     call.db.write(vm, "ha_always_run", False)
     call.db.write(vm, "groups", ())
@@ -301,12 +302,12 @@ def _remove_from(call: Call, ref: str, field: str, key: str) -> None:
 )
 def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:
     """Say whether HA restarts the VM: `restart`, `best-effort` or not at all. Source: xapi_vm.ml."""
-    if value not in availability.RESTART_PRIORITIES:
+    if value not in ha.RESTART_PRIORITIES:
         raise errors.INVALID_VALUE("ha_restart_priority", value)
     vm = call.db.VM[self]
-    becomes_protected = value == availability.RESTART != vm.ha_restart_priority
+    becomes_protected = value == ha.RESTART != vm.ha_restart_priority
     if becomes_protected and vm.power_state != "Halted":
-        availability.assert_vm_can_be_protected(call, vm)
+        ha.assert_vm_can_be_protected(call, vm)
     call.db.write(vm, "ha_restart_priority", value)
     if vm.power_state == "Running":
-        call.db.write(vm, "ha_always_run", value == availability.RESTART)
+        call.db.write(vm, "ha_always_run", value == ha.RESTART)

@@ -6,12 +6,14 @@ Source: xenapi-messages, B.4 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_
 import math
 from typing import Final
 
-from xenmem.xenapi import accounting, boot, errors, lifecycle, operations
-from xenmem.xenapi.call import Call
-from xenmem.xenapi.features import Feature, assert_enabled
-from xenmem.xenapi.message import DomainTypeName, Float, Int, String, VMRef, message
+from xenmem.datamodel import errors
+from xenmem.datamodel.types import shown_float
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import DomainTypeName, Float, Int, String, VMRef, message
+from xenmem.xenapi.rules import boot, lifecycle, operations
 from xenmem.xenapi.schema import Role
-from xenmem.xenapi.types import shown_float
+from xenmem.xenapi.store import accounting
+from xenmem.xenapi.world.features import Feature, assert_enabled
 
 _OPERATION: Final = (
     errors.HANDLE_INVALID,

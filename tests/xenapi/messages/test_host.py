@@ -1,0 +1,241 @@
+"""Operations on hosts: disable, enable, evacuate and what stands in its way."""
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+import pytest
+from small_pool import everything, limits, refused, row
+
+from xenmem.units import GIB
+from xenmem.xenapi import Failure, Guests, Pool, Session
+from xenmem.xenapi.world.hooks import Hooks
+
+AddVM = Callable[..., Any]
+
+MESSAGES: dict[str, tuple[Any, ...]] = {
+    "disable": (),
+    "enable": (),
+    "evacuate": (),
+    "assert_can_evacuate": (),
+    "get_vms_which_prevent_evacuation": (),
+    "compute_free_memory": (),
+    "allocate_resources_for_vm": ("h1dom0", True),
+}
+
+
+@pytest.fixture
+def run(pool: Pool, add_vm: AddVM) -> AddVM:
+    """A running VM that can migrate."""
+
+    def build(ref: str = "vm", **values: Any) -> Any:
+        vm = add_vm(ref, **{"power_state": "Running", **values})
+        pool.database.VM_metrics[vm.metrics].current_domain_type = "pvh"
+        return vm
+
+    return build
+
+
+@pytest.mark.parametrize("message", MESSAGES)
+def test_no_such_host(pool: Pool, session: Session, message: str) -> None:
+    send = getattr(session.xenapi.host, message)
+    assert refused(pool, lambda: send("x", *MESSAGES[message])) == ["HANDLE_INVALID", "host", "x"]
+
+
+class TestDisable:
+    def test_vms_go_on(self, pool: Pool, session: Session, run: AddVM) -> None:
+        vm = run()
+        for _ in range(2):
+            assert session.xenapi.host.disable("h1") == ""
+            assert (pool.database.host["h1"].enabled, vm.power_state) == (False, "Running")
+        session.xenapi.host.enable("h1")
+        session.xenapi.host.disable("h1", False)
+        assert not pool.database.host["h1"].enabled
+
+    def test_offline(self, pool: Pool, session: Session) -> None:
+        for name in ("h1m", "h2m"):
+            pool.database.host_metrics[name].live = False
+        assert refused(pool, lambda: session.xenapi.host.disable("h2")) == ["HOST_OFFLINE", "h2"]
+        session.xenapi.host.disable("h1")  # the coordinator
+
+
+class TestEnable:
+    def test_enable(self, pool: Pool, session: Session) -> None:
+        h1 = pool.database.host["h1"]
+        h1.enabled = False
+        session.xenapi.host.enable("h1")
+        session.xenapi.host.enable("h1")
+        assert h1.enabled
+
+    def test_failures_in_order(self, pool: Pool, session: Session) -> None:
+        class Booting(Hooks):
+            def assert_host_ready(self, host: Any) -> None:
+                raise Failure(["HOST_STILL_BOOTING"])
+
+        class Unsafe(Hooks):
+            def assert_safe_to_reenable(self, host: Any) -> None:
+                raise Failure(["HOST_DISABLED_UNTIL_REBOOT", host.ref])
+
+        h1 = pool.database.host["h1"]
+        h1.enabled = False
+        h1.pending_guidances = ("reboot_host",)
+        h1.current_operations = {"t": "apply_updates"}
+        pool.hooks = Booting()
+
+        def details() -> list[str]:
+            return refused(pool, lambda: session.xenapi.host.enable("h1"))
+
+        assert details() == ["OTHER_OPERATION_IN_PROGRESS", "host", "h1", "apply_updates", "t"]
+        h1.current_operations = {"t": "evacuate"}
+        assert details() == ["HOST_STILL_BOOTING"]
+        pool.hooks = Unsafe()
+        assert details() == ["HOST_PENDING_MANDATORY_GUIDANCE_NOT_EMPTY", "h1"]
+        h1.pending_guidances = ()
+        assert details() == ["HOST_DISABLED_UNTIL_REBOOT", "h1"]
+        pool.hooks = Hooks()
+        session.xenapi.host.enable("h1")
+
+    def test_offline(self, pool: Pool, session: Session) -> None:
+        """Also where nothing is to be done; but an operation that excludes it goes first."""
+        h2 = pool.database.host["h2"]
+        for name in ("h1m", "h2m"):
+            pool.database.host_metrics[name].live = False
+        assert refused(pool, lambda: session.xenapi.host.enable("h2")) == ["HOST_OFFLINE", "h2"]
+        h2.current_operations = {"t": "apply_updates"}
+        assert refused(pool, lambda: session.xenapi.host.enable("h2"))[0] == "OTHER_OPERATION_IN_PROGRESS"
+        session.xenapi.host.enable("h1")  # the coordinator
+
+
+class TestEvacuate:
+    def test_everything_goes(self, pool: Pool, session: Session, run: AddVM) -> None:
+        vms = [run(f"vm{number}") for number in range(3)]
+        halted = run("halted", power_state="Halted")
+        assert session.xenapi.host.assert_can_evacuate("h1") == ""
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == {}
+        assert session.xenapi.host.evacuate("h1") == ""
+        assert {vm.resident_on for vm in vms} == {"h2"}
+        assert all(vm.current_operations == {} for vm in vms)
+        assert (halted.power_state, pool.database.host["h1"].resident_VMs) == ("Halted", ("h1dom0",))
+
+    def test_parameters_with_defaults(self, session: Session, run: AddVM) -> None:
+        vm = run()
+        session.xenapi.host.evacuate("h1", "network", "5", "surplus")
+        assert vm.resident_on == "h2"
+
+    def test_is_one_message_for_the_journal(self, pool: Pool, session: Session, run: AddVM) -> None:
+        for number in range(3):
+            run(f"vm{number}")
+        before = everything(pool)
+        session.xenapi.host.evacuate("h1")
+        pool.database.undo()
+        assert everything(pool) == before
+
+    def test_no_target(self, pool: Pool, session: Session, run: AddVM) -> None:
+        run()
+        session.xenapi.host.disable("h2")
+        expected = ["NO_HOSTS_AVAILABLE", "vm"]
+        assert refused(pool, lambda: session.xenapi.host.evacuate("h1")) == expected
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == {"vm": expected}
+        details = refused(pool, lambda: session.xenapi.host.assert_can_evacuate("h1"))
+        assert details == ["CANNOT_EVACUATE_HOST", "NO_HOSTS_AVAILABLE,vm"]
+
+    def test_older_hosts_are_no_targets(self, session: Session, pool: Pool, run: AddVM) -> None:
+        run()
+        pool.database.host["h2"].software_version = {"xapi_build": "26.16.0"}
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == {"vm": ["NO_HOSTS_AVAILABLE", "vm"]}
+
+    def test_not_protected(self, session: Session, pool: Pool, run: AddVM) -> None:
+        run()
+        run("protected", ha_always_run=True, ha_restart_priority="restart")
+        pool.database.the_pool.ha_enabled = True
+        expected = {"vm": ["HOST_EVACUATE_VM_NOT_HA_PROTECTED", "vm"]}
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == expected
+
+    def test_an_operation_that_is_not_allowed_goes_before_a_boot_check(
+        self, session: Session, pool: Pool, run: AddVM
+    ) -> None:
+        run("paused", power_state="Paused")
+        run("big", VCPUs_max=99)
+        pool.database.VM_metrics[run("immobile", VCPUs_max=99).metrics].nomigrate = True
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == {
+            "paused": ["VM_BAD_POWER_STATE", "paused", "running", "paused"],
+            "big": ["HOST_NOT_ENOUGH_PCPUS", "99", "16"],
+            "immobile": ["VM_IS_IMMOBILE", "immobile"],
+        }
+        details = refused(pool, lambda: session.xenapi.host.assert_can_evacuate("h1"))
+        assert sorted(details[1].split("|")) == [
+            "HOST_NOT_ENOUGH_PCPUS,99,16",
+            "VM_BAD_POWER_STATE,paused,running,paused",
+            "VM_IS_IMMOBILE,immobile",
+        ]
+
+    def test_one_without_a_place_blocks_all(self, session: Session, pool: Pool, run: AddVM) -> None:
+        run("small")
+        run("big", **limits(62 * GIB))
+        expected = ["HOST_NOT_ENOUGH_FREE_MEMORY", "big"]
+        assert refused(pool, lambda: session.xenapi.host.evacuate("h1")) == expected
+
+    def test_conflicting_operations(self, session: Session, pool: Pool, run: AddVM) -> None:
+        run()
+        h1 = pool.database.host["h1"]
+        for operation, shown in (("vm_resume", "VM.resume"), ("vm_migrate", "VM.migrate"), ("provision", "provision")):
+            h1.current_operations = {"t": operation}
+            expected = ["OTHER_OPERATION_IN_PROGRESS", "host", "h1", shown, "t"]
+            assert refused(pool, lambda: session.xenapi.host.evacuate("h1")) == expected
+
+    def test_a_vm_that_is_halted_meanwhile_is_no_failure(self, session: Session, pool: Pool, run: AddVM) -> None:
+        class Slow(Guests):
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
+                session.xenapi.VM.hard_shutdown("b" if vm.ref == "a" else "a")
+                yield 1.0
+                return int(vm.memory_dynamic_min)
+
+        a, b = run("a"), run("b")
+        pool.guests = Slow(pool.database)
+        session.xenapi.host.evacuate("h1")
+        assert {(vm.power_state, vm.resident_on) for vm in (a, b)} == {("Running", "h2"), ("Halted", "OpaqueRef:NULL")}
+
+    def test_cancelled(self, session: Session, pool: Pool, run: AddVM) -> None:
+        class Slow(Guests):
+            def start(self, vm: Any, host: Any) -> Generator[float, None, int]:
+                calls = list(pool.running.values())
+                calls[-1].cancelled = True
+                yield 1.0
+                return int(vm.memory_dynamic_min)
+
+        vm = run()
+        pool.guests = Slow(pool.database)
+        task = session.xenapi.Async.host.evacuate("h1")
+        assert session.xenapi.task.get_error_info(task) == ["TASK_CANCELLED", task]
+        assert (vm.resident_on, vm.scheduled_to_be_resident_on, vm.current_operations) == ("h1", "OpaqueRef:NULL", {})
+        assert pool.database.host["h1"].current_operations == {}
+
+    def test_anti_affinity_is_planned_for(self, session: Session, pool: Pool, run: AddVM) -> None:
+        """With three hosts and the licence, VMs of a group spread; without, they all go where there is most room."""
+        database = pool.database
+        h2 = database.host["h2"]
+        database.load("host_metrics", [row(database, "host_metrics", "h3m", memory_total=640 * GIB, live=True)])
+        more = {"metrics": "h3m", "cpu_info": h2.cpu_info, "capabilities": h2.capabilities}
+        database.load("host", [row(database, "host", "h3", software_version=h2.software_version, **more)])
+        database.load("VM_group", [row(database, "VM_group", "g", placement="anti_affinity")])
+        vms = [run(f"vm{number}", groups=("g",)) for number in range(4)]
+        before = database.snapshot()
+        session.xenapi.host.evacuate("h1")
+        assert {vm.resident_on for vm in vms} == {"h3"}
+        database.restore(before)
+        database.the_pool.restrictions = {"restrict_vm_groups": "false"}
+        session.xenapi.host.evacuate("h1")
+        assert sorted(vm.resident_on for vm in vms) == ["h2", "h2", "h3", "h3"]
+
+    def test_the_planner_stumbles(self, session: Session, pool: Pool, run: AddVM) -> None:
+        """A defect of the server: a VM of a group fits nowhere, and another one follows."""
+        database = pool.database
+        database.load("host_metrics", [row(database, "host_metrics", "h3m", memory_total=64 * GIB, live=True)])
+        h2 = database.host["h2"]
+        more = {"metrics": "h3m", "cpu_info": h2.cpu_info, "capabilities": h2.capabilities}
+        database.load("host", [row(database, "host", "h3", software_version=h2.software_version, **more)])
+        database.load("VM_group", [row(database, "VM_group", "g", placement="anti_affinity")])
+        database.the_pool.restrictions = {"restrict_vm_groups": "false"}
+        for number in range(2):
+            run(f"vm{number}", groups=("g",), **limits((70 + number) * GIB))
+        expected = ["INTERNAL_ERROR", "Data corrupted during host evacuation."]
+        assert refused(pool, lambda: session.xenapi.host.evacuate("h1")) == expected

@@ -1,0 +1,475 @@
+"""Does a pool survive host failures: what is certain, what the pool's own planner says, and what would make it so.
+
+Amounts are bytes. Planning answers; here its rows become names. Only memory counts: an inventory does not tell where
+storage, networks and devices let a VM run.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+
+from xenmem import kernel, planning
+from xenmem.answers import script
+from xenmem.answers.naming import (
+    Named,
+    PoolHead,
+    QuestionError,
+    Result,
+    counted,
+    host_label,
+    identity,
+    known_totals,
+    label,
+    named,
+    pool_head,
+)
+from xenmem.fleet import Bools, Bytes, Fleet
+from xenmem.planning import xapi
+from xenmem.planning.failures.results import Failover
+
+Report = Callable[[planning.Progress], None]
+
+COUNTED: Final = ("protected", "running")
+"""Which VMs are to run again: those that HA protects, or all guests that run now."""
+TIME_LIMIT: Final = 60.0
+MOMENT: Final = 0.01
+"""Seconds for searches that are left once Ctrl-C has ended one."""
+
+
+class HostShare(Result, frozen=True):
+    """A host that may fail, or take VMs of others.
+
+    Attributes
+    ----------
+    fails : it is one of those whose failure is not survived
+    vms, memory : VMs there that are to run again, and what they need to start
+    free : what its VMs leave; below 0 where it is overcommitted
+    """
+
+    ref: str
+    uuid: str
+    name_label: str
+    fails: bool
+    vms: int
+    memory: int
+    free: int
+
+
+class VMToRun(Result, frozen=True):
+    """A VM that is to run again.
+
+    Attributes
+    ----------
+    host : where it runs; None for nowhere
+    memory : that it needs to start
+    """
+
+    ref: str
+    uuid: str
+    name_label: str
+    host: Named | None
+    memory: int
+
+
+class ShrunkVM(Result, frozen=True):
+    """A VM with less memory.
+
+    Attributes
+    ----------
+    memory_static_max, to : its limit now, and then
+    """
+
+    ref: str
+    uuid: str
+    name_label: str
+    memory_static_max: int
+    to: int
+
+
+class OwnPlanner(Result, frozen=True):
+    """What the pool's own planner says.
+
+    Attributes
+    ----------
+    outcome : ``plan_exists_for_all_vms``, ``plan_exists_excluding_non_agile_vms`` or ``no_plan_exists``
+    max_failures : what pool.ha_compute_max_host_failures_to_tolerate answers
+    """
+
+    outcome: str
+    max_failures: int
+
+
+class Verdict(Result, frozen=True):
+    """The answer for a pool.
+
+    Attributes
+    ----------
+    num_failures : hosts that fail
+    one_by_one : one after another, with restarts in between, instead of together
+    answer : ``survives``, ``loses``, or ``unknown`` where the search was ended before
+    at_least, at_most : so many failures are survived for certain, and more are not; None where that was not asked. The
+        answer is then that for one failure more than at_most; at_least is -1 if VMs cannot run even now
+    vms, memory : that are to run again, and what they need to start
+    failed_hosts : whose failure is not survived; one by one in their order, `inevitable` of them whatever is restarted
+        where before
+    stays_down : VMs that then stay down
+    overcommitted : hosts that have too little memory for their VMs even now, and take no other
+    left_out : hosts that are not enabled and live: they take no VM, and VMs there are to be started elsewhere
+    tried, total, undecided : sets, or orders, of hosts that were looked at, that there are, and that are not decided
+    reason : the answer in a sentence
+    own : what the pool's own planner says
+    """
+
+    num_failures: int
+    one_by_one: bool
+    answer: str
+    at_least: int | None
+    at_most: int | None
+    vms: int
+    memory: int
+    failed_hosts: list[Named]
+    inevitable: int
+    stays_down: list[VMToRun]
+    overcommitted: list[Named]
+    left_out: list[Named]
+    tried: int
+    total: int
+    undecided: int
+    reason: str
+    own: OwnPlanner
+
+
+class Addition(Result, frozen=True):
+    """Memory to add to a host."""
+
+    ref: str
+    uuid: str
+    name_label: str
+    memory: int
+
+
+class Remedies(Result, frozen=True):
+    """What would make the pool survive the failures, each by itself.
+
+    Attributes
+    ----------
+    memory : the additions with the least sum that was found, together enough; None if none was
+    memory_bound : with a smaller sum no additions do
+    memory_each_host : the least to add to every host; None if no amount does
+    host, memory_one_host : the host to which the least is to be added if it is to be one alone; None if none does
+    memory_new_host : the least free memory that one more host must bring; None if no amount does
+    unprotect : the fewest VMs to protect no more
+    unprotect_is_least : fewer surely do not do
+    shrink : VMs that could have less memory_static_max, as little as their memory_dynamic_min; None if that does not do
+    undecided : names of these for which the time was not enough
+    """
+
+    memory: list[Addition] | None
+    memory_bound: int
+    memory_each_host: int | None
+    host: Named | None
+    memory_one_host: int | None
+    memory_new_host: int | None
+    unprotect: list[VMToRun]
+    unprotect_is_least: bool
+    shrink: list[ShrunkVM] | None
+    undecided: list[str]
+
+
+class PoolSurvival(Result, frozen=True):
+    """One pool.
+
+    Attributes
+    ----------
+    waiting : VMs that run nowhere, and are to be started together with those of the hosts that fail
+    remedies : None where they were not asked
+    """
+
+    pool: PoolHead
+    verdict: Verdict
+    hosts: list[HostShare]
+    waiting: list[VMToRun]
+    remedies: Remedies | None
+
+
+class Survival(Result, frozen=True):
+    """What each pool of a fleet survives.
+
+    Attributes
+    ----------
+    counted : of COUNTED
+    policy : which amount counts as the memory of a VM
+    """
+
+    counted: str
+    policy: str
+    pools: list[PoolSurvival]
+
+
+def failover(
+    fleet: Fleet,
+    num_failures: int | None = None,
+    *,
+    one_by_one: bool = False,
+    vms: str = "protected",
+    policy: str = "static_max",
+    remedies: bool = False,
+    time_limit: float = TIME_LIMIT,
+    progress: Report | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Survival:
+    """Whether all VMs run again after host failures, pool by pool.
+
+    Parameters
+    ----------
+    num_failures : hosts that fail; None asks how many may
+    one_by_one : one after another, with restarts in between, instead of together
+    vms : one of COUNTED
+    policy : which amount counts as the memory of a VM; HA plans with static_max
+    remedies : also what would make the pool survive
+    time_limit : seconds for each pool, and as many for its remedies
+    progress : as for planning.failover
+    interrupted : asked between searches: whether Ctrl-C ended one, so that the others are to be short
+
+    Raises
+    ------
+    QuestionError : the question contradicts itself, or a pool has no hosts that could be asked about
+    """
+    if remedies and (num_failures is None or one_by_one):
+        what = "hosts that fail one by one" if one_by_one else "no number of failures"
+        raise QuestionError(f"remedies are found for a number of hosts that fail together, not for {what}")
+    pools = restart_pools(fleet, vms, policy)
+    if num_failures is not None:
+        check_failures(fleet, pools, num_failures)
+    found = []
+    for row, pool in enumerate(pools):
+        seconds = MOMENT if interrupted() else time_limit
+        if num_failures is None:
+            most = planning.max_failures(pool, one_by_one=one_by_one, time_limit=seconds, progress=progress)
+            answer = most.losing or planning.failover(pool, len(pool.free), one_by_one=one_by_one, time_limit=MOMENT)
+            limits: tuple[int | None, int | None] = most.at_least, most.at_most
+        else:
+            answer = planning.failover(pool, num_failures, one_by_one=one_by_one, time_limit=seconds, progress=progress)
+            limits = None, None
+        remedy = None
+        if remedies:
+            seconds = MOMENT if interrupted() else time_limit
+            remedy = _remedies(fleet, row, pool, policy, answer.num_failures, seconds, progress)
+        found.append(
+            PoolSurvival(
+                pool=pool_head(fleet, row),
+                verdict=_verdict(fleet, row, pool, vms, answer, *limits),
+                hosts=_shares(fleet, pool, answer),
+                waiting=_vms(fleet, pool, pool.vms[pool.resident_on < 0].tolist()),
+                remedies=remedy,
+            )
+        )
+    return Survival(counted=vms, policy=policy, pools=found)
+
+
+def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartPool]:
+    """What planning asks about host failures of: each pool of the fleet.
+
+    Parameters
+    ----------
+    vms, policy : as for failover
+
+    Raises
+    ------
+    QuestionError : a pool has no host that is enabled and live, or the memory of one is unknown; names it
+    """
+    unknown = np.flatnonzero(fleet.hosts.enabled & fleet.hosts.live & ~known_totals(fleet))
+    if len(unknown):
+        raise QuestionError(f"host {host_label(fleet, int(unknown[0]))}: its memory_total is unknown")
+    found = []
+    for row in range(len(fleet.pools)):
+        try:
+            found.append(planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=_protected(fleet, vms)))
+        except ValueError as error:
+            raise QuestionError(f"pool {_pool_label(fleet, row)}: {str(error).removeprefix(f'pool: {row} ')}") from None
+    if not found:
+        raise QuestionError("the inventory has no pool")
+    return found
+
+
+def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_failures: int) -> None:
+    """Refuse a number of failures that is negative, or larger than a pool.
+
+    Parameters
+    ----------
+    pools : one for each row of the fleet's
+
+    Raises
+    ------
+    QuestionError : names the pool
+    """
+    if num_failures < 0:
+        raise QuestionError(f"{num_failures} hosts cannot fail")
+    for row, pool in enumerate(pools):
+        if num_failures > len(pool.free):
+            there = f"{counted(len(pool.free), 'host')} that can"
+            raise QuestionError(f"{num_failures} hosts cannot fail in pool {_pool_label(fleet, row)}: it has {there}")
+
+
+def _pool_label(fleet: Fleet, row: int) -> str:
+    return label(Named(**identity(fleet.pools, row)))
+
+
+def _protected(fleet: Fleet, vms: str) -> Bools | None:
+    """None stands for those that HA protects."""
+    if vms not in COUNTED:
+        raise QuestionError(f"{vms!r} is none of {', '.join(COUNTED)}")
+    return None if vms == "protected" else fleet.vms.is_guest & (fleet.vms.resident_on >= 0)
+
+
+def _verdict(
+    fleet: Fleet,
+    row: int,
+    pool: planning.RestartPool,
+    vms: str,
+    answer: Failover,
+    at_least: int | None,
+    at_most: int | None,
+) -> Verdict:
+    left_out = (fleet.hosts.pool == row) & ~(fleet.hosts.enabled & fleet.hosts.live)
+    return Verdict(
+        num_failures=answer.num_failures,
+        one_by_one=answer.one_by_one,
+        answer=answer.answer,
+        at_least=at_least,
+        at_most=at_most,
+        vms=len(pool.vms),
+        memory=int(pool.size.sum()),
+        failed_hosts=_hosts(fleet, answer.failed_hosts),
+        inevitable=answer.inevitable,
+        stays_down=_vms(fleet, pool, answer.stays_down),
+        overcommitted=_hosts(fleet, answer.overcommitted),
+        left_out=_hosts(fleet, np.flatnonzero(left_out).tolist()),
+        tried=answer.tried,
+        total=answer.total,
+        undecided=answer.undecided,
+        reason=answer.reason,
+        own=_own_planner(fleet, row, vms, answer.num_failures),
+    )
+
+
+def _own_planner(fleet: Fleet, row: int, vms: str, num_failures: int) -> OwnPlanner:
+    pool = xapi.HAPool.from_fleet(fleet, row)
+    protected = _protected(fleet, vms)
+    if protected is not None:
+        pool = pool.protecting(pool.vms[protected[pool.vms]])
+    return OwnPlanner(
+        outcome=xapi.plan_for_n_failures(pool, num_failures).value,
+        max_failures=xapi.compute_max_host_failures_to_tolerate(pool),
+    )
+
+
+def _hosts(fleet: Fleet, rows: Sequence[int]) -> list[Named]:
+    return [Named(**identity(fleet.hosts, row)) for row in rows]
+
+
+def _vms(fleet: Fleet, pool: planning.RestartPool, rows: Sequence[int]) -> list[VMToRun]:
+    place = {int(row): at for at, row in enumerate(pool.vms)}
+    return [
+        VMToRun(
+            **identity(fleet.vms, row),
+            host=named(fleet.hosts, int(fleet.vms.resident_on[row])),
+            memory=int(pool.size[place[row]]),
+        )
+        for row in rows
+    ]
+
+
+def _shares(fleet: Fleet, pool: planning.RestartPool, answer: Failover) -> list[HostShare]:
+    return [
+        HostShare(
+            **identity(fleet.hosts, row),
+            fails=row in answer.failed_hosts,
+            vms=int((pool.resident_on == place).sum()),
+            memory=int(pool.size[pool.resident_on == place].sum()),
+            free=int(pool.free[place]),
+        )
+        for place, row in enumerate(pool.hosts.tolist())
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ remedies
+
+
+def _remedies(
+    fleet: Fleet,
+    row: int,
+    pool: planning.RestartPool,
+    policy: str,
+    num_failures: int,
+    time_limit: float,
+    progress: Report | None,
+) -> Remedies:
+    smallest = _smallest(fleet, row, pool) if policy == "static_max" else None
+    found = planning.remedy(pool, num_failures, smallest=smallest, time_limit=time_limit, progress=progress)
+    return Remedies(
+        memory=None
+        if found.memory is None
+        else [Addition(**identity(fleet.hosts, host), memory=amount) for host, amount in found.memory],
+        memory_bound=found.memory_bound,
+        memory_each_host=found.memory_each_host,
+        host=None if found.host is None else named(fleet.hosts, found.host),
+        memory_one_host=found.memory_one_host,
+        memory_new_host=found.memory_new_host,
+        unprotect=_vms(fleet, pool, found.unprotect),
+        unprotect_is_least=found.unprotect_is_least,
+        shrink=None if found.shrink is None else [_shrunk(fleet, row, vm, size) for vm, size in found.shrink],
+        undecided=list(found.undecided),
+    )
+
+
+def _smallest(fleet: Fleet, row: int, pool: planning.RestartPool) -> Bytes:
+    """What the VMs would need to start if their static_max were what is promised to them: dynamic_min."""
+    vms = fleet.vms
+    low = vms.memory_dynamic_min[pool.vms]
+    normal, shadow = kernel.required_memory(
+        vms.domain_type[pool.vms],
+        low,
+        low,
+        vms.VCPUs_max[pool.vms],
+        vms.HVM_shadow_multiplier[pool.vms],
+        model=fleet.pools.model[row],
+    )
+    needed: Bytes = np.minimum(normal + shadow, pool.size)
+    return needed
+
+
+def _shrunk(fleet: Fleet, row: int, vm: int, size: int) -> ShrunkVM:
+    """The largest static_max with which the VM starts in so much memory."""
+    vms = fleet.vms
+    most = kernel.maximise_memory(
+        vms.domain_type[vm], vms.VCPUs_max[vm], vms.HVM_shadow_multiplier[vm], size, model=fleet.pools.model[row]
+    )
+    return ShrunkVM(
+        **identity(vms, vm),
+        memory_static_max=int(vms.memory_static_max[vm]),
+        to=min(int(vms.memory_static_max[vm]), max(int(vms.memory_dynamic_min[vm]), int(most))),
+    )
+
+
+def unprotecting(result: Survival) -> list[script.Action]:
+    """The changes after which the pool survives: VMs that HA protects no more.
+
+    Raises
+    ------
+    QuestionError : VMs were counted that HA does not protect, there are several pools, or the time was not enough
+    """
+    if result.counted != "protected":
+        raise QuestionError("only VMs that HA protects can be unprotected: ask about these")
+    if len(result.pools) != 1:
+        raise QuestionError(f"a script is for one pool, and the inventories hold {len(result.pools)}")
+    (pool,) = result.pools
+    if pool.remedies is None:
+        raise QuestionError("no remedy was asked for")
+    if "unprotect" in pool.remedies.undecided:
+        raise QuestionError("which VMs to unprotect was not found in time")
+    return [
+        script.set_ha_restart_priority(Named(ref=vm.ref, uuid=vm.uuid, name_label=vm.name_label), "")
+        for vm in pool.remedies.unprotect
+    ]

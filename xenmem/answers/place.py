@@ -1,0 +1,234 @@
+"""Where one VM would start: on which hosts it can, which of them the pool would take, and which leaves the most room.
+
+Amounts are bytes. The pool's choice is planning.xapi's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from xenmem import planning
+from xenmem.answers import script
+from xenmem.answers.explain import (
+    NOT_CHECKED,
+    host_fits,
+    host_obstacles,
+    requirement,
+    shape_of,
+    vm_obstacles,
+)
+from xenmem.answers.naming import (
+    Named,
+    PoolHead,
+    QuestionError,
+    Result,
+    at_hosts,
+    boot_policy,
+    host_label,
+    identity,
+    known_totals,
+    label,
+    pool_head,
+    vm_label,
+)
+from xenmem.answers.report import kind_of
+from xenmem.fleet import Fleet, PowerState
+from xenmem.planning.xapi.placement import Candidates, chances, host_candidates
+
+
+class _Draw(NamedTuple):
+    """Rank, value and chance of a host from which the pool may draw."""
+
+    rank: int | None = None
+    value: int | None = None
+    chance: float | None = 0.0
+
+
+class PossibleHost(Result, frozen=True):
+    """One host, as a place for the VM.
+
+    Attributes
+    ----------
+    fits : the VM can start there now
+    reasons : why not, the first that xapi would find
+    available, needed : free memory that counts for the start, and what the start asks for
+    free_after : what would be free under the policy then; below 0 where the host is overcommitted
+    rank : among the hosts from which the pool draws, 1 being the best; None for the others
+    value : by which they are ranked: bytes of slack, or per mille of the range of ballooning that remains
+    chance : that the pool takes this host; None where too many hosts of the rank cannot take the VM
+    """
+
+    ref: str
+    uuid: str
+    name_label: str
+    fits: bool
+    reasons: list[str]
+    available: int
+    needed: int
+    free_after: int | None
+    rank: int | None
+    value: int | None
+    chance: float | None
+
+
+class Placement(Result, frozen=True):
+    """Where a VM would start.
+
+    Attributes
+    ----------
+    operation : start, or resume for a suspended VM
+    policy : under which free_after counts
+    obstacles : why it would start nowhere
+    category : of hosts, from which the pool draws: ``affinity``, ``definite``, ``probable`` or ``possible``; empty if
+        it would find none
+    memory_checked : the pool draws after its memory check; if no host passed it, it draws without
+    most_room : the host that has most free afterwards; None if the VM starts nowhere
+    chosen : the host that a script takes: the one asked for, else most_room
+    not_checked : what xapi checks besides
+    """
+
+    pool: PoolHead
+    ref: str
+    uuid: str
+    name_label: str
+    power_state: str
+    operation: str
+    policy: str
+    obstacles: list[str]
+    category: str
+    memory_checked: bool
+    most_room: Named | None
+    chosen: Named | None
+    hosts: list[PossibleHost]
+    not_checked: list[str]
+
+
+def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dynamic_min") -> Placement:
+    """Where a VM would start now.
+
+    Parameters
+    ----------
+    vm : row of a VM that is halted or suspended
+    host : row of the host that a script is to take; by default the one that leaves the most room
+    policy : what counts as free afterwards
+
+    Raises
+    ------
+    QuestionError : the VM is no guest, or runs; or it cannot start on the host
+    """
+    vms = fleet.vms
+    kind = kind_of(fleet, vm)
+    if kind != "guest":
+        raise QuestionError(f"VM {vm_label(fleet, vm)} is a {kind.replace('_', ' ')}: it does not start")
+    operation = {PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm])
+    if operation is None:
+        state = PowerState(vms.power_state[vm]).name.capitalize()
+        raise QuestionError(f"VM {vm_label(fleet, vm)} is {state}: it is on a host already")
+    if operation == "start":
+        fleet = _with_fresh_overhead(fleet, vm)
+    pool = int(vms.pool[vm])
+    needed = requirement(
+        shape_of(fleet, vm),
+        int(fleet.amount(boot_policy(int(vms.domain_type[vm])))[vm]),
+        fleet.pools.model[pool],
+    ).total
+    obstacles = vm_obstacles(fleet, vm)
+    candidates = None if obstacles else _candidates(fleet, vm)
+    drawn = _drawn(candidates)
+    uses = fleet.amount(policy) + fleet.vms.memory_overhead
+    free = fleet.hosts.available - at_hosts(fleet, uses) - uses[vm]
+    rows = np.flatnonzero(fleet.hosts.pool == pool).tolist()
+    hosts = [
+        PossibleHost(
+            **identity(fleet.hosts, row),
+            fits=fit.fits,
+            reasons=fit.reasons[:1],
+            available=fit.available,
+            needed=fit.needed,
+            free_after=int(free[row]) if known_totals(fleet)[row] else None,
+            rank=draw.rank,
+            value=draw.value,
+            chance=draw.chance,
+        )
+        for row, fit in zip(rows, host_fits(fleet, vm, needed, bool(obstacles)), strict=True)
+        for draw in [drawn.get(row, _Draw())]
+    ]
+    able = [there for there in hosts if there.fits]
+    best = max(able, key=lambda there: there.free_after or 0, default=None)
+    most_room = None if best is None else Named(ref=best.ref, uuid=best.uuid, name_label=best.name_label)
+    chosen = most_room
+    if host is not None:
+        chosen = _chosen(fleet, vm, host, hosts[rows.index(host)] if host in rows else None, obstacles)
+    return Placement(
+        pool=pool_head(fleet, pool),
+        **identity(vms, vm),
+        power_state=PowerState(vms.power_state[vm]).name.capitalize(),
+        operation=operation,
+        policy=policy,
+        obstacles=obstacles,
+        category=candidates.category if candidates else "",
+        memory_checked=candidates.with_memory if candidates else True,
+        most_room=most_room,
+        chosen=chosen,
+        hosts=hosts,
+        not_checked=list(NOT_CHECKED),
+    )
+
+
+def actions(result: Placement) -> list[script.Action]:
+    """The start of the VM on the chosen host.
+
+    Raises
+    ------
+    QuestionError : it starts nowhere, or VM or host has no uuid
+    """
+    if result.chosen is None:
+        raise QuestionError(f"VM {label(result)} starts nowhere: there is nothing to write")
+    vm = Named(ref=result.ref, uuid=result.uuid, name_label=result.name_label)
+    return [(script.start if result.operation == "start" else script.resume)(vm, result.chosen)]
+
+
+def heading(result: Placement) -> list[str]:
+    """What a script says of the placement that it carries out."""
+    where = "" if result.chosen is None else f" on {label(result.chosen)}"
+    return [f"{result.operation.capitalize()} VM {label(result)}{where}. {label(result.pool)}, {result.pool.source}."]
+
+
+def _with_fresh_overhead(fleet: Fleet, vm: int) -> Fleet:
+    """As VM.start leaves it before it looks for a host: the VM's overhead recomputed (planning, 8.4)."""
+    overhead = fleet.vms.memory_overhead.copy()
+    overhead[vm] = fleet.overhead()[vm]
+    return Fleet(replace(fleet.vms, memory_overhead=overhead), fleet.hosts, fleet.pools, fleet.vm_groups, fleet.notes)
+
+
+def _candidates(fleet: Fleet, vm: int) -> Candidates | None:
+    """The hosts from which the pool draws; None if it would answer NO_HOSTS_AVAILABLE."""
+
+    def can_boot(vm: int, host: int) -> bool:
+        unrestricted = bool(fleet.vms.vcpu_unrestricted[vm])
+        return not host_obstacles(fleet, host, int(fleet.vms.VCPUs_max[vm]), vcpu_unrestricted=unrestricted)
+
+    try:
+        return host_candidates(fleet, vm, can_boot=can_boot)
+    except planning.xapi.PlanningError:
+        return None
+
+
+def _drawn(candidates: Candidates | None) -> dict[int, _Draw]:
+    """The hosts from which the pool draws, by row."""
+    if candidates is None:
+        return {}
+    probable: Sequence[float | None] = chances(candidates.is_valid) or [None] * len(candidates.hosts)
+    ranked = zip(candidates.hosts, candidates.values, probable, strict=True)
+    return {row: _Draw(rank, value, chance) for rank, (row, value, chance) in enumerate(ranked, 1)}
+
+
+def _chosen(fleet: Fleet, vm: int, host: int, there: PossibleHost | None, obstacles: list[str]) -> Named:
+    name = f"VM {vm_label(fleet, vm)} does not start on host {host_label(fleet, host)}"
+    if there is None:
+        raise QuestionError(f"{name}, which is in another pool")
+    if not there.fits:
+        raise QuestionError(f"{name}: {(there.reasons or obstacles)[0]}")
+    return Named(ref=there.ref, uuid=there.uuid, name_label=there.name_label)

@@ -1,0 +1,304 @@
+"""A rolling pool update as an operator reads it: which host restarts when, and every migration in its order.
+
+Amounts are bytes. The plan is planning.rolling_update's.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from xenmem import kernel, planning
+from xenmem.answers import script
+from xenmem.answers.explain import host_obstacles
+from xenmem.answers.immovable import standing_still, too_wide
+from xenmem.answers.move_plan import ha_refusals, overcommitments
+from xenmem.answers.moves import BANDWIDTH
+from xenmem.answers.naming import (
+    Finding,
+    Named,
+    PoolHead,
+    QuestionError,
+    Result,
+    counted,
+    host_label,
+    identity,
+    known_totals,
+    label,
+    listed,
+    named,
+    pool_head,
+    vm_label,
+)
+from xenmem.answers.upgrade_check import model_called
+from xenmem.fleet import Bools, Fleet
+from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
+from xenmem.units import format_size
+
+_POLICY: Final = "dynamic_min"
+
+
+class UpdateStep(Result, frozen=True):
+    """One step of an update.
+
+    Attributes
+    ----------
+    number : from 1
+    action : ``migrate`` or ``restart``
+    vm, source : of a migration
+    host : that the VM goes to, or that is restarted
+    copied : bytes
+    seconds : that the copy takes, without what the guest writes meanwhile
+    temporary : the move only makes room
+    """
+
+    number: int
+    action: str
+    vm: Named | None
+    source: Named | None
+    host: Named
+    copied: int
+    seconds: float
+    temporary: bool
+
+
+class RestartedHost(Result, frozen=True):
+    """A host in the order of the restarts.
+
+    Attributes
+    ----------
+    position : from 1
+    step : the number of its restart among the steps
+    migrations, copied : since the restart before
+    """
+
+    ref: str
+    uuid: str
+    name_label: str
+    position: int
+    step: int
+    migrations: int
+    copied: int
+
+
+class Shortage(Result, frozen=True):
+    """Where a plan fails: the host that cannot be emptied or filled, VMs that find no room, and the bytes missing."""
+
+    host: Named
+    vms: list[Named]
+    missing: int
+
+
+class RollingPlan(Result, frozen=True):
+    """The plan of a rolling update.
+
+    Attributes
+    ----------
+    to_model : that hosts compute with after their restart
+    status : ``optimal``, ``feasible``, ``infeasible`` (proved) or ``unknown``
+    verdict : the same in a sentence
+    interrupted : the search ended early, at its time limit or by Ctrl-C
+    hosts : in the order of their restarts; empty without a plan
+    steps : in their order; empty without a plan
+    homecoming : migrations after the last restart
+    migrations, copied, seconds : in all; bound : bytes that every plan copies at least
+    bandwidth : bytes a second, from which the seconds follow
+    shortage : why there is no plan, where that is known
+    warnings : what an operator should know beside
+    """
+
+    pool: PoolHead
+    to_model: str
+    status: str
+    verdict: str
+    interrupted: bool
+    hosts: list[RestartedHost]
+    steps: list[UpdateStep]
+    homecoming: int
+    migrations: int
+    copied: int
+    bound: int
+    seconds: float
+    bandwidth: int
+    shortage: Shortage | None
+    warnings: list[Finding]
+
+
+def rolling_update(
+    fleet: Fleet,
+    order: Sequence[int] | None = None,
+    *,
+    to: str = kernel.DEFAULT_MODEL,
+    immovable: Mapping[int, str] | None = None,
+    bandwidth: int = BANDWIDTH,
+    time_limit: float = DEFAULT_TIME_LIMIT,
+    progress: Callable[[planning.Progress], None] | None = None,
+) -> RollingPlan:
+    """A whole rolling update of a pool, planned before it starts.
+
+    Parameters
+    ----------
+    fleet : of one pool
+    order : rows of the hosts in the order of their restarts; by default the order that copies least of those tried
+    to : the model, or the xapi version, that hosts run after their restart
+    immovable : VMs that cannot migrate, and why, as immovable.refused_migrations gives them; by default those that do
+        not run
+    bandwidth : bytes that migrations copy in a second, > 0
+    time_limit : seconds
+    progress : called now and then with a planning.Progress, in bytes to copy
+
+    Raises
+    ------
+    QuestionError : the order is not one of all hosts that take part, the model does not exist, there are several pools,
+        or one host alone, or the memory of a host is unknown
+    """
+    if len(fleet.pools) != 1:
+        raise QuestionError(f"the fleet has {len(fleet.pools)} pools: a rolling update is of one")
+    model = model_called(to)
+    able = np.flatnonzero(fleet.hosts.enabled & fleet.hosts.live).tolist()
+    if len(able) < 2:
+        raise QuestionError(
+            f"{counted(len(able), 'host')} of {len(fleet.hosts)} can take VMs: a rolling update needs two"
+        )
+    unknown = [host for host in able if not known_totals(fleet)[host]]
+    if unknown:
+        raise QuestionError(f"host {host_label(fleet, unknown[0])}: its memory_total is unknown")
+    if order is not None:
+        _check_order(fleet, order, able)
+    still = standing_still(fleet) if immovable is None else immovable
+    held = {vm: why for vm, why in (*still.items(), *too_wide(fleet).items()) if _host_of(fleet, vm) in able}
+    if held:
+        update = _held(fleet, held)
+    else:
+        problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet))
+        update = planning.rolling_update(problem, order, time_limit=time_limit, progress=progress)
+    return _answer(fleet, update, model, bandwidth)
+
+
+def actions(plan: RollingPlan) -> list[script.Action]:
+    """What carries a plan out: each host is disabled when the last VM has gone there, and restarts when it is empty.
+
+    Raises
+    ------
+    QuestionError : there is no plan, or a VM or host of it has no uuid
+    """
+    if not plan.steps:
+        raise QuestionError(f"there is no plan to write: {plan.verdict}")
+    disabled_before: dict[int, Named] = {}
+    for number, step in enumerate(plan.steps):
+        if step.action == "restart":
+            ends = (k for k in range(number) if plan.steps[k].action == "restart" or plan.steps[k].host == step.host)
+            disabled_before[max(ends, default=-1) + 1] = step.host
+    carried: list[script.Action] = []
+    for number, step in enumerate(plan.steps):
+        if number in disabled_before:
+            carried.append(script.disable(disabled_before[number]))
+        carried.append(script.restart(step.host) if step.vm is None else script.migrate(step.vm, step.host))
+    return carried
+
+
+def heading(plan: RollingPlan) -> list[str]:
+    """What a script says of the update that it carries out."""
+    order = ", ".join(label(host) for host in plan.hosts)
+    return [f"Rolling update of pool {label(plan.pool)}, {plan.pool.source}: {order}.", plan.verdict]
+
+
+def _host_of(fleet: Fleet, vm: int) -> int:
+    scheduled = int(fleet.vms.scheduled_to_be_resident_on[vm])
+    return scheduled if scheduled >= 0 else int(fleet.vms.resident_on[vm])
+
+
+def _has_cpus(fleet: Fleet) -> Bools:
+    """Whether each host has the CPUs for each VM, shape (vms, hosts)."""
+    cpus = fleet.hosts.cpu_count
+    unlimited = (cpus == 0)[None, :] | fleet.vms.vcpu_unrestricted[:, None]
+    allowed: Bools = unlimited | (fleet.vms.VCPUs_max[:, None] <= cpus[None, :])
+    return allowed
+
+
+def _held(fleet: Fleet, held: Mapping[int, str]) -> RollingUpdate:
+    """The answer where VMs cannot make way for the restart of their host, or not come back."""
+    names = listed(
+        [f"{vm_label(fleet, vm)} on {host_label(fleet, _host_of(fleet, vm))}: {held[vm]}" for vm in sorted(held)]
+    )
+    reason = f"{counted(len(held), 'VM')} cannot make way and come home; shut down or suspend first {names}"
+    return RollingUpdate("infeasible", (), (), 0, 0, reason)
+
+
+def _check_order(fleet: Fleet, order: Sequence[int], able: Sequence[int]) -> None:
+    for host in order:
+        if host not in able:
+            raise QuestionError(f"host {host_label(fleet, host)} takes no part: {host_obstacles(fleet, host, 0)[0]}")
+        if order.count(host) > 1:
+            raise QuestionError(f"host {host_label(fleet, host)} comes twice in the order")
+    for host in able:
+        if host not in order:
+            raise QuestionError(f"host {host_label(fleet, host)} is missing from the order")
+
+
+def _answer(fleet: Fleet, update: RollingUpdate, model: str, bandwidth: int) -> RollingPlan:
+    steps = [
+        UpdateStep(
+            number=number,
+            action=step.action,
+            vm=named(fleet.vms, step.vm),
+            source=named(fleet.hosts, step.source),
+            host=Named(**identity(fleet.hosts, step.host)),
+            copied=int(step.copied),
+            seconds=step.copied / bandwidth,
+            temporary=bool(step.temporary),
+        )
+        for number, step in enumerate(update.steps, 1)
+    ]
+    hosts: list[RestartedHost] = []
+    migrations = copied = 0
+    for step in steps:
+        if step.vm is not None:
+            migrations, copied = migrations + 1, copied + step.copied
+            continue
+        host = step.host
+        hosts.append(
+            RestartedHost(host.ref, host.uuid, host.name_label, len(hosts) + 1, step.number, migrations, copied)
+        )
+        migrations = copied = 0
+    out = [row for row in range(len(fleet.hosts)) if not (fleet.hosts.enabled[row] and fleet.hosts.live[row])]
+    aside = [
+        Finding(
+            kind="host-takes-no-part",
+            text=f"{host_label(fleet, row)} takes no part: {host_obstacles(fleet, row, 0)[0]}",
+            hosts=[fleet.hosts.ref[row]],
+        )
+        for row in out
+    ]
+    return RollingPlan(
+        pool=pool_head(fleet, 0),
+        to_model=model,
+        status=update.status,
+        verdict=_verdict(update, len(hosts)),
+        interrupted=update.interrupted,
+        hosts=hosts,
+        steps=steps,
+        homecoming=migrations,
+        migrations=len(steps) - len(hosts),
+        copied=update.copied,
+        bound=update.bound,
+        seconds=update.copied / bandwidth,
+        bandwidth=bandwidth,
+        shortage=None
+        if steps or update.host < 0
+        else Shortage(
+            Named(**identity(fleet.hosts, update.host)),
+            [Named(**identity(fleet.vms, vm)) for vm in update.vms],
+            update.missing,
+        ),
+        warnings=[*overcommitments(fleet, _POLICY), *ha_refusals(fleet, [0]), *aside],
+    )
+
+
+def _verdict(update: RollingUpdate, hosts: int) -> str:
+    if not update.steps:
+        return f"{update.status.capitalize()}: {update.reason}."
+    text = f"{counted(hosts, 'host')} restart, {format_size(update.copied)} are copied"
+    if update.status == "optimal":
+        return f"Optimal: {text}; no plan copies less."
+    return f"Feasible: {text}; at least {format_size(update.bound)} is proved."

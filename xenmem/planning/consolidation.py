@@ -1,0 +1,236 @@
+"""Which hosts can be emptied: the fewest hosts for the guests that run, then the fewest and smallest migrations.
+
+Amounts are bytes.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
+
+from xenmem.planning._pools import search_each
+from xenmem.planning.evacuation import guests_on_hosts
+from xenmem.planning.packing import Report, plan_of, solve
+from xenmem.planning.plan import Effort, Plan, Status
+from xenmem.planning.question import Constraints, question_of_fleet
+from xenmem.planning.search import bounds, exact, greedy
+from xenmem.planning.search.displaced import crowd_of, fewest_displaced
+from xenmem.planning.search.fewest_moves import fewest_migrations
+from xenmem.planning.search.problem import MOVE, Problem, problems
+
+if TYPE_CHECKING:
+    from xenmem.fleet import Fleet
+
+Rows = NDArray[np.int32]
+
+SETS: Final = 20_000
+SET_WORK: Final = 2_000_000
+"""Sets of hosts to be emptied that are looked at, fewer of large ones; and those for whose VMs hosts are searched."""
+SETS_TRIED: Final = 24
+DIVES: Final = 4
+"""Tries for each set to find hosts for its VMs."""
+
+
+def consolidate(
+    fleet: Fleet,
+    hosts: npt.ArrayLike | None = None,
+    policy: str = "dynamic_min",
+    *,
+    time_limit: float | None = None,
+    seed: int = 0,
+    progress: Report | None = None,
+    **constraints: Unpack[Constraints],
+) -> Plan:
+    """The plan after which the most hosts run no guest, found with few and small migrations.
+
+    Parameters
+    ----------
+    fleet : is not changed
+    hosts : rows, by default every host that is enabled and live; guests on others stay where they are
+    policy : ``dynamic_min`` is what the pool asks for when a VM migrates
+    time_limit, seed, progress : as for pack
+
+    Returns
+    -------
+    Plan : its objective is ``fewest-hosts``, its value the hosts in use; `emptied` are the hosts that become free.
+        Optimal says that no plan needs fewer hosts, and `fewest_moves` how many migrations it takes at least to leave
+        no more hosts in use than this plan does
+
+    Raises
+    ------
+    ValueError, TypeError : an argument is out of range or contradicts another; names argument, index and value
+    """
+    effort = Effort(time_limit, seed, progress)
+    running = guests_on_hosts(fleet)
+    if hosts is not None:
+        running = running[np.isin(fleet.vms.resident_on[running], np.asarray(hosts))]
+    able = fleet.hosts.enabled & fleet.hosts.live
+    running = running[able[np.maximum(fleet.vms.resident_on[running], 0)] & (fleet.vms.resident_on[running] >= 0)]
+    question = question_of_fleet(fleet, running, hosts, policy, constraints)
+    pools = problems(question)
+    stays = [greedy.stay(problem, np.arange(len(problem.sizes))) for problem in pools]
+    if any((stay < 0).any() for stay in stays):
+        # where the VMs are now does not satisfy the constraints: there is nothing to start from
+        return solve(question, "fewest-hosts", effort)
+
+    def search_pool(number: int, part: Effort) -> _Emptied:
+        problem, stay = pools[number], stays[number]
+        best, bound, moves_bound = stay, bounds.hosts_needed(problem.sizes, problem.free, problem.in_use), 0
+        try:
+            best, bound = _fewest(problem, stay, part)
+            best, moves_bound = _fewest_moves(problem, stay, best, part)
+        except KeyboardInterrupt:
+            part.stop()
+        emptied = problem.hosts_in_use(stay) - problem.hosts_in_use(best)
+        return _Emptied(best, problem.hosts_in_use(best), bound, moves_bound, _guests(problem, stay, emptied))
+
+    answers = search_each(search_pool, range(len(pools)), effort, sum)
+    place = np.full(len(running), -1, np.int64)
+    for problem, answer in zip(pools, answers, strict=True):
+        place[problem.vms] = problem.vm_hosts(answer.host_of)
+    value, bound = sum(answer.value for answer in answers), sum(answer.bound for answer in answers)
+    unused = ~np.isin(question.host_pool, question.vm_pool)
+    value, bound = value + int(question.in_use[unused].sum()), bound + int(question.in_use[unused].sum())
+    admission_decides = bool((question.need > question.used).any())
+    if admission_decides:
+        lenient = problems(replace(question, sizes=question.used))
+        bound = sum(bounds.hosts_needed(problem.sizes, problem.free, problem.in_use) for problem in lenient)
+        bound += int(question.in_use[unused].sum())
+    status: Status = "optimal" if value == bound else "feasible"
+    reason = "" if status == "optimal" else f"{value} hosts remain in use, and {bound} are not excluded"
+    plan = plan_of(question, place, effort, "fewest-hosts", status, value, bound, reason)
+    guests = (answer.guests if admission_decides else answer.moves_bound for answer in answers)
+    return replace(plan, fewest_moves=sum(guests))
+
+
+class _Emptied(NamedTuple):
+    """What is found in a pool.
+
+    Attributes
+    ----------
+    host_of : where the items go
+    value, bound : the hosts in use, and that no plan leaves fewer
+    moves_bound : no plan with so few migrates fewer VMs
+    guests : as many as that are on the hosts that hold the fewest, whatever else may move
+    """
+
+    host_of: Rows
+    value: int
+    bound: int
+    moves_bound: int
+    guests: int
+
+
+def _fewest(problem: Problem, stay: Rows, effort: Effort) -> tuple[Rows, int]:
+    best = stay
+    bound = bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
+    try:
+        for host in _light_first(problem, stay):
+            if problem.hosts_in_use(best) <= bound or effort.over():
+                break
+            best = _without(problem, best, host, effort)
+            effort.tell(problem.hosts_in_use(best), bound)
+    except KeyboardInterrupt:  # what was found before is the answer
+        effort.stop()
+    if problem.hosts_in_use(best) > bound and not effort.over():
+        anew, bound = exact.fewest_hosts(problem, best, effort)
+        if problem.hosts_in_use(anew) < problem.hosts_in_use(best):
+            best = anew
+    return best, bound
+
+
+def _fewest_moves(problem: Problem, stay: Rows, best: Rows, effort: Effort) -> tuple[Rows, int]:
+    """A placement on as many hosts as `best` with the fewest migrations, and a bound on these."""
+    now = problem.hosts_in_use(stay)
+    number = now - problem.hosts_in_use(best)
+    if number <= 0:
+        return stay, 0
+    cost = np.zeros(len(problem.hosts), np.int64)
+    np.add.at(cost, stay, problem.move_cost)
+    used = problem.in_use.copy()
+    used[stay] = True
+    free, _ = problem.occupied(stay)
+    light = np.array(_light_first(problem, stay))
+    # a plan that takes an idle host into use has to empty one more
+    bound = int(cost[light[: number + 1]].sum()) // MOVE if not used.all() else sys.maxsize
+    most = min(SETS, SET_WORK // number**2)
+    quiet = effort.part(1.0, lambda value, bound: None)
+    tried = 0
+    for looked_at, places in enumerate(_lightest(cost[light].tolist(), number)):
+        emptied = light[list(places)]
+        price = int(cost[emptied].sum())
+        moves = problem.cost_of_moves(best) // MOVE
+        if price // MOVE >= moves or bound >= moves or tried == SETS_TRIED or looked_at == most or effort.over():
+            bound = min(bound, price // MOVE)
+            break
+        open_to_them = used.copy()
+        open_to_them[emptied] = False
+        there = ~np.isin(stay, emptied)
+        if problem.sizes[~there].sum() > np.maximum(free[open_to_them], 0).sum():
+            continue
+        tried += 1
+        confined = replace(problem, allowed=problem.allowed & open_to_them)
+        crowd = crowd_of(confined, np.where(there, stay, -1).astype(np.int32))
+        found, displaced = fewest_displaced(crowd, quiet, DIVES)
+        bound = min(bound, price // MOVE + displaced)
+        if found is not None and problem.cost_of_moves(found) < problem.cost_of_moves(best):
+            best = found
+    if problem.cost_of_moves(best) // MOVE > bound and not effort.over():
+        used[:] = problem.in_use
+        used[best] = True
+        best, _ = fewest_migrations(replace(problem, allowed=problem.allowed & used), best, quiet)
+    return best, min(bound, problem.cost_of_moves(best) // MOVE)
+
+
+def _lightest(cost: list[int], number: int) -> Iterator[tuple[int, ...]]:
+    """Sets of so many places in an ascending list of costs, those that cost the least first."""
+    first = tuple(range(number))
+    heap = [(sum(cost[:number]), first)]
+    seen = {first}
+    while heap:
+        total, places = heappop(heap)
+        yield places
+        for at, place in enumerate(places):
+            following = (*places[:at], place + 1, *places[at + 1 :])
+            if place + 1 < len(cost) and place + 1 not in places and following not in seen:
+                seen.add(following)
+                heappush(heap, (total - cost[place] + cost[place + 1], following))
+
+
+def _light_first(problem: Problem, stay: Rows) -> list[int]:
+    """Hosts that could be emptied, the ones that cost the least first."""
+    cost = np.zeros(len(problem.hosts), np.int64)
+    np.add.at(cost, stay, problem.move_cost)
+    order = np.argsort(cost, kind="stable")
+    return [int(host) for host in order if cost[host] > 0 and not problem.in_use[host]]
+
+
+def _guests(problem: Problem, stay: Rows, hosts: int) -> int:
+    """VMs on the so many hosts that hold the fewest of those that could be emptied."""
+    guests = np.bincount(stay, weights=problem.weight, minlength=len(problem.hosts)).astype(np.int64)
+    return int(np.sort(guests[(guests > 0) & ~problem.in_use])[:hosts].sum())
+
+
+def _without(problem: Problem, host_of: Rows, host: int, effort: Effort) -> Rows:
+    """The same with one host less, if its VMs fit on the others in use as they are."""
+    items = np.flatnonzero(host_of == host)
+    used = problem.in_use.copy()
+    used[host_of] = True
+    used[host] = False
+    if not len(items) or not used.any():
+        return host_of
+    part = problem.part(items, host_of)
+    part = replace(part, allowed=part.allowed & used, origin=np.full(len(items), -1, np.int32))
+    found, _ = exact.place_all(part, effort, 0.02)
+    if found is None:
+        return host_of
+    better = host_of.copy()
+    better[items] = found
+    return better

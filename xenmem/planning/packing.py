@@ -1,0 +1,350 @@
+"""Where does this set of VMs go: to all hosts, to the fewest, most evenly, or with the fewest migrations.
+
+The pools of a fleet are packed side by side: no VM leaves its pool. Amounts are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, Unpack
+
+import numpy as np
+import numpy.typing as npt
+from numpy.typing import NDArray
+
+from xenmem.planning._pools import search_each
+from xenmem.planning.plan import OBJECTIVES, Effort, Obstacle, Plan, Progress, Status
+from xenmem.planning.question import Constraints, Question, question_of_fleet, question_of_sizes
+from xenmem.planning.search import bounds, exact
+from xenmem.planning.search.fewest_moves import fewest_at_least, fewest_migrations
+from xenmem.planning.search.greedy import greedy
+from xenmem.planning.search.migrations import in_order
+from xenmem.planning.search.problem import Problem, problems
+from xenmem.units import format_size
+
+if TYPE_CHECKING:
+    from xenmem.fleet import Fleet
+
+Rows = NDArray[np.int32]
+Report = Callable[[Progress], None]
+
+SHRUNK_VMS = 60
+
+
+def pack(
+    fleet: Fleet,
+    vms: npt.ArrayLike | None = None,
+    hosts: npt.ArrayLike | None = None,
+    objective: str = "all",
+    policy: str = "static_max",
+    *,
+    time_limit: float | None = None,
+    seed: int = 0,
+    progress: Report | None = None,
+    **constraints: Unpack[Constraints],
+) -> Plan:
+    """A host for each of these VMs, wherever they are now.
+
+    Parameters
+    ----------
+    fleet : is not changed
+    vms : rows, by default every guest, halted ones included; all other VMs stay where they are
+    hosts : rows, by default every host; only those that are enabled and live take part
+    objective : ``all`` places all or, by priority, the most; ``fewest-hosts`` leaves the most hosts without guests;
+        ``even`` leaves the most memory free on the fullest host; ``fewest-migrations`` moves the fewest VMs that are
+        on a host, among equals those with the least to copy. The last three need a place for all VMs
+    policy : ``static_max``, ``dynamic_max`` or ``dynamic_min``: what counts as a VM's memory
+    time_limit : seconds; by default the search takes a fixed number of steps
+    seed : of all random choices; the same input and seed give the same answer unless a time limit ends the search
+    progress : called now and then with a Progress; Ctrl-C ends the search with the best plan so far
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError, TypeError : an argument is out of range or contradicts another; names argument, index and value
+
+    Notes
+    -----
+    The constraints are the keywords of `Constraints`. The memory of a VM is the larger of what admission asks for and
+    what it then uses (planning.md, 1.1 and 1.2); a plan is proved infeasible by the smaller of the two only.
+    """
+    effort = Effort(time_limit, seed, progress)
+    _check_objective(objective)
+    return solve(question_of_fleet(fleet, vms, hosts, policy, constraints), objective, effort)
+
+
+def pack_sizes(
+    sizes: npt.ArrayLike,
+    free: npt.ArrayLike,
+    objective: str = "all",
+    *,
+    origin: npt.ArrayLike | None = None,
+    time_limit: float | None = None,
+    seed: int = 0,
+    progress: Report | None = None,
+    **constraints: Unpack[Constraints],
+) -> Plan:
+    """A host for each of these sizes: `pack` on bare arrays, of one pool.
+
+    Parameters
+    ----------
+    sizes : integers, shape (vms,), bytes or any other unit, > 0
+    free : integers, shape (hosts,), free without these VMs; negative for an overcommitted host
+    objective : as for pack
+    origin : the host that each VM is on now, -1 for none; by default none is on any
+    time_limit, seed, progress : as for pack
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError, TypeError : an argument is out of range or contradicts another; names argument, index and value
+    """
+    effort = Effort(time_limit, seed, progress)
+    _check_objective(objective)
+    return solve(question_of_sizes(sizes, free, origin, constraints), objective, effort)
+
+
+def _check_objective(objective: str) -> None:
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective: {objective!r} is none of {', '.join(OBJECTIVES)}")
+
+
+class _Answer(NamedTuple):
+    """What one pool contributes: hosts of its VMs, value and bound, and whether all of them have a place."""
+
+    hosts: NDArray[np.int64]
+    value: int
+    bound: int
+    complete: bool
+    proved_infeasible: bool
+
+
+def solve(question: Question, objective: str, effort: Effort) -> Plan:
+    """Answer a Question, its pools side by side.
+
+    Parameters
+    ----------
+    question, objective, effort : what, for what, how long
+    """
+    pools = problems(question)
+    place = np.full(len(question.vms), -1, np.int64)
+    admission_decides = bool((question.need > question.used).any())
+    used_only = replace(question, sizes=question.used)
+    lenient = problems(used_only) if admission_decides else pools
+
+    def answer_of(index: int, part: Effort) -> _Answer:
+        answer = _solve_pool(question, pools[index], objective, part)
+        return _weakened(answer, used_only, lenient[index], objective, part) if admission_decides else answer
+
+    smallest = partial(min, default=0)
+    answers = search_each(answer_of, range(len(pools)), effort, smallest if objective == "even" else sum)
+    for problem, answer in zip(pools, answers, strict=True):
+        place[problem.vms] = answer.hosts
+    complete = all(answer.complete for answer in answers)
+    together = smallest if objective == "even" and complete else sum
+    counted = answers if complete else [_counting_vms(answer) for answer in answers]
+    value = together(answer.value for answer in counted)
+    bound = together(answer.bound for answer in counted)
+    unpicked = np.setdiff1d(question.host_pool, question.vm_pool)
+    if objective == "fewest-hosts" and complete:
+        idle = int(question.in_use[np.isin(question.host_pool, unpicked)].sum())
+        value, bound = value + idle, bound + idle
+    status: Status = "optimal" if complete and value == bound else "feasible" if complete else "infeasible"
+    reason, obstacle = "", None
+    if not complete:
+        index = next(i for i, answer in enumerate(answers) if not answer.complete)
+        reason, obstacle = _why_not(question, pools[index], answers[index].proved_infeasible, effort)
+        missing = int((place < 0).sum())
+        sure = "cannot all be placed" if any(a.proved_infeasible for a in answers) else "found no place"
+        tight = f", at most {bound} can" if bound > value else ", which is the most" if bound == value else ""
+        reason = f"{len(place)} VMs {sure}: {value} are placed{tight}, {missing} are not; {reason}"
+    elif value != bound:
+        reason = f"the best known value is {value}, and {bound} is not excluded"
+    over = np.flatnonzero(question.free < 0)
+    if len(over):
+        excess = format_size(-int(question.free[over[0]]))
+        others = len(over) - 1
+        more = f", and so {'is 1 more host' if others == 1 else f'are {others} more hosts'}" if others else ""
+        overcommitted = f"{question.host_name(over[0])} is overcommitted by {excess} without these VMs{more}"
+        reason = f"{reason}; {overcommitted}" if reason else overcommitted
+    return plan_of(question, place, effort, objective, status, value, bound, reason, obstacle)
+
+
+def plan_of(
+    question: Question,
+    place: NDArray[np.int64],
+    effort: Effort,
+    objective: str,
+    status: Status,
+    value: int,
+    bound: int,
+    reason: str,
+    obstacle: Obstacle | None = None,
+) -> Plan:
+    """The Plan that puts each VM of a Question on the host `place`, -1 for none.
+
+    Parameters
+    ----------
+    question, place, effort : what was asked, what was found, how long that took
+    objective, status, value, bound, reason, obstacle : as in Plan
+    """
+    hosts = np.where(place >= 0, question.hosts[np.maximum(place, 0)] if len(question.hosts) else -1, -1)
+    before = np.zeros(len(question.hosts), np.bool_)
+    before[question.origin[question.origin >= 0]] = True
+    after = question.in_use.copy()
+    after[place[place >= 0]] = True
+    after[question.origin[(place < 0) & (question.origin >= 0)]] = True
+    return Plan(
+        objective=objective,
+        status=status,
+        vms=question.vms,
+        host=hosts.astype(np.int32),
+        value=value,
+        bound=bound,
+        reason=reason,
+        obstacle=obstacle,
+        interrupted=effort.interrupted,
+        emptied=tuple(question.hosts[before & ~after].tolist()),
+        order=partial(in_order, question, place, effort.state.copy()),
+    )
+
+
+def _solve_pool(question: Question, problem: Problem, objective: str, effort: Effort) -> _Answer:
+    best: Rows | None = None
+    none = False
+    try:
+        best, none = exact.place_all(problem, effort)
+        if best is None:
+            host_of, bound, proved = exact.place_most(problem, effort)
+            value = int(problem.weight[host_of >= 0].sum())
+            if value < len(problem.vms):
+                return _Answer(problem.vm_hosts(host_of), value, bound, False, none or proved)
+            best = host_of
+    except KeyboardInterrupt:
+        effort.stop()
+        if best is None:
+            best = greedy(problem)
+            value = int(problem.weight[best >= 0].sum())
+            if value < len(problem.vms):
+                return _Answer(problem.vm_hosts(best), value, len(problem.vms), False, none)
+    bound = _simple_bound(question, problem, objective)
+    try:
+        if objective == "fewest-hosts":
+            best, bound = exact.fewest_hosts(problem, best, effort)
+        elif objective == "even":
+            best, bound = exact.most_even(problem, best, effort)
+        elif objective == "fewest-migrations":
+            best, moves = fewest_migrations(problem, best, effort)
+            bound = max(bound, moves + _uprooted(question, problem))
+    except KeyboardInterrupt:
+        effort.stop()
+    return _Answer(problem.vm_hosts(best), _value(question, problem, objective, best), bound, True, False)
+
+
+def _counting_vms(answer: _Answer) -> _Answer:
+    """Where another pool cannot place all of its VMs, how many are placed is what counts."""
+    return answer._replace(value=len(answer.hosts), bound=len(answer.hosts)) if answer.complete else answer
+
+
+def _uprooted(question: Question, problem: Problem) -> int:
+    """VMs on a host that takes no part: each of them has to move."""
+    return int(((question.away >= 0) & (question.origin < 0))[problem.vms].sum())
+
+
+def _simple_bound(question: Question, problem: Problem, objective: str) -> int:
+    if objective == "all":
+        return len(problem.vms)
+    if objective == "fewest-hosts":
+        return bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
+    if objective == "even":
+        return bounds.least_free(problem.sizes, problem.free) if len(problem.hosts) else 0
+    return _uprooted(question, problem) + fewest_at_least(problem)
+
+
+def _weakened(answer: _Answer, used_only: Question, lenient: Problem, objective: str, effort: Effort) -> _Answer:
+    """Where admission asks for more than is used later: proved is only what holds of the memory used, too."""
+    if answer.complete:
+        bound = _simple_bound(used_only, lenient, objective)
+        if objective == "even":
+            bound = exact.level_not_excluded(lenient, answer.value, bound, effort)
+        if answer.value == answer.bound != bound:
+            bound = _solve_pool(used_only, lenient, objective, effort).bound
+        return answer._replace(bound=bound)
+    found = _solve_pool(used_only, lenient, objective, effort)
+    most = len(answer.hosts) if found.complete else found.bound
+    return answer._replace(bound=most, proved_infeasible=not found.complete and found.proved_infeasible)
+
+
+def _value(question: Question, problem: Problem, objective: str, host_of: Rows) -> int:
+    if objective == "all":
+        return int(problem.weight[host_of >= 0].sum())
+    if objective == "fewest-hosts":
+        return problem.hosts_in_use(host_of)
+    if objective == "even":
+        return problem.least_free(host_of) if len(problem.hosts) else 0
+    place = problem.vm_hosts(host_of)
+    return int(((question.away[problem.vms] >= 0) & (place != question.origin[problem.vms])).sum())
+
+
+def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort) -> tuple[str, Obstacle | None]:
+    """A sentence and the smallest contradiction found."""
+    hosts = tuple(question.hosts[problem.hosts].tolist())
+    if not len(hosts):
+        return "no host of the pool takes part", Obstacle(tuple(question.vms[problem.vms].tolist()), ())
+
+    def vms_of(items: NDArray[np.int64]) -> NDArray[np.int64]:
+        return problem.vms[np.isin(problem.item_of, items)]
+
+    def obstacle(items: NDArray[np.int64]) -> Obstacle:
+        return Obstacle(tuple(question.vms[vms_of(items)].tolist()), hosts)
+
+    def named(items: NDArray[np.int64]) -> str:
+        names = [question.vm_name(int(vm)) for vm in vms_of(items)]
+        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+    alone = exact.homeless(problem)
+    if alone is not None:
+        items = np.array([alone])
+        reach = problem.free[problem.allowed[problem.kind_of[alone]]]
+        most = format_size(max(int(reach.max()), 0)) if len(reach) else "none"
+        size = format_size(int(problem.sizes[alone]))
+        return f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)", obstacle(
+            items
+        )
+    crowded = exact.crowded_group(problem)
+    if crowded is not None:
+        items, places = crowded
+        text = f"{len(items)} VMs of an anti-affinity group ({named(items)}) have {places} hosts to choose from"
+        return text, obstacle(items)
+    crowd = bounds.oversized(problem.sizes, problem.free)
+    if crowd is not None:
+        items = np.flatnonzero(problem.sizes >= crowd[0])[: crowd[1] + 1]
+        text = f"the hosts have room for {crowd[1]} VMs of at least {format_size(crowd[0])}, not for {named(items)}"
+        return text, obstacle(items)
+    room, needed = int(np.maximum(problem.free, 0).sum()), int(problem.sizes.sum())
+    everything = np.arange(len(problem.sizes))
+    if needed > room:
+        text = f"together they need {format_size(needed)}, {format_size(needed - room)} more than is free"
+        return text, obstacle(everything)
+    if proved and len(everything) <= SHRUNK_VMS:
+        kept = everything
+        try:
+            for item in everything[::-1]:
+                fewer = kept[kept != item]
+                part = problem.part(fewer, np.full(len(everything), -1, np.int32))
+                if len(fewer) and exact.place_all(part, effort, 0.02)[1]:
+                    kept = fewer
+        except KeyboardInterrupt:
+            effort.stop()
+        return f"these VMs do not fit together on the hosts of the pool: {named(kept)}", obstacle(kept)
+    if proved:
+        return "no arrangement holds them all", obstacle(everything)
+    return "neither a place for all nor a proof that there is none was found", None

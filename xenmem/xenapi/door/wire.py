@@ -1,0 +1,355 @@
+"""Calls and answers as bytes: XML-RPC and JSON-RPC 1.0 and 2.0, as the server reads and writes them.
+
+A server moves bytes and calls `answer_xml` or `answer_json`; WireError it answers with HTTP status 500. Bodies are
+bounded, entities and document types refused. Source: xenapi-messages, C.1, C.7 and C.8 (mirage/ocaml-rpc,
+src/lib/xmlrpc.ml, jsonrpc.ml; xapi-project/xen-api, ocaml/xapi/api_server.ml). Knows no socket and no HTTP.
+"""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+from xml.sax.saxutils import escape
+from xmlrpc.client import DateTime
+
+from xenmem.datamodel.errors import INTERNAL_ERROR, Failure
+from xenmem.datamodel.types import (
+    FLOAT,
+    INT,
+    STRING,
+    STRINGS,
+    AnyType,
+    BoolType,
+    DateTimeType,
+    FloatType,
+    Int32Type,
+    IntType,
+    MapType,
+    RecordType,
+    RefType,
+    SetType,
+    Type,
+)
+from xenmem.inventory.xmlrpc import XMLRPCError, parse_call
+from xenmem.xenapi.calls.message import MESSAGES
+
+if TYPE_CHECKING:
+    from xenmem.xenapi.door.pool import Pool
+
+MAX_BODY: Final = 300 * 1024
+"""Bytes of the longest request that is read (C.1, step 1)."""
+
+_DROPPED: Final = dict.fromkeys({*range(32), 0xFFFE, 0xFFFF} - set(map(ord, "\t\n\r")))
+_QUOTE: Final = {'"': "&quot;"}
+_TASK: Final = RefType("task")
+
+
+class WireError(ValueError):
+    """The request is none: it gets HTTP status 500 and no answer of the API."""
+
+
+# ------------------------------------------------------------------------------------------------------------- XML-RPC
+
+
+def answer_xml(pool: "Pool", body: bytes) -> bytes:
+    """Carry out an XML-RPC request, and give the answer's body.
+
+    Raises
+    ------
+    WireError : the body is too long, or no call
+    """
+    return _answer(pool, *decode_xml(body), encode_xml, encode_xml_failure, encode_bare_xml)
+
+
+def decode_xml(body: bytes) -> tuple[str, list[Any]]:
+    """The method and the parameters of an XML-RPC request.
+
+    Returns
+    -------
+    Parameters as int, float, bool, str, bytes (base64), None, list, dict and xmlrpc.client.DateTime
+
+    Raises
+    ------
+    WireError : the body is too long, or no call
+    """
+    _check_length(body)
+    try:
+        return parse_call(body, _xml_scalar)
+    except XMLRPCError as error:
+        raise WireError(str(error)) from None
+
+
+def _xml_scalar(kind: str, text: str) -> Any:
+    match kind:
+        case "boolean":
+            return text == "1"
+        case "int" | "i4" | "i8":
+            return _number(INT, text)
+        case "double":
+            return _number(FLOAT, text)
+        case "dateTime.iso8601":
+            return DateTime(text)
+        case "base64":
+            try:
+                return base64.b64decode(text)
+            except binascii.Error as error:
+                raise WireError(f"not base64: {error}") from None
+        case "nil":
+            return None
+        case _:
+            return text
+
+
+def _number(type: Type[Any], text: str) -> Any:
+    try:
+        return type.accept(text)
+    except Failure as failure:
+        raise WireError(f"{text[:40]!r} is no {type.name}: {failure.details[1]}") from None
+
+
+def encode_xml(type: Type[Any], value: Any) -> bytes:
+    """The answer of a call that succeeded.
+
+    Parameters
+    ----------
+    type : of the result
+    value : as rows hold it
+    """
+    status = "<member><name>Status</name><value>Success</value></member>"
+    return _xml_response(
+        f"<value><struct>{status}<member><name>Value</name>{value_xml(type, value)}</member></struct></value>"
+    )
+
+
+def encode_xml_failure(failure: Failure) -> bytes:
+    """The answer of a call that failed."""
+    status = "<member><name>Status</name><value>Failure</value></member>"
+    details = f"<member><name>ErrorDescription</name>{value_xml(STRINGS, failure.details)}</member>"
+    return _xml_response(f"<value><struct>{status}{details}</struct></value>")
+
+
+def encode_bare_xml(type: Type[Any], value: Any) -> bytes:
+    """The answer of system.listMethods: no envelope."""
+    return _xml_response(value_xml(type, value))
+
+
+def _xml_response(value: str) -> bytes:
+    text = f'<?xml version="1.0"?><methodResponse><params><param>{value}</param></params></methodResponse>'
+    return text.encode("utf-8", "backslashreplace")
+
+
+def value_xml(type: Type[Any], value: Any) -> str:
+    """A value as the XML-RPC text `<value>...</value>` that the server writes; integers are untyped.
+
+    Parameters
+    ----------
+    type : of the value
+    value : as rows hold it
+    """
+    if isinstance(type, BoolType):
+        return f"<value><boolean>{int(value)}</boolean></value>"
+    if isinstance(type, Int32Type):
+        return f"<value><i4>{value}</i4></value>"
+    if isinstance(type, FloatType):
+        return f"<value><double>{value:.16g}</double></value>"
+    if isinstance(type, DateTimeType):
+        return f"<value><dateTime.iso8601>{value}</dateTime.iso8601></value>"
+    if isinstance(type, SetType):
+        return f"<value><array><data>{''.join(value_xml(type.of, item) for item in value)}</data></array></value>"
+    if isinstance(type, MapType):
+        key = type.key.database_text
+        return _struct((key(name), value_xml(type.value, item)) for name, item in value.items())
+    if isinstance(type, RecordType):
+        return _struct((name, value_xml(type.fields[name], item)) for name, item in value.items())
+    if isinstance(type, AnyType):
+        return value_xml(*value)
+    return f"<value>{text_xml(type.database_text(value))}</value>"
+
+
+def text_xml(text: str) -> str:
+    """Text without what XML cannot hold, and escaped."""
+    return escape(text.translate(_DROPPED), _QUOTE)
+
+
+def _struct(members: Any) -> str:
+    inner = "".join(f"<member><name>{text_xml(name)}</name>{value}</member>" for name, value in members)
+    return f"<value><struct>{inner}</struct></value>"
+
+
+# ------------------------------------------------------------------------------------------------------------ JSON-RPC
+
+
+@dataclass(frozen=True, slots=True)
+class JSONRequest:
+    """A JSON-RPC request.
+
+    Attributes
+    ----------
+    method, parameters : what is called with what
+    id : to be repeated in the answer
+    is_2 : of version 2.0
+    """
+
+    method: str
+    parameters: Sequence[Any]
+    id: int | str
+    is_2: bool
+
+
+def answer_json(pool: "Pool", body: bytes) -> bytes:
+    """Carry out a JSON-RPC request, and give the answer's body.
+
+    Raises
+    ------
+    WireError : the body is too long, or no call
+    """
+    request = decode_json(body)
+
+    def encode(type: Type[Any], value: Any) -> bytes:
+        return encode_json(request, type, value)
+
+    def encode_failure(failure: Failure) -> bytes:
+        return encode_json_failure(request, failure)
+
+    return _answer(pool, request.method, request.parameters, encode, encode_failure, encode)
+
+
+def decode_json(body: bytes) -> JSONRequest:
+    """A JSON-RPC request; the version is 2.0 if it says so.
+
+    Raises
+    ------
+    WireError : the body is too long, or no call
+    """
+    _check_length(body)
+    try:
+        request = json.loads(
+            body.decode("utf-8", "surrogateescape"), parse_int=_json_integer, parse_constant=_no_number
+        )
+    except (ValueError, RecursionError) as error:
+        raise WireError(f"not JSON: {error}") from None
+    if not isinstance(request, dict):
+        raise WireError("not a JSON-RPC request: no object")
+    is_2 = "jsonrpc" in request
+    if is_2 and request["jsonrpc"] != "2.0":
+        raise WireError("jsonrpc: another version than 2.0")
+    method, identity, given = request.get("method"), request.get("id"), request.get("params")
+    if not isinstance(method, str):
+        raise WireError("method: no text")
+    if isinstance(identity, bool) or not isinstance(identity, (int, str)):
+        raise WireError("id: neither integer nor text")
+    if is_2 and isinstance(given, dict):
+        given = [given]
+    if given is None and is_2:
+        given = []
+    if not isinstance(given, list):
+        raise WireError("params: no array")
+    return JSONRequest(method, given, identity, is_2)
+
+
+def _json_integer(text: str) -> int:
+    number: int = _number(INT, text)
+    return number
+
+
+def _no_number(text: str) -> NoReturn:
+    raise WireError(f"{text} is no JSON")
+
+
+def encode_json(request: JSONRequest, type: Type[Any], value: Any) -> bytes:
+    """The answer of a call that succeeded.
+
+    Parameters
+    ----------
+    request : what is answered
+    type : of the result
+    value : as rows hold it
+    """
+    result = value_json(type, value)
+    if request.is_2:
+        return _json({"jsonrpc": "2.0", "result": result, "id": request.id})
+    return _json({"result": result, "error": None, "id": request.id})
+
+
+def encode_json_failure(request: JSONRequest, failure: Failure) -> bytes:
+    """The answer of a call that failed."""
+    if request.is_2:
+        code, *parameters = failure.details
+        error = {"code": 1, "message": code, "data": parameters}
+        return _json({"jsonrpc": "2.0", "error": error, "id": request.id})
+    return _json({"result": None, "error": failure.details, "id": request.id})
+
+
+def value_json(type: Type[Any], value: Any) -> Any:
+    """A value as JSON has it: integers are numbers, dates and references are text.
+
+    Parameters
+    ----------
+    type : of the value
+    value : as rows hold it
+    """
+    if isinstance(type, (BoolType, IntType, FloatType)):
+        return value
+    if isinstance(type, SetType):
+        return [value_json(type.of, item) for item in value]
+    if isinstance(type, MapType):
+        key = type.key.database_text
+        return {key(name): value_json(type.value, item) for name, item in value.items()}
+    if isinstance(type, RecordType):
+        return {name: value_json(type.fields[name], item) for name, item in value.items()}
+    if isinstance(type, AnyType):
+        return value_json(*value)
+    return type.database_text(value)
+
+
+def _json(answer: dict[str, Any]) -> bytes:
+    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's own escape
+
+
+# ---------------------------------------------------------------------------------------------------------------- both
+
+Encode = Callable[[Type[Any], Any], bytes]
+
+
+def _answer(
+    pool: "Pool",
+    method: str,
+    parameters: Sequence[Any],
+    encode: Encode,
+    encode_failure: Callable[[Failure], bytes],
+    encode_bare: Encode,
+) -> bytes:
+    try:
+        _check_text(parameters)
+        if method == "system.listMethods":
+            return encode_bare(STRINGS, sorted(MESSAGES))
+        if method.startswith("system.isAlive:") and parameters:
+            return encode(STRING, STRING.accept(parameters[0]))
+        message, is_async, value = pool.dispatch(method, parameters)
+        return encode(_TASK if is_async else message.result, value)
+    except Failure as failure:
+        return encode_failure(failure)
+    except Exception as error:
+        return encode_failure(INTERNAL_ERROR(f"{type(error).__name__}: {error}"))
+
+
+def _check_length(body: bytes) -> None:
+    if len(body) > MAX_BODY:
+        raise WireError(f"a body of {len(body)} bytes: {MAX_BODY} are read")
+
+
+def _check_text(parameters: Sequence[Any]) -> None:
+    """Step 2 of C.1: every text is valid UTF-8."""
+    unseen: list[Any] = list(parameters)
+    while unseen:
+        match unseen.pop():
+            case str() as text:
+                STRING.accept(text)
+            case list() as items:
+                unseen += items
+            case dict() as members:
+                unseen += members
+                unseen += members.values()

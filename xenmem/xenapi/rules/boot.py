@@ -1,0 +1,200 @@
+"""Whether a VM could boot on a host now: the checks of VM.assert_can_boot_here, in the server's order.
+
+Every start, resume, migration and evacuation asks them, some without the CPU or the memory. Amounts are bytes.
+Source: xenapi-messages, B.2.4 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm_helpers.ml:
+assert_can_boot_here).
+"""
+
+from typing import TYPE_CHECKING, Final
+
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
+from xenmem.datamodel.types import INT, NULL, shown_float
+from xenmem.planning.versions import Version, version_of
+from xenmem.xenapi.store import accounting
+from xenmem.xenapi.world.features import Feature, assert_enabled, is_truthy
+
+if TYPE_CHECKING:
+    from xenmem.xenapi.calls.call import Call
+    from xenmem.xenapi.store import rows
+    from xenmem.xenapi.store.database import Database
+
+ERRORS: Final = (
+    errors.HANDLE_INVALID,
+    errors.LICENCE_RESTRICTION,
+    errors.VM_HOST_INCOMPATIBLE_VERSION,
+    errors.VGPU_TYPE_NO_LONGER_SUPPORTED,
+    errors.INVALID_VALUE,
+    errors.VALUE_NOT_SUPPORTED,
+    errors.MEMORY_CONSTRAINT_VIOLATION,
+    errors.HOST_NOT_LIVE,
+    errors.OPERATION_NOT_ALLOWED,
+    errors.HOST_DISABLED,
+    errors.VM_HOST_INCOMPATIBLE_VIRTUAL_HARDWARE_PLATFORM_VERSION,
+    errors.VM_INCOMPATIBLE_WITH_THIS_HOST,
+    errors.VM_REQUIRES_SR,
+    errors.VM_REQUIRES_NETWORK,
+    errors.HOST_CANNOT_ATTACH_NETWORK,
+    errors.VM_REQUIRES_IOMMU,
+    errors.VM_REQUIRES_GPU,
+    errors.VM_REQUIRES_VGPU,
+    errors.NETWORK_SRIOV_INSUFFICIENT_CAPACITY,
+    errors.VM_HVM_REQUIRED,
+    errors.HOST_NOT_ENOUGH_FREE_MEMORY,
+    errors.HOST_NOT_ENOUGH_PCPUS,
+)
+"""What the checks answer."""
+
+_AFFINITY: Final = "Cannot boot a control domain on a host different from its affinity"
+NEEDS_HVM: Final = frozenset(("hvm", "pvh", "pv_in_pvh"))
+_WITHOUT_COREDUMP: Final = frozenset(("hvm", "pvh", "unspecified"))
+
+
+def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True) -> None:
+    """Raise the first reason why a VM could not boot on a host.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    vm, host_ref : what is to boot where; a host that does not exist is not live
+    cpu, memory : ask these as well
+
+    Raises
+    ------
+    Failure : the reason
+
+    Notes
+    -----
+    Inferred: the texts of VALUE_NOT_SUPPORTED for actions_after_crash, and that a PV guest in a PVH container counts as
+    PV there.
+    """
+    database, hooks = call.db, call.hooks
+    if vm.power_state == "Halted":
+        assert_enabled(database, Feature.VM_START)
+    if is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
+        raise errors.VM_HOST_INCOMPATIBLE_VERSION(host_ref, vm.ref)
+    hooks.assert_vgpu_types_supported(vm)
+    assert_record_bootable(vm)
+    host = database.host.rows.get(host_ref)
+    metrics = database.host_metrics.rows.get(host.metrics) if host is not None else None
+    if host is None or metrics is None or not metrics.live:
+        raise errors.HOST_NOT_LIVE()
+    assert_affinity_of_control_domain(vm, host_ref)
+    if not (host.enabled or vm.is_control_domain or (vm.power_state == "Running" and vm.resident_on == host_ref)):
+        raise errors.HOST_DISABLED(host_ref)
+    if vm.hardware_platform_version not in host.virtual_hardware_platform_versions:
+        versions = "; ".join(map(str, host.virtual_hardware_platform_versions))
+        raise errors.VM_HOST_INCOMPATIBLE_VIRTUAL_HARDWARE_PLATFORM_VERSION(
+            host_ref, f"[{versions}]", vm.ref, vm.hardware_platform_version
+        )
+    kind = live_domain_type(database, vm)
+    if cpu:
+        accounting.domain_type(kind)
+        if vm.power_state != "Halted":
+            hooks.assert_cpu_compatible(vm, host)
+    hooks.assert_storage_visible(vm, host)
+    hooks.assert_networks_attachable(vm, host)
+    hooks.assert_gpus_available(vm, host)
+    hooks.assert_usb_and_sriov_available(vm, host)
+    if not cpu:
+        accounting.domain_type(kind)
+    if kind in NEEDS_HVM and "hvm" not in " ".join(host.capabilities):
+        raise errors.VM_HVM_REQUIRED(vm.ref)
+    if memory:
+        needed = needed_memory(database, vm)
+        available = accounting.free_memory(host, metrics, ignored=vm)
+        if available < needed:
+            raise errors.HOST_NOT_ENOUGH_FREE_MEMORY(needed, available)
+    if not is_truthy(vm.platform.get("vcpu-unrestricted")):
+        count = host.cpu_info.get("cpu_count")
+        if count is None:
+            raise errors.INTERNAL_ERROR("Not_found")
+        if vm.VCPUs_max > INT.accept(count):
+            raise errors.HOST_NOT_ENOUGH_PCPUS(vm.VCPUs_max, count)
+
+
+def reason_against(
+    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True
+) -> Failure | None:
+    """The first reason why a VM could not boot on a host, None if it could; parameters as of `assert_can_boot_here`."""
+    try:
+        assert_can_boot_here(call, vm, host_ref, cpu=cpu, memory=memory)
+    except Failure as failure:
+        return failure
+    return None
+
+
+def assert_record_bootable(vm: "rows.VM") -> None:
+    """What is wrong with the VM on any host (xapi_vm_helpers.ml: validate_basic_parameters)."""
+    if vm.VCPUs_max < 1:
+        raise errors.INVALID_VALUE("VCPUs_max", vm.VCPUs_max)
+    if vm.VCPUs_at_startup < 1:
+        raise errors.INVALID_VALUE("VCPUs-at-startup", vm.VCPUs_at_startup)
+    if vm.VCPUs_at_startup > vm.VCPUs_max:
+        raise errors.VALUE_NOT_SUPPORTED("VCPUs-at-startup", vm.VCPUs_at_startup, "value greater than VCPUs-max")
+    if vm.memory_static_max < vm.memory_static_min or vm.memory_dynamic_max < vm.memory_dynamic_min:
+        raise errors.MEMORY_CONSTRAINT_VIOLATION()
+    if vm.HVM_shadow_multiplier < 1.0:
+        raise errors.INVALID_VALUE("HVM_shadow_multiplier", shown_float(vm.HVM_shadow_multiplier))
+    crash = vm.actions_after_crash
+    if crash == "rename_restart":
+        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", crash, "option would leak a domain")
+    if crash.startswith("coredump") and vm.domain_type in _WITHOUT_COREDUMP:
+        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", crash, "cannot invoke a coredump of an HVM domain")
+
+
+def assert_affinity_of_control_domain(vm: "rows.VM", host_ref: str) -> None:
+    """Raise OPERATION_NOT_ALLOWED if a control domain belongs to another host."""
+    if vm.is_control_domain and vm.affinity not in (NULL, host_ref):
+        raise errors.OPERATION_NOT_ALLOWED(_AFFINITY)
+
+
+def needed_memory(database: "Database", vm: "rows.VM") -> int:
+    """The memory that a host must have free for a VM to start (xapi_vm_helpers.ml: assert_enough_memory_available)."""
+    target = vm.memory_static_max if vm.domain_type == "pv_in_pvh" else vm.memory_dynamic_min
+    return accounting.required_memory(database.model, vm, target)
+
+
+def live_domain_type(database: "Database", vm: "rows.VM") -> str:
+    """What a VM is built as now, or will be (helpers.ml: domain_type).
+
+    Where an inventory does not tell it of a VM with a domain, what its record says.
+    """
+    if vm.power_state != "Halted":
+        metrics = database.VM_metrics.get(vm.metrics)
+        if metrics is not None and metrics.current_domain_type != "unspecified":
+            return metrics.current_domain_type
+    return vm.domain_type
+
+
+def is_live(database: "Database", host: "rows.host") -> bool:
+    """Whether the coordinator believes that a host is up; without metrics it is not."""
+    metrics = database.host_metrics.rows.get(host.metrics)
+    return metrics is not None and metrics.live
+
+
+def assert_reachable(database: "Database", host_ref: str) -> None:
+    """Raise HOST_OFFLINE if a message cannot be passed on to a host: neither the coordinator nor live (B.1)."""
+    if host_ref != database.the_pool.master and not is_live(database, database.host[host_ref]):
+        raise errors.HOST_OFFLINE(host_ref)
+
+
+def some_live_host_has_storage(call: "Call", vm: "rows.VM") -> bool:
+    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (B.5: NO_HOSTS_AVAILABLE)."""
+    return any(is_live(call.db, host) and call.hooks.sees_storage(vm, host) for host in call.db.host)
+
+
+def is_upgrading(database: "Database") -> bool:
+    """Whether a rolling upgrade is under way (helpers.ml: rolling_upgrade_in_progress)."""
+    return "rolling_upgrade_in_progress" in database.the_pool.other_config
+
+
+def version(host: "rows.host") -> Version:
+    """The version of a host's software, to compare."""
+    return version_of(host.software_version)
+
+
+def is_as_new_as_coordinator(database: "Database", host: "rows.host") -> bool:
+    """Whether a host has the coordinator's version, the highest during a rolling upgrade."""
+    coordinator = database.host.get(database.the_pool.master)
+    return coordinator is None or version(host) == version(coordinator)

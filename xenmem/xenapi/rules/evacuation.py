@@ -1,0 +1,142 @@
+"""Where the VMs of a host go when it is emptied, or why they cannot: the questions to xenmem.planning.xapi.evacuation.
+
+Amounts are bytes. Source: xenapi-messages, B.7.3 and B.7.4; planning, 4 (xapi-project/xen-api, ocaml/xapi/xapi_host.ml:
+compute_evacuation_plan_no_wlb; xapi_ha_vm_failover.ml: compute_evacuation_plan).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
+from xenmem.xenapi.rules import boot, ha, operations, placement
+from xenmem.xenapi.store import accounting
+from xenmem.xenapi.world.features import Feature, is_enabled
+
+if TYPE_CHECKING:
+    from xenmem.xenapi.calls.call import Call
+    from xenmem.xenapi.store import rows
+    from xenmem.xenapi.store.database import Database
+
+
+REASONS: Final = (
+    errors.NO_HOSTS_AVAILABLE,
+    errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED,
+    *(code for code in boot.ERRORS if code not in (errors.HOST_DISABLED, errors.HANDLE_INVALID)),
+    errors.OPERATION_BLOCKED,
+    errors.VM_BAD_POWER_STATE,
+    errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.VM_IS_TEMPLATE,
+    errors.VM_IS_SNAPSHOT,
+    errors.VM_IS_IMMOBILE,
+    errors.VM_NON_SUSPENDABLE,
+    errors.VM_LACKS_FEATURE,
+)
+"""Why a VM cannot go."""
+
+
+class Departures(NamedTuple):
+    """What becomes of the VMs of a host.
+
+    Attributes
+    ----------
+    migrations : VM to host, in the order of the plan
+    failures : VM to the reason why it cannot go
+    """
+
+    migrations: dict[str, str]
+    failures: dict[str, Failure]
+
+
+def _size(database: "Database", vm: "rows.VM") -> int:
+    """Memory that the planner reserves; unlike a start, static_max for pvh (HAF: vm_memory)."""
+    policy = accounting.DYNAMIC_MIN if vm.domain_type in ("hvm", "pv") else accounting.STATIC_MAX
+    return accounting.start_memory(database.model, vm, policy)
+
+
+def pack(call: "Call", hosts: Sequence["rows.host"], vms: Sequence["rows.VM"]) -> dict[str, str]:
+    """Which VM goes to which host, in the order of the plan; VMs that find no place are not in it.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    hosts : the targets
+    vms : what is to be placed
+
+    Raises
+    ------
+    Failure : INTERNAL_ERROR, also where the server's own planner stumbles
+    """
+    from xenmem.planning.xapi import Evacuation, PlanningError, compute_evacuation_plan
+
+    database = call.db
+    groups = {vm.ref: placement.anti_affinity_group(database, vm) for vm in vms}
+    distinct = list({group.ref: group for group in groups.values() if group is not None}.values())
+    row_of = {group.ref: row for row, group in enumerate(distinct)}
+    counts = [placement.host_to_vm_count(database, group) for group in distinct]
+    try:
+        plan = compute_evacuation_plan(
+            Evacuation(
+                total_hosts=len(database.host),
+                host_refs=[host.ref for host in hosts],
+                free=np.array(
+                    [accounting.free_memory(host, database.host_metrics[host.metrics]) for host in hosts], np.int64
+                ),
+                sizes=np.array([_size(database, vm) for vm in vms], np.int64),
+                group=np.array([row_of[group.ref] if group else -1 for group in groups.values()], np.int32),
+                group_count=np.array(
+                    [[count.get(host.ref, 0) for host in hosts] for count in counts], np.int64
+                ).reshape(len(counts), len(hosts)),
+                vm_groups_enabled=is_enabled(database, Feature.VM_GROUPS),
+            )
+        )
+    except (PlanningError, ValueError) as error:
+        raise errors.INTERNAL_ERROR(str(error)) from None
+    return {vms[vm].ref: hosts[host].ref for vm, host in zip(plan.vms.tolist(), plan.hosts.tolist(), strict=True)}
+
+
+def plan(call: "Call", host: "rows.host") -> Departures:
+    """Where each VM of a host would go now, or why it cannot.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    host : what is to be emptied
+
+    Notes
+    -----
+    Targets need not be live to be targets, but a VM must be able to boot on every one of them. The server asks the
+    placed VMs a second time; within one state of the database the answer is the same.
+    """
+    database = call.db
+    vms = [vm for ref in host.resident_VMs if not (vm := database.VM[ref]).is_control_domain]
+    targets = [
+        target
+        for ref in database.host.refs()
+        if ref != host.ref and (target := database.host[ref]).enabled and boot.version(target) >= boot.version(host)
+    ]
+    if not targets:
+        return Departures({}, {vm.ref: errors.NO_HOSTS_AVAILABLE(vm.ref) for vm in vms})
+    failures: dict[str, Failure] = {}
+    migratable = []
+    for vm in vms:
+        if database.the_pool.ha_enabled and not ha.is_protected(vm):
+            failures[vm.ref] = errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED(vm.ref)
+            continue
+        reasons = (boot.reason_against(call, vm, target.ref, memory=False) for target in targets)
+        reason = next((reason for reason in reasons if reason is not None), None)
+        if reason is None:
+            migratable.append(vm)
+        else:
+            failures[vm.ref] = reason
+    for vm in vms:
+        reason = operations.reason_against(call, vm, "pool_migrate")
+        if reason is not None:
+            failures[vm.ref] = reason
+    placed = pack(call, targets, migratable) if migratable else {}
+    for vm in migratable:
+        if vm.ref not in placed:
+            failures[vm.ref] = errors.HOST_NOT_ENOUGH_FREE_MEMORY(vm.ref)
+    return Departures({vm: target for vm, target in placed.items() if vm not in failures}, failures)

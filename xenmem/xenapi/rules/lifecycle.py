@@ -1,0 +1,156 @@
+"""What becomes of a VM's rows when it gets a domain, loses it, or moves.
+
+Memory limits never change with the power state. Amounts are bytes. Source: xenapi-messages, B.2.3 and B.5
+(xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: force_state_reset_keep_current_operations;
+message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
+"""
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Final
+
+from xenmem.datamodel.types import NULL
+from xenmem.xenapi.rules import host_operations
+from xenmem.xenapi.store import accounting
+from xenmem.xenapi.world.features import is_truthy
+
+if TYPE_CHECKING:
+    from xenmem.xenapi.calls.call import Call
+    from xenmem.xenapi.store import rows
+
+
+def update_memory_overhead(call: "Call", vm: "rows.VM") -> None:
+    """Store the overhead that the record now has (xapi_vm_helpers.ml: update_memory_overhead)."""
+    call.db.write(vm, "memory_overhead", accounting.overhead(call.db.model, vm))
+
+
+def derived_domain_type(boot_policy: str) -> str:
+    """What a VM is whose domain_type is unspecified (xapi_vm_helpers.ml: derive_domain_type)."""
+    return "hvm" if boot_policy else "pv"
+
+
+def reserve(call: "Call", vm: "rows.VM", host: "rows.host", operation: str) -> None:
+    """Keep the memory of a VM on the host where it is going, and hold an operation there until the call ends.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    vm, host : who goes where
+    operation : vm_start, vm_resume or vm_migrate
+
+    Raises
+    ------
+    Failure : VGPU_TYPE_NO_LONGER_SUPPORTED, OTHER_OPERATION_IN_PROGRESS
+    """
+    call.hooks.assert_vgpu_types_supported(vm)
+    host_operations.begin(call, host, operation)
+    call.db.write(vm, "scheduled_to_be_resident_on", host.ref)
+
+
+def cancel_reservation(call: "Call", vm: "rows.VM") -> None:
+    """Give back what `reserve` kept, unless the VM arrived or is gone."""
+    if vm.ref in call.db.VM:
+        call.db.write(vm, "scheduled_to_be_resident_on", NULL)
+
+
+def build_domain(call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool) -> Generator[float, None, None]:
+    """Give a VM, whose memory is reserved, a domain.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    vm, host : who gets one where
+    paused : leave the VM Paused
+
+    Raises
+    ------
+    Failure : HOST_NOT_ENOUGH_FREE_MEMORY, VMS_FAILED_TO_COOPERATE
+
+    Notes
+    -----
+    Inferred: hvm is true of whatever needs the hardware for it.
+    """
+    memory = call.pool.guests.start(vm, host)
+    if not isinstance(memory, int):
+        memory = yield from memory
+    cpu_info, platform = host.cpu_info, vm.platform
+    values = {
+        "power_state": "Paused" if paused else "Running",
+        "last_boot_CPU_flags": {key: cpu_info[key] for key in ("vendor", "features") if key in cpu_info},
+        "HVM_shadow_multiplier": actual_shadow_multiplier(call, vm, vm.HVM_shadow_multiplier),
+    }
+    values_of_metrics = {
+        "current_domain_type": vm.domain_type,
+        "hvm": vm.domain_type != "pv",
+        "nested_virt": is_truthy(platform.get("nested-virt")),
+        "nomigrate": is_truthy(platform.get("nomigrate")),
+        "start_time": call.clock.date(),
+        "VCPUs_number": vm.VCPUs_at_startup,
+    }
+    settle(call, vm, host, memory, values, values_of_metrics)
+
+
+def settle(
+    call: "Call",
+    vm: "rows.VM",
+    host: "rows.host",
+    memory: int,
+    values: dict[str, Any],
+    values_of_metrics: dict[str, Any],
+) -> None:
+    """Make a VM resident where it was scheduled to be, with a domain; others see all of it or nothing.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    vm, host : who has arrived where
+    memory : what its domain was built with
+    values, values_of_metrics : of fields that change with it; these dicts are taken over
+
+    Notes
+    -----
+    Source: message_forwarding.ml: VM.atomic_set_resident_on.
+    """
+    database = call.db
+    values["domid"] = call.pool.new_domid()
+    values["memory_target"] = memory
+    database.settle(vm, host, values)
+    metrics = database.VM_metrics.rows.get(vm.metrics)
+    if metrics is not None:
+        values_of_metrics["memory_actual"] = memory
+        database.update(metrics, values_of_metrics)
+
+
+def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> float:
+    """The multiplier that the hypervisor reports: whole MiB that a domain has, as a part of what it has by default."""
+    if vm.domain_type == "pv" or multiplier == 1.0:
+        return 1.0
+    model = call.db.model
+    return accounting.shadow_memory(model, vm, multiplier) / accounting.shadow_memory(model, vm, 1.0)
+
+
+def halt(call: "Call", vm: "rows.VM") -> None:
+    """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
+    halted = {"power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
+    _leave(call, vm, halted, {"current_domain_type": "unspecified"})
+
+
+def suspend(call: "Call", vm: "rows.VM") -> None:
+    """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot."""
+    _leave(call, vm, {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}, {})
+
+
+_WITHOUT_DOMAIN: Final = {
+    "resident_on": NULL,
+    "scheduled_to_be_resident_on": NULL,
+    "domid": -1,
+    "memory_target": 0,
+}
+_METRICS_WITHOUT_DOMAIN: Final = {"hvm": False, "nested_virt": False, "nomigrate": False}
+
+
+def _leave(call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any]) -> None:
+    call.db.update(vm, _WITHOUT_DOMAIN | values)
+    call.pool.guests.stop(vm)
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    if metrics is not None:
+        call.db.update(metrics, _METRICS_WITHOUT_DOMAIN | values_of_metrics)
