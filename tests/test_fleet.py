@@ -100,7 +100,7 @@ def test_versions_that_are_unknown() -> None:
 
 def test_hosts_that_disagree_do_not_name_the_model() -> None:
     tables = pool()
-    tables["host"]["OpaqueRef:old"] = tables["host"][HOST] | {"software_version": {"xapi": "1.20"}}
+    tables["host"]["OpaqueRef:old"] = tables["host"][HOST] | {"uuid": "old", "software_version": {"xapi": "1.20"}}
     del tables["pool"]
     fleet = Fleet.from_records(tables)
     assert (fleet.hosts.model.tolist(), fleet.pools.model.tolist()) == (["26.3", "pre-26.3"], ["26.3"])
