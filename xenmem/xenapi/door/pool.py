@@ -306,7 +306,8 @@ class Pool:
         if message.waits:
             process = Process(call, message.body(call, *arguments))
             while (seconds := process.step()) is not None:
-                self.clock.wait(seconds)
+                with self.database.waiting(call):
+                    self.clock.wait(seconds)
             return process.result
         database = self.database
         with database.lock:
@@ -359,6 +360,7 @@ class Process:
     __slots__ = ("_body", "_call", "_has_task", "result")
 
     def __init__(self, call: Call, body: Generator[float, None, Any]) -> None:
+        call.origin  # noqa: B018  (the message begins here, before it changes anything)
         self._call = call
         self._body = body
         self._has_task = False
