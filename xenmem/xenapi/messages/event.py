@@ -96,7 +96,12 @@ def unregister(call: Call, classes: Strings) -> None:
     locked=False,
 )
 def next(call: Call) -> Events:
-    """Wait for events of the classes that the session registered for: each change, not only the last. Deprecated."""
+    """Wait for events of the classes that the session registered for: each change, not only the last. Deprecated.
+
+    Notes
+    -----
+    Where time jumps and nothing is due, there is nothing to wait for, and no events are answered.
+    """
     pool, session = call.pool, call.login.ref
     found: list[events.Event] = []
 
