@@ -2,7 +2,7 @@
 
 A case is a set of keyword arguments in some layout, byte order, dtype or shape; its values come from the edges of the
 model (the byte before and after a MiB, the limits of the domain, multipliers near an integer product). What is expected
-comes from reference.py alone, row by row, and must be met bit for bit.
+comes from twins/reference.py alone, row by row, and must be met bit for bit.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import reference
+from twins import reference
 
 MIB = 1 << 20
 MAX_BYTES = 1 << 50
@@ -99,6 +99,7 @@ ODD_MODEL = reference.Model(
     shim_base_mib=(7, 0, 23, 1),
     shim_divisor=(49, 3, 90, 0),
     required_at_unit_multiplier=(1, 0, 0, 1),
+    has_shadow=(1, 1, 0, 1),
 )
 MODELS: dict[str, str | reference.Model] = {"26.3": "26.3", "pre-26.3": "pre-26.3", "odd": ODD_MODEL}
 

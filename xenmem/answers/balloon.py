@@ -23,19 +23,19 @@ from xenmem.answers.naming import (
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
 from xenmem.planning.xapi.balloon import NEWCOMER, Target
-from xenmem.units import KIB
+from xenmem.units import KIB, format_size
 
 
 class SqueezedVM(Result, frozen=True):
-    """A VM on the host.
+    """A VM on the host, or the one that is to start there.
 
     Attributes
     ----------
     memory_dynamic_min, memory_dynamic_max : its range
-    target : now; memory_dynamic_max where that is unknown
-    squeezed : the target that the pool sets to make room
+    target : now; memory_dynamic_max where that is unknown; None of the newcomer
+    squeezed : the target that the pool sets to make room; None of the newcomer
     balanced : the target that the pool sets once the newcomer has started; None if it does not start
-    fair : the target with which every VM has its minimum and the same share of its range
+    fair : the target with which every VM has its minimum and the same share of its range; None if it does not start
     """
 
     ref: str
@@ -43,10 +43,10 @@ class SqueezedVM(Result, frozen=True):
     name_label: str
     memory_dynamic_min: int
     memory_dynamic_max: int
-    target: int
-    squeezed: int
+    target: int | None
+    squeezed: int | None
     balanced: int | None
-    fair: int
+    fair: int | None
 
 
 class Squeeze(Result, frozen=True):
@@ -59,6 +59,7 @@ class Squeeze(Result, frozen=True):
     memory_dynamic_min, memory_dynamic_max, memory_overhead : its range, and what comes on top
     granted : what it starts with as the pool does it, overhead included; None if it does not start
     granted_fairly : with fair targets; 0 if it does not start
+    newcomer : its targets, which leave the overhead out
     missing : memory missing for the minimums of all; then it does not start
     reason : in a sentence
     vms : those that run on the host
@@ -77,6 +78,7 @@ class Squeeze(Result, frozen=True):
     granted_fairly: int
     missing: int
     reason: str
+    newcomer: SqueezedVM
     vms: list[SqueezedVM]
 
 
@@ -90,8 +92,8 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> Squeeze:
 
     Raises
     ------
-    QuestionError : the VM runs already, no host would take it and none is named, it is of another pool, or its memory
-        is unknown
+    QuestionError : the VM runs already, its range is empty, no host would take it and none is named, it is of another
+        pool, or its memory is unknown
     """
     vms = fleet.vms
     if not vms.is_guest[vm]:
@@ -106,23 +108,40 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> Squeeze:
         raise QuestionError(f"host {host_label(fleet, host)} is not of the VM's pool")
     if not known_totals(fleet)[host]:
         raise QuestionError(f"host {host_label(fleet, host)}: its memory_total is unknown")
+    least, most = int(vms.memory_dynamic_min[vm]), int(vms.memory_dynamic_max[vm])
+    if least > most:
+        raise QuestionError(
+            f"VM {vm_label(fleet, vm)}: its memory_dynamic_min, {format_size(least)}, exceeds its memory_dynamic_max, "
+            f"{format_size(most)}"
+        )
     answer = planning.balloon(fleet, vm, host)
     squeezed, fair = _by_place(answer.squeezed.targets), _by_place(answer.fair.targets)
     balanced = _by_place(answer.squeezed.balanced)
     targets = np.where(vms.memory_target > 0, vms.memory_target, vms.memory_dynamic_max)
     granted = answer.squeezed.granted_kib
+    overhead = int(fleet.overhead()[vm])
+    newcomer = dict(answer.squeezed.balanced).get(NEWCOMER)
     return Squeeze(
         pool=pool_head(fleet, int(vms.pool[vm])),
         **identity(vms, vm),
         power_state=PowerState(vms.power_state[vm]).name.capitalize(),
         host=Named(**identity(fleet.hosts, host)),
-        memory_dynamic_min=int(vms.memory_dynamic_min[vm]),
-        memory_dynamic_max=int(vms.memory_dynamic_max[vm]),
-        memory_overhead=int(fleet.overhead()[vm]),
+        memory_dynamic_min=least,
+        memory_dynamic_max=most,
+        memory_overhead=overhead,
         granted=None if granted is None else granted * KIB,
         granted_fairly=answer.fair.granted_kib * KIB,
         missing=answer.fair.missing_kib * KIB,
         reason=answer.reason,
+        newcomer=SqueezedVM(
+            **identity(vms, vm),
+            memory_dynamic_min=least,
+            memory_dynamic_max=most,
+            target=None,
+            squeezed=None,
+            balanced=None if newcomer is None else newcomer * KIB - overhead,
+            fair=None if answer.fair.missing_kib else answer.fair.granted_kib * KIB - overhead,
+        ),
         vms=[
             SqueezedVM(
                 **identity(vms, row),
@@ -164,16 +183,16 @@ def with_fair_targets(result: Squeeze) -> list[script.Action]:
     """
     if result.missing:
         raise QuestionError(f"the VM does not start: {result.reason}")
-    newcomer = Named(ref=result.ref, uuid=result.uuid, name_label=result.name_label)
     begin = script.start if result.power_state == "Halted" else script.resume
     held = [vm for vm in result.vms if vm.memory_dynamic_min < vm.memory_dynamic_max]
     if all(vm.fair == vm.memory_dynamic_max for vm in held):
         held = []
-    held.sort(key=lambda vm: vm.fair - vm.target)
+    held.sort(key=lambda vm: (vm.fair or 0) - (vm.target or 0))
     return [
-        *(
-            script.set_dynamic_range(Named(ref=vm.ref, uuid=vm.uuid, name_label=vm.name_label), vm.fair, vm.fair)
-            for vm in held
-        ),
-        begin(newcomer, result.host),
+        *(script.set_dynamic_range(_named(vm), vm.fair or 0, vm.fair or 0) for vm in held),
+        begin(_named(result.newcomer), result.host),
     ]
+
+
+def _named(vm: SqueezedVM) -> Named:
+    return Named(ref=vm.ref, uuid=vm.uuid, name_label=vm.name_label)

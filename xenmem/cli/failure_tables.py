@@ -10,7 +10,7 @@ from xenmem.cli.page import Page, head, name_of
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
-    from xenmem.answers.balloon import Squeeze
+    from xenmem.answers.balloon import Squeeze, SqueezedVM
     from xenmem.answers.capacity import PoolRoom, Room, ShapeCount
     from xenmem.answers.failover import OwnPlanner, PoolSurvival, Remedies, Survival, Verdict, VMToRun
 
@@ -219,8 +219,6 @@ def squeeze(result: Squeeze) -> bytes:
         f" and {format_size(result.memory_overhead)} of overhead"
     )
     page.line()
-    granted = "" if result.granted is None else format_size(result.granted - result.memory_overhead)
-    fairly = "" if result.missing else format_size(result.granted_fairly - result.memory_overhead)
     page.table(
         (
             "VM",
@@ -231,28 +229,8 @@ def squeeze(result: Squeeze) -> bytes:
             "once it\nruns",
             "fair\ntarget",
         ),
-        (
-            (
-                name_of(vm),
-                *(
-                    format_size(amount)
-                    for amount in (vm.memory_dynamic_min, vm.memory_dynamic_max, vm.target, vm.squeezed)
-                ),
-                "" if vm.balanced is None else format_size(vm.balanced),
-                format_size(vm.fair),
-            )
-            for vm in result.vms
-            if vm.memory_dynamic_min < vm.memory_dynamic_max
-        ),
-        last=(
-            name_of(result),
-            format_size(result.memory_dynamic_min),
-            format_size(result.memory_dynamic_max),
-            "",
-            "",
-            granted,
-            fairly,
-        ),
+        (_targets(vm) for vm in result.vms if vm.memory_dynamic_min < vm.memory_dynamic_max),
+        last=_targets(result.newcomer),
     )
     page.line()
     fixed = sum(vm.memory_dynamic_min == vm.memory_dynamic_max for vm in result.vms)
@@ -260,3 +238,8 @@ def squeeze(result: Squeeze) -> bytes:
         page.line(f"{counted(fixed, 'other VM')} there {'keeps its' if fixed == 1 else 'keep their'} memory.")
     page.line(f"{result.reason[0].upper()}{result.reason[1:]}.", style="bold")
     return page.bytes()
+
+
+def _targets(vm: SqueezedVM) -> list[str]:
+    amounts = (vm.memory_dynamic_min, vm.memory_dynamic_max, vm.target, vm.squeezed, vm.balanced, vm.fair)
+    return [name_of(vm), *("" if amount is None else format_size(amount) for amount in amounts)]

@@ -253,7 +253,7 @@ def balloon(inventory: str, vm: str, host: str | None, writer: str | None, lenie
     if form == "json":
         return values.to_json(result)
     if form == "csv":
-        return values.to_csv(SqueezedVM, [(result.pool, result.vms)])
+        return values.to_csv(SqueezedVM, [(result.pool, [*result.vms, result.newcomer])])
     from xenmem.cli import failure_tables
 
     return failure_tables.squeeze(result)

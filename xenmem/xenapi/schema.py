@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
-from xenmem.xenapi.types import (
+from xenmem.datamodel.types import (
     BOOL,
     DATETIME,
     FLOAT,

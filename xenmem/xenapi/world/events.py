@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from xenmem.datamodel.errors import EVENT_FROM_TOKEN_PARSE_FAILURE, EVENTS_LOST, SESSION_NOT_REGISTERED, Failure
+from xenmem.datamodel.types import ANY, INT, STRING, RecordType, SetType, Type
 from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.door import wire
-from xenmem.xenapi.errors import EVENT_FROM_TOKEN_PARSE_FAILURE, EVENTS_LOST, SESSION_NOT_REGISTERED, Failure
 from xenmem.xenapi.store.database import Database, Table
-from xenmem.xenapi.types import ANY, INT, STRING, RecordType, SetType, Type
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
