@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 TOOLS := $(VENV)/.tools
 SOURCES := pyproject.toml setup.py MANIFEST.in requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
-           $(shell find xenmem -name '*.py')
+           $(shell find xenmem -name '*.py' -o -name '*.json')
 
 export PIP_CONSTRAINT := requirements.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -29,7 +29,7 @@ types: $(INSTALLED) $(TOOLS)
 	$(BIN)/mypy -p xenmem
 
 bench: $(INSTALLED) $(TOOLS)
-	bin=$$(cd $(BIN) && pwd) && cd benchmarks && PYTHONPATH=../tests:../tests/planning "$$bin/python" -m ratios $(RATIOS)
+	bin=$$(cd $(BIN) && pwd) && cd benchmarks && PYTHONPATH=../tests "$$bin/python" -m ratios $(RATIOS)
 
 bench-quick: $(INSTALLED) $(TOOLS)
 	mkdir -p build

@@ -2,7 +2,7 @@
 
 A case is a set of keyword arguments in some layout, byte order, dtype or shape; its values come from the edges of the
 model (the byte before and after a MiB, the limits of the domain, multipliers near an integer product). What is expected
-comes from reference.py alone, row by row, and must be met bit for bit.
+comes from twins/reference.py alone, row by row, and must be met bit for bit.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import reference
+from twins import reference
 
 MIB = 1 << 20
 MAX_BYTES = 1 << 50

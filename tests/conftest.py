@@ -7,6 +7,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import records_of_2008
 
 hypothesis.settings.register_profile("xenmem", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("xenmem")
@@ -16,8 +17,14 @@ os.environ["PYTHONSAFEPATH"] = "1"  # processes that tests start import the inst
 
 @pytest.fixture(scope="session")
 def data() -> Path:
-    """The folder of golden vectors, captures and inventories."""
+    """The folder of golden vectors and made-up inventories."""
     return Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session", params=["made", *(["captured"] if records_of_2008.CAPTURED.exists() else [])])
+def old_records(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of records of 2008: made up, and the captured one where it is."""
+    return records_of_2008.paths(tmp_path_factory.mktemp("records"))[request.param]
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,12 @@
 """The engines under test: every backend, and the C backend once for each SIMD level that this machine has.
 
-An engine asks xenmem.kernel and compares with reference.py; nothing is said here of what an answer should be.
+An engine asks xenmem.kernel and compares with twins/reference.py; nothing is said here of what an answer should be.
 """
 
 from typing import Any, NamedTuple
 
 import arrays
-import reference
+from twins import reference
 
 from xenmem import kernel
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import arrays
-import reference
 from hypothesis import strategies as st
+from twins import reference
 
 amounts = st.one_of(
     st.sampled_from(arrays.AMOUNTS),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
-from inventory.dumps import GUEST, HOST, pool
+from dumps import GUEST, HOST, pool
+from twins import reference
 
 import xenmem
 from xenmem import Fleet, InventoryError, kernel
@@ -130,8 +130,8 @@ def test_an_overhead_that_both_models_give_is_the_pools_own() -> None:
     assert Fleet.from_records(tables).stored_overhead_model()[1] == "pre-26.3"
 
 
-def test_notes_say_everything_once(data: Path) -> None:
-    notes = xenmem.read(data / "real" / "xenserver-5.0.records.json").notes
+def test_notes_say_everything_once(old_records: Path) -> None:
+    notes = xenmem.read(old_records).notes
     assert len({str(note) for note in notes}) == len(notes)
     (note,) = [note for note in notes if note.kind == "overhead-recomputed"]
     assert note.count == 9

@@ -58,11 +58,12 @@ def test_types_are_shipped() -> None:
 
 LAYERS = {
     "kernel": set(),
+    "datamodel": set(),
     "fleet": {"kernel", "inventory"},
-    "inventory": {"fleet", "kernel", "text", "units"},
+    "inventory": {"datamodel", "fleet", "kernel", "text", "units"},
     "planning": {"_lazy", "fleet", "kernel", "units"},
-    "xenapi": {"fleet", "kernel", "units", "inventory", "planning"},
-    "answers": {"_lazy", "fleet", "kernel", "text", "units", "inventory", "planning", "xenapi"},
+    "xenapi": {"datamodel", "fleet", "kernel", "units", "inventory", "planning"},
+    "answers": {"_lazy", "datamodel", "fleet", "kernel", "text", "units", "inventory", "planning", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import reference
 from suite import bench_inventory, fleets
+from twins import reference
 
 import xenmem
 from ratios.table import Contender, best_times, row
@@ -102,7 +102,7 @@ def kernels(vms: fleets.VMArrays) -> None:
 
 
 def naive(function: str, columns: list[fleets.Array]) -> Contender:
-    """tests/reference.py over the first rows."""
+    """tests/twins/reference.py over the first rows."""
     names = [kernel.DomainType(code).name.lower() for code in columns[0][:NAIVE_N]]
     rows = list(zip(names, *(column[:NAIVE_N].tolist() for column in columns[1:]), strict=True))
     one = getattr(reference, function)

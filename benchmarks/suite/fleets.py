@@ -1,7 +1,7 @@
 """Arrays and inventories that the benchmarks measure with, and the ways of computing that they compare with.
 
 Made from fixed seeds. Amounts are bytes. ``numpy_overhead`` and the others are the expressions a NumPy user would write
-after some thought; the naive model is tests/reference.py.
+after some thought; the naive model is tests/twins/reference.py.
 """
 
 import subprocess

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
+from twins import reference
 
 import xenmem
 from xenmem import answers

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from planning.inventories import pool
+from pools import pool
 
 import xenmem
 from xenmem import kernel, planning

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import reference
+from twins import reference
 
 Answer = Callable[..., str]
 INVENTORIES = Path(__file__).parent.parent / "data" / "inventories"

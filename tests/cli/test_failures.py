@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pools
 import pytest
-from planning import inventories
 from terminals import drained, terminal
 
 import xenmem as library
@@ -145,7 +145,7 @@ def contested(path: Path) -> str:
     load = np.bincount(homes, weights=sizes).astype(int)
     hosts = np.maximum(load, int(load.sum() / 16 / 0.785))
     vms = list(zip(sizes.tolist(), homes.tolist(), strict=True))
-    path.write_text(json.dumps(inventories.records(hosts.tolist(), vms)))
+    path.write_text(json.dumps(pools.records(hosts.tolist(), vms)))
     return str(path)
 
 

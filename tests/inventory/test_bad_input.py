@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inventory.dumps import DOM0, GUEST, HOST, METRICS, POOL, dump, pool, row, vm
+from dumps import DOM0, GUEST, HOST, METRICS, POOL, dump, pool, row, vm
 
 import xenmem
 from xenmem import Fleet, InventoryError

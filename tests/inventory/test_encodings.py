@@ -1,11 +1,11 @@
 """Whitespace protection, s-expressions and XML-RPC: what a simple encoder writes, the decoders read back."""
 
 import pytest
+from dumps import protect, protect_pairs, sexpr
 from hypothesis import given
 from hypothesis import strategies as st
-from inventory.dumps import protect, protect_pairs, sexpr
 
-from xenmem.inventory.sexpr import parse, parse_map, parse_set, unprotect
+from xenmem.datamodel.sexpr import parse, parse_map, parse_set, unprotect
 from xenmem.inventory.statedb import StatedbCodec
 
 TEXTS = st.text(st.sampled_from("ab ._tnr%\t\n\r'\"\\();é")) | st.text()

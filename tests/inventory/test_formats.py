@@ -1,4 +1,4 @@
-"""The three formats give one and the same fleet, however they are packed, and real captures read."""
+"""The three formats give one and the same fleet, however they are packed, and records of old servers read."""
 
 import gzip
 import io
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import IO, Any, cast
 from xml.etree import ElementTree
 
+import captures
 import numpy as np
 import pytest
-import reference
-from inventory.dumps import DOM0, GUEST, HOST, dump, pool
+from dumps import DOM0, GUEST, HOST, dump, pool, vm
+from measurements import STORED_OVERHEAD
+from twins import reference
 
 import xenmem
 from xenmem import Fleet, InventoryError, kernel
@@ -264,8 +266,8 @@ def test_a_failure_as_answer_says_so() -> None:
             xenmem.read(io.BytesIO(json.dumps(answer).encode()))
 
 
-def test_records_of_2008(data: Path) -> None:
-    fleet = xenmem.read(data / "real" / "xenserver-5.0.records.json")
+def test_records_of_2008(old_records: Path) -> None:
+    fleet = xenmem.read(old_records)
     assert (len(fleet.vms), len(fleet.hosts), fleet.pools.model.tolist()) == (9, 0, ["pre-26.3"])
     assert fleet.free_memory().tolist() == []
     control_domain = int(np.flatnonzero(fleet.vms.is_control_domain)[0])
@@ -275,9 +277,24 @@ def test_records_of_2008(data: Path) -> None:
     assert {note.kind for note in fleet.notes} >= {"no-hosts", "overhead-recomputed", "model-assumed", "missing"}
 
 
-def test_a_record_of_xcp_ng(data: Path) -> None:
-    fleet = xenmem.read(data / "real" / "xcp-ng-8.2.vm-record.json")
-    assert fleet.overhead("pre-26.3").tolist() == fleet.vms.memory_overhead.tolist() == [11534336]
+def lone_snapshots() -> list[Any]:
+    """Records of one snapshot each, and the overhead stored there: made up after measurements, and a captured one."""
+    found = []
+    for kind, memory_mib, vcpus, multiplier, stored, source in STORED_OVERHEAD:
+        amounts = ("memory_static_max", "memory_dynamic_max", "memory_dynamic_min")
+        record = vm(source, domain_type=kind, is_a_snapshot=True, is_a_template=True, HVM_shadow_multiplier=multiplier)
+        record |= dict.fromkeys(amounts, str(memory_mib << 20)) | {"memory_overhead": str(stored)}
+        record |= {"VCPUs_max": str(vcpus), "VCPUs_at_startup": str(vcpus)}
+        found.append(pytest.param(json.dumps(record).encode(), stored, id=source))
+    for path in (captures.FOLDER / "real").glob("xcp-ng-8.2.vm-record.json"):
+        found.append(pytest.param(path.read_bytes(), 11_534_336, id="captured"))
+    return found
+
+
+@pytest.mark.parametrize(("text", "stored"), lone_snapshots())
+def test_a_lone_record_of_a_snapshot(text: bytes, stored: int) -> None:
+    fleet = xenmem.read(io.BytesIO(text))
+    assert fleet.overhead("pre-26.3").tolist() == fleet.vms.memory_overhead.tolist() == [stored]
     assert fleet.stored_overhead_model().tolist() == ["pre-26.3"]
     assert fleet.vms.is_guest.tolist() == [False]
 

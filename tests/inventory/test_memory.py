@@ -9,7 +9,7 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from inventory.dumps import dump, pool
+from dumps import dump, pool
 
 LIMIT = 1 << 30
 MIB = 1 << 20

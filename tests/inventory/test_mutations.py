@@ -3,9 +3,9 @@
 import io
 import json
 
+from dumps import dump, pool, protect_pairs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inventory.dumps import dump, pool, protect_pairs
 
 import xenmem
 from xenmem import InventoryError

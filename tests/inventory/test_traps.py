@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
-from inventory.dumps import GUEST, HOST, NULL, dump, pool, protect_pairs, sexpr, vm
+from dumps import GUEST, HOST, NULL, dump, pool, protect_pairs, sexpr, vm
+from twins import reference
 
 import xenmem
 from xenmem import Fleet, PowerState, kernel

@@ -3,11 +3,11 @@
 import arrays
 import numpy as np
 import pytest
-import reference
 import strategies
 from engines import Engine
 from hypothesis import given
-from reference import MIB
+from twins import reference
+from twins.reference import MIB
 
 
 @pytest.mark.parametrize("model", arrays.MODELS)

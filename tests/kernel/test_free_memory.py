@@ -6,10 +6,10 @@ from typing import Any
 import arrays
 import numpy as np
 import pytest
-import reference
 from engines import Engine
 from hypothesis import given
 from hypothesis import strategies as st
+from twins import reference
 
 from xenmem import kernel
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
 from engines import Engine
-from reference import MIB
+from twins import reference
+from twins.reference import MIB
 
 from xenmem import kernel
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given
 from hypothesis import strategies as st
+from twins import reference
 
 from xenmem import kernel
 from xenmem.kernel import _limits

@@ -9,11 +9,11 @@ import arrays
 import numba
 import numpy as np
 import pytest
-import reference
 import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.dispatcher import Dispatcher
+from twins import reference
 
 import xenmem.kernel
 from xenmem.kernel import MODELS, DomainType, scalar

@@ -5,8 +5,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from planning import exhaustive, solver
-from planning.inventories import pool
+from pools import pool
+from twins import exhaustive, solver
 
 from xenmem import planning
 from xenmem.planning.plan import Effort, Progress

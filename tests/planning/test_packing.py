@@ -5,38 +5,44 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import captures
+import known_optima
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning.inventories import MIB, pool
+from pools import MIB, pool
 
 import xenmem
 from xenmem import planning
 from xenmem.planning.plan import Effort
 
-FOLDER = Path(__file__).parents[1] / "data" / "binpacking"
 GIB = 1 << 30
 
 
 def instances() -> list[Any]:
-    """Name, capacity, sizes and the number of hosts that is known to be enough."""
-    found = []
-    for name in ("binpack1.txt", "binpack3.txt"):
-        words = (FOLDER / name).read_text().split()
-        at = 1
-        for _ in range(int(words[0])):
-            label, (capacity, items, hosts) = words[at], map(int, words[at + 1 : at + 4])
-            at += 4 + items
-            found.append(pytest.param(capacity, list(map(int, words[at - items : at])), hosts, id=label))
-    for path in sorted(FOLDER.glob("t120_*.txt")):
-        items, capacity, *sizes = map(int, path.read_text().split())
-        found.append(pytest.param(capacity, sizes, items // 3, id=path.stem))
+    """Capacity, sizes and the number of hosts that is known to be enough: our own, and captured ones where they are."""
+    found = [pytest.param(*instance[1:], id=instance.name) for instance in known_optima.made()]
+    for instance in known_optima.captured(captures.FOLDER / "binpacking"):
+        found.append(pytest.param(*instance[1:], id=f"captured-{instance.name}"))
     return found
 
 
-def test_all_instances_are_there() -> None:
-    assert len(instances()) == 60
+def test_planted_packings_prove_their_optimum() -> None:
+    for instance in known_optima.made():
+        needed = -(-sum(instance.sizes) // instance.capacity)
+        assert needed == instance.bins, instance.name
+        assert 0 < min(instance.sizes) <= max(instance.sizes) < instance.capacity, instance.name
+
+
+def test_both_layouts_of_captured_instances_are_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("2\n u3 \n 10 3 2\n5\n5\n7\n u2 \n 9 2 1\n4\n5\n")
+    (tmp_path / "b.txt").write_text("3\n100\n50\n26\n24\n")
+    assert [tuple(instance) for instance in known_optima.captured(tmp_path)] == [
+        ("u3", 10, [5, 5, 7], 2),
+        ("u2", 9, [4, 5], 1),
+        ("b", 100, [50, 26, 24], 1),
+    ]
 
 
 @pytest.mark.parametrize(("capacity", "sizes", "hosts"), instances())

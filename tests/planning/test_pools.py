@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planning.inventories import pool
+from pools import pool
 
 import xenmem
 from xenmem import kernel, planning

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from planning.inventories import pool
+from pools import pool
 
 from xenmem import planning
 from xenmem.planning.plan import Migration

@@ -5,10 +5,10 @@ The first answer is wrong or over-cautious and comes from planning.xapi, the sec
 
 import numpy as np
 import pytest
-from planning.inventories import pool
-from planning.xapi.golden import plan_pairs
-from planning.xapi.ha import ha_pool
-from planning.xapi.naive import HAVM, HAHost
+from golden import plan_pairs
+from ha_pools import ha_pool
+from pools import pool
+from twins.naive import HAVM, HAHost
 
 from xenmem import kernel, planning
 from xenmem.planning import RestartPool, fair_targets, squeeze

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from small_pool import build_database, everything, limits, row, vm_row
 
+from xenmem.datamodel.errors import CODES
+from xenmem.datamodel.types import RefType
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Failure, Guests, Pace, Pool, Role, Session, User
 from xenmem.xenapi.calls.message import MESSAGES, Message
-from xenmem.xenapi.errors import CODES
 from xenmem.xenapi.rules.operations import allowed_power_states, shown
-from xenmem.xenapi.types import RefType
 from xenmem.xenapi.world.hooks import Hooks
 
 NULL = "OpaqueRef:NULL"

@@ -14,10 +14,8 @@ import hypothesis.strategies as st
 import pytest
 from small_pool import build_database, everything, vm_row
 
-from xenmem.xenapi import Clock, Failure, Pool
-from xenmem.xenapi.calls.message import MESSAGES, Message, find
-from xenmem.xenapi.errors import CODES
-from xenmem.xenapi.types import (
+from xenmem.datamodel.errors import CODES
+from xenmem.datamodel.types import (
     BoolType,
     DateTimeType,
     EnumType,
@@ -29,6 +27,8 @@ from xenmem.xenapi.types import (
     SetType,
     Type,
 )
+from xenmem.xenapi import Clock, Failure, Pool
+from xenmem.xenapi.calls.message import MESSAGES, Message, find
 
 NULL = "OpaqueRef:NULL"
 EVERY_CALL = frozenset(

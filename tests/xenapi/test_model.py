@@ -11,9 +11,9 @@ from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
-import reference
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from small_pool import everything, row
+from twins import reference
 
 from xenmem.units import GIB, KIB, MIB
 from xenmem.xenapi import Clock, Database, Failure, Guests, Pool, Session, Snapshot

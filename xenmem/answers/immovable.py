@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from xenmem.answers.naming import host_label
+from xenmem.datamodel.errors import VM_LACKS_FEATURE
 from xenmem.fleet import Fleet, PowerState
 from xenmem.xenapi import Pool, Session
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES
-from xenmem.xenapi.errors import VM_LACKS_FEATURE
 from xenmem.xenapi.rules import operations
 
 

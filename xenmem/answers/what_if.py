@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from xenmem.answers.naming import Amounts, QuestionError, Result
+from xenmem.datamodel.types import RefType
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.message import Message, find
 from xenmem.xenapi.schema import CLASSES
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Change, Database
-from xenmem.xenapi.types import RefType
 
 MAX_LINE: Final = 1 << 20
 """Longest line of a script of messages, in bytes."""

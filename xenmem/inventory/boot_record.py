@@ -6,7 +6,8 @@ as no record, as in xapi. Amounts are bytes.
 
 from collections.abc import Mapping
 
-from xenmem.inventory import sexpr, xmlrpc
+from xenmem.datamodel import sexpr
+from xenmem.inventory import xmlrpc
 from xenmem.inventory.table import BootRecord, integer_or_none, number_or_none
 from xenmem.kernel import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS
 

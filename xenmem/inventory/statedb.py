@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final, Generic
 from xml.parsers import expat
 
-from xenmem.inventory import sexpr
+from xenmem.datamodel import sexpr
 from xenmem.inventory.assemble import Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Final
 
-from xenmem.xenapi.types import (
+from xenmem.datamodel.types import (
     BOOL,
     DATETIME,
     FLOAT,
@@ -98,6 +98,8 @@ class ClassSchema:
     role : who may set its fields
     lists : whether get_all and its kin exist
     transient : no part of the pool's inventory: never written to a file, nor journaled, nor restored
+    has_events : clients are told of its rows' changes; of sessions they are not, for a reference is all that it takes
+        to be somebody else (datamodel.ml: gen_events)
     signature : fields by which a lone record is known to be of this class
     doc : one line
     """
@@ -107,6 +109,7 @@ class ClassSchema:
     role: Role
     lists: bool
     transient: bool
+    has_events: bool
     signature: frozenset[str]
     doc: str
 
@@ -119,10 +122,11 @@ def _class(
     role: Role,
     lists: bool = True,
     transient: bool = False,
+    has_events: bool = True,
     signature: tuple[str, ...] = (),
 ) -> ClassSchema:
     by_name = {field.name: field for field in sorted(fields, key=lambda field: field.name)}
-    return ClassSchema(name, by_name, role, lists, transient, frozenset(signature), doc)
+    return ClassSchema(name, by_name, role, lists, transient, has_events, frozenset(signature), doc)
 
 
 def _rw(path: str, type: Type[Any], doc: str = "", *, default: Any = None, **more: Any) -> Field:
@@ -607,6 +611,7 @@ _SESSION: Final = _class(
     role=Role.POOL_OPERATOR,
     lists=False,
     transient=True,
+    has_events=False,
     doc="A client that is logged in.",
 )
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from planning.xapi.simulator import World
+from balloon_simulator import World
 
 from xenmem.planning.xapi import balloon
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError

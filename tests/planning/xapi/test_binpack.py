@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planning.xapi import naive
-from planning.xapi.golden import plan_pairs
+from golden import plan_pairs
+from twins import naive
 
 from xenmem.planning import xapi
 from xenmem.planning.search.compiled import biggest_fit

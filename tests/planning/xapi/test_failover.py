@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from planning.xapi.ha import ha_pool
-from planning.xapi.naive import HAVM, HAHost
+from ha_pools import ha_pool
+from twins.naive import HAVM, HAHost
 
 from xenmem.planning.xapi import failover
 from xenmem.planning.xapi.binpack import Plan

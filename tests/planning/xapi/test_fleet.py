@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import reference
-from planning.xapi import naive
-from planning.xapi.golden import golden
+from golden import golden
+from twins import naive, reference
 
 import xenmem
 from xenmem.planning.xapi import evacuation, failover, placement

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from planning.xapi.golden import golden
-from planning.xapi.simulator import OverallocatedError, TimeoutInSimulationError, World
+from balloon_simulator import OverallocatedError, TimeoutInSimulationError, World
+from golden import golden
 
 from xenmem.planning.xapi import balloon
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from planning.xapi.golden import column, configuration, golden, pairs, plan_pairs
+from golden import column, configuration, golden, pairs, plan_pairs
 
 from xenmem.planning.xapi import binpack
 from xenmem.planning.xapi.errors import ConfigurationError, DivisionByZeroError

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from planning.xapi.golden import column, golden, plan_pairs
+from golden import column, golden, plan_pairs
 
 from xenmem.planning.xapi import evacuation
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planning.xapi.golden import golden, pairs, plan_pairs
+from golden import golden, pairs, plan_pairs
 
 from xenmem import kernel
 from xenmem.planning.xapi import failover

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from planning.xapi.golden import golden
+from golden import golden
 
 from xenmem.planning.xapi import placement
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from golden import pairs, plan_pairs
+from ha_pools import ha_pool
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from planning.xapi import naive
-from planning.xapi.golden import pairs, plan_pairs
-from planning.xapi.ha import ha_pool
+from twins import naive
 
 from xenmem.planning.xapi import balloon, binpack, evacuation, failover, placement
 from xenmem.planning.xapi.errors import ConfigurationError, DivisionByZeroError, EvacuationDataCorruptedError

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
-from xenmem.xenapi.errors import MESSAGE_PARAMETER_COUNT_MISMATCH, ErrorCode
-from xenmem.xenapi.schema import DOMAIN_TYPE, Role
-from xenmem.xenapi.types import (
+from xenmem.datamodel.errors import MESSAGE_PARAMETER_COUNT_MISMATCH, ErrorCode
+from xenmem.datamodel.types import (
     BOOL,
     DATETIME,
     FLOAT,
@@ -27,6 +26,7 @@ from xenmem.xenapi.types import (
     SetType,
     Type,
 )
+from xenmem.xenapi.schema import DOMAIN_TYPE, Role
 
 Int = Annotated[int, INT]
 Float = Annotated[float, FLOAT]

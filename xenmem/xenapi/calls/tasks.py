@@ -7,8 +7,8 @@ part of the pool's inventory: it is neither journaled nor restored.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from xenmem.datamodel.errors import INTERNAL_ERROR, Failure
 from xenmem.xenapi.door import wire
-from xenmem.xenapi.errors import INTERNAL_ERROR, Failure
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call

@@ -12,18 +12,18 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
+from xenmem.datamodel.types import NULL, STRING
 from xenmem.fleet import Fleet
-from xenmem.xenapi import errors
 from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Message, find
-from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.rules.placement import Ranking
 from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import loading
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.store.rows import Row
-from xenmem.xenapi.types import NULL, STRING
 from xenmem.xenapi.world import events
 from xenmem.xenapi.world.clock import Clock, Pace
 from xenmem.xenapi.world.guests import BallooningGuests, Guests

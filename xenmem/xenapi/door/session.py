@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 from xmlrpc.client import Fault
 
+from xenmem.datamodel.errors import Failure
 from xenmem.xenapi import messages
 from xenmem.xenapi.calls.message import MESSAGES, find
 from xenmem.xenapi.door.pool import Inventory, Pool
-from xenmem.xenapi.errors import Failure
 
 if TYPE_CHECKING:
     from xenmem.xenapi.api import API

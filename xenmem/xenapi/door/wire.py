@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from xml.sax.saxutils import escape
 from xmlrpc.client import DateTime
 
-from xenmem.inventory.xmlrpc import XMLRPCError, parse_call
-from xenmem.xenapi.calls.message import MESSAGES
-from xenmem.xenapi.errors import INTERNAL_ERROR, Failure
-from xenmem.xenapi.types import (
+from xenmem.datamodel.errors import INTERNAL_ERROR, Failure
+from xenmem.datamodel.types import (
     FLOAT,
     INT,
     STRING,
@@ -34,6 +32,8 @@ from xenmem.xenapi.types import (
     SetType,
     Type,
 )
+from xenmem.inventory.xmlrpc import XMLRPCError, parse_call
+from xenmem.xenapi.calls.message import MESSAGES
 
 if TYPE_CHECKING:
     from xenmem.xenapi.door.pool import Pool

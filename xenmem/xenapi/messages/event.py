@@ -3,17 +3,17 @@
 import math
 from typing import Annotated, Any, Final
 
-from xenmem.xenapi.calls.call import Call
-from xenmem.xenapi.calls.message import Float, Int, String, Strings, message
-from xenmem.xenapi.errors import (
+from xenmem.datamodel.errors import (
     EVENT_FROM_TOKEN_PARSE_FAILURE,
     EVENTS_LOST,
     HANDLE_INVALID,
     SESSION_INVALID,
     SESSION_NOT_REGISTERED,
 )
+from xenmem.datamodel.types import INT32, STRING, MapType, RecordType
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import Float, Int, String, Strings, message
 from xenmem.xenapi.schema import Role
-from xenmem.xenapi.types import INT32, STRING, MapType, RecordType
 from xenmem.xenapi.world import events
 
 DAY_SECONDS: Final = 86_400.0

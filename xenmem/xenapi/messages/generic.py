@@ -8,14 +8,14 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
+from xenmem.datamodel.errors import HANDLE_INVALID, INVALID_VALUE, MAP_DUPLICATE_KEY, UUID_INVALID, ErrorCode
+from xenmem.datamodel.types import STRING, VOID, MapType, RecordType, RefType, SetType, Type
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Message, Parameter, register
-from xenmem.xenapi.errors import HANDLE_INVALID, INVALID_VALUE, MAP_DUPLICATE_KEY, UUID_INVALID, ErrorCode
 from xenmem.xenapi.rules import operations
 from xenmem.xenapi.schema import CLASSES, ClassSchema, Field, Qualifier, Role
 from xenmem.xenapi.store import filters
 from xenmem.xenapi.store.rows import Row
-from xenmem.xenapi.types import STRING, VOID, MapType, RecordType, RefType, SetType, Type
 
 CUSTOM_SETTERS: Final = frozenset({("VM", "is_a_template")})
 """Fields that clients set, but through a message of its own."""

@@ -5,14 +5,14 @@ Source: xenapi-messages, B.2.3, B.3 and B.7 (xapi-project/xen-api, ocaml/xapi/xa
 
 from collections.abc import Generator
 
-from xenmem.xenapi import errors
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import HANDLE_INVALID, Failure
+from xenmem.datamodel.types import NULL
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Bool, HostRef, Int, NetworkRef, VMRef, VMRefToStrings, message
-from xenmem.xenapi.errors import HANDLE_INVALID, Failure
 from xenmem.xenapi.rules import boot, evacuation, ha, host_operations
 from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.types import NULL
 
 
 @message("host", role=Role.READ_ONLY, errors=(HANDLE_INVALID,))

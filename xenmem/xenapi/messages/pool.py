@@ -3,7 +3,8 @@
 Source: xenapi-messages, B.8.2 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml).
 """
 
-from xenmem.xenapi import errors
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import (
     Bool,
@@ -15,7 +16,6 @@ from xenmem.xenapi.calls.message import (
     VMRefToStringMap,
     message,
 )
-from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.rules import boot, evacuation, ha
 from xenmem.xenapi.schema import Role
 

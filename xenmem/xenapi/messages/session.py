@@ -1,8 +1,8 @@
 """Logging in and out. Source: xenapi-messages, C.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml)."""
 
+from xenmem.datamodel.errors import SESSION_AUTHENTICATION_FAILED, SESSION_INVALID
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import SessionRef, String, message
-from xenmem.xenapi.errors import SESSION_AUTHENTICATION_FAILED, SESSION_INVALID
 from xenmem.xenapi.schema import Role
 
 

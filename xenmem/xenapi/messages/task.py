@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
 from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import String, TaskRef, message
 from xenmem.xenapi.door.pool import DENIED
-from xenmem.xenapi.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
 from xenmem.xenapi.schema import Role
 
 if TYPE_CHECKING:

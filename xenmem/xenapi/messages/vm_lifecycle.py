@@ -7,13 +7,13 @@ xapi_vm_migrate.ml).
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.types import NULL
 from xenmem.units import MIB
-from xenmem.xenapi import errors
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
 from xenmem.xenapi.rules import boot, ha, lifecycle, operations, placement
 from xenmem.xenapi.schema import Role
-from xenmem.xenapi.types import NULL
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:

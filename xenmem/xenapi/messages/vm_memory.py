@@ -8,15 +8,15 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
+from xenmem.datamodel.types import int64, quotient
 from xenmem.units import KIB, MIB
-from xenmem.xenapi import errors
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, VMRef, message
-from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.rules import boot, lifecycle, operations
 from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.types import int64, quotient
 from xenmem.xenapi.world import features
 
 if TYPE_CHECKING:

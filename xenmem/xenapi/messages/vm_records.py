@@ -7,12 +7,12 @@ xapi_vm_helpers.ml).
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from xenmem.xenapi import errors
+from xenmem.datamodel import errors
+from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, shown_float
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
 from xenmem.xenapi.rules import boot, ha, lifecycle, operations
 from xenmem.xenapi.schema import CLASSES, VM_OPERATIONS, Qualifier, Role
-from xenmem.xenapi.types import EPOCH, NULL, STRING, MapType, shown_float
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ Source: xenapi-messages, B.4 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_
 import math
 from typing import Final
 
-from xenmem.xenapi import errors
+from xenmem.datamodel import errors
+from xenmem.datamodel.types import shown_float
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import DomainTypeName, Float, Int, String, VMRef, message
 from xenmem.xenapi.rules import boot, lifecycle, operations
 from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.types import shown_float
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 _OPERATION: Final = (

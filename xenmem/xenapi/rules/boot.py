@@ -7,11 +7,11 @@ assert_can_boot_here).
 
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
+from xenmem.datamodel.types import INT, NULL, shown_float
 from xenmem.planning.versions import Version, version_of
-from xenmem.xenapi import errors
-from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.types import INT, NULL, shown_float
 from xenmem.xenapi.world.features import Feature, assert_enabled, is_truthy
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from xenmem.xenapi import errors
-from xenmem.xenapi.errors import Failure
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.xenapi.rules import boot, ha, operations, placement
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.world.features import Feature, is_enabled

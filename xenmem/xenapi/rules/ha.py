@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from xenmem.xenapi import errors
-from xenmem.xenapi.errors import Failure
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.store import accounting
 

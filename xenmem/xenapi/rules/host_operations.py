@@ -6,7 +6,7 @@ server would wait for another operation to end, the failure is given at once.
 
 from typing import TYPE_CHECKING, Final
 
-from xenmem.xenapi import errors
+from xenmem.datamodel import errors
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call

@@ -8,9 +8,9 @@ message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
+from xenmem.datamodel.types import NULL
 from xenmem.xenapi.rules import host_operations
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.types import NULL
 from xenmem.xenapi.world.features import is_truthy
 
 if TYPE_CHECKING:

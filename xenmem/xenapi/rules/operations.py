@@ -8,8 +8,8 @@ hours, the failure is given at once.
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
-from xenmem.xenapi import errors
-from xenmem.xenapi.errors import Failure
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
 from xenmem.xenapi.world.features import is_truthy

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.planning.xapi import placement as planning
-from xenmem.xenapi import errors
-from xenmem.xenapi.errors import Failure
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.world.features import Feature, is_enabled
 

@@ -9,11 +9,11 @@ import math
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from xenmem.datamodel.errors import INTERNAL_ERROR
+from xenmem.datamodel.types import INT64_MAX, INT64_MIN, int64, quotient
 from xenmem.kernel import DomainType, OverheadModel
 from xenmem.kernel.model import APPROXIMATE_VCPUS
 from xenmem.units import MIB
-from xenmem.xenapi.errors import INTERNAL_ERROR
-from xenmem.xenapi.types import INT64_MAX, INT64_MIN, int64, quotient
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows

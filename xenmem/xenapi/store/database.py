@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
+from xenmem.datamodel.errors import HANDLE_INVALID, UUID_INVALID
+from xenmem.datamodel.types import NULL
 from xenmem.kernel import OverheadModel
-from xenmem.xenapi.errors import HANDLE_INVALID, UUID_INVALID
 from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store import rows
 from xenmem.xenapi.store.rows import ROW_CLASSES, Row
-from xenmem.xenapi.types import NULL
 
 R = TypeVar("R", bound=Row)
 

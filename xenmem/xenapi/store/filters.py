@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
-from xenmem.xenapi.errors import INTERNAL_ERROR, INVALID_VALUE, Failure
+from xenmem.datamodel.errors import INTERNAL_ERROR, INVALID_VALUE, Failure
 from xenmem.xenapi.schema import ClassSchema
 from xenmem.xenapi.store.rows import Row
 

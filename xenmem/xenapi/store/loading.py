@@ -11,18 +11,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-from xenmem.fleet import Fleet, PowerState
-from xenmem.inventory.assemble import Origin, Target
-from xenmem.inventory.error import InventoryError
-from xenmem.inventory.schema import Column, Kind, TableSchema
-from xenmem.inventory.source import read_pools
-from xenmem.inventory.table import Codec, RawTable
-from xenmem.kernel import DomainType
-from xenmem.xenapi.schema import CLASSES, ClassSchema, Field
-from xenmem.xenapi.store import accounting
-from xenmem.xenapi.store.database import Database
-from xenmem.xenapi.store.rows import ROW_CLASSES, Row
-from xenmem.xenapi.types import (
+from xenmem.datamodel.types import (
     INT64_MAX,
     INT64_MIN,
     NULL,
@@ -37,6 +26,17 @@ from xenmem.xenapi.types import (
     StringType,
     Type,
 )
+from xenmem.fleet import Fleet, PowerState
+from xenmem.inventory.assemble import Origin, Target
+from xenmem.inventory.error import InventoryError
+from xenmem.inventory.schema import Column, Kind, TableSchema
+from xenmem.inventory.source import read_pools
+from xenmem.inventory.table import Codec, RawTable
+from xenmem.kernel import DomainType
+from xenmem.xenapi.schema import CLASSES, ClassSchema, Field
+from xenmem.xenapi.store import accounting
+from xenmem.xenapi.store.database import Database
+from xenmem.xenapi.store.rows import ROW_CLASSES, Row
 
 _KINDS: Final[dict[type[Type[Any]], Kind]] = {
     IntType: Kind.INT,

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from xenmem.datamodel.errors import EVENT_FROM_TOKEN_PARSE_FAILURE, EVENTS_LOST, SESSION_NOT_REGISTERED, Failure
+from xenmem.datamodel.types import ANY, INT, STRING, RecordType, SetType, Type
 from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.door import wire
-from xenmem.xenapi.errors import EVENT_FROM_TOKEN_PARSE_FAILURE, EVENTS_LOST, SESSION_NOT_REGISTERED, Failure
 from xenmem.xenapi.store.database import Database, Table
-from xenmem.xenapi.types import ANY, INT, STRING, RecordType, SetType, Type
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
@@ -122,6 +122,8 @@ def batch(call: "Call", subscriptions: Sequence[Subscription], since: Token) -> 
 
 def _wanted(table: Table[Any], subscriptions: Iterable[Subscription]) -> frozenset[str] | None:
     """The rows of a table that are asked for: none of it None, all of it empty."""
+    if not table.schema.has_events:
+        return None
     name = table.schema.name.lower()
     mine = [one for one in subscriptions if one.class_name in (None, name)]
     if not mine:
@@ -165,8 +167,8 @@ def _with_snapshot(class_name: str) -> RecordType:
 
 
 def row_counts(database: Database) -> dict[str, int]:
-    """The number of rows of every table, by the class in lower case."""
-    return {name.lower(): len(table) for name, table in database.tables.items()}
+    """The number of rows of every table of which there are events, by the class in lower case."""
+    return {name.lower(): len(table) for name, table in database.tables.items() if table.schema.has_events}
 
 
 @dataclass(slots=True)
@@ -244,7 +246,9 @@ class Queue:
 
     def _observe(self, operation: str, row: "Row") -> None:
         call, class_name = self._call, row.class_name.lower()
-        if call is None or not any(one.covers(class_name, row.ref) for one in self._registrations.values()):
+        if call is None or not row.schema.has_events:
+            return
+        if not any(one.covers(class_name, row.ref) for one in self._registrations.values()):
             return
         timestamp = str(int(call.clock.now()))
         if operation == "del":

@@ -6,7 +6,7 @@ Source: xenapi-messages, A.4 (xapi-project/xen-api, ocaml/xapi-types/features.ml
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from xenmem.xenapi.errors import LICENCE_RESTRICTION
+from xenmem.datamodel.errors import LICENCE_RESTRICTION
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store.database import Database

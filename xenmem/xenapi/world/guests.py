@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel.errors import HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VMS_FAILED_TO_COOPERATE, Failure
+from xenmem.datamodel.types import INT
 from xenmem.kernel import MODELS
 from xenmem.planning.xapi import balloon
 from xenmem.planning.xapi.balloon import Domain, Host
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
 from xenmem.units import GIB, KIB, MIB
-from xenmem.xenapi.errors import HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VMS_FAILED_TO_COOPERATE, Failure
 from xenmem.xenapi.store.database import Origin
-from xenmem.xenapi.types import INT
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows

@@ -6,7 +6,7 @@ given to the Pool raises failures or plays a hypervisor. Called with the databas
 
 from typing import TYPE_CHECKING
 
-from xenmem.xenapi.types import NULL
+from xenmem.datamodel.types import NULL
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows

@@ -1,0 +1,122 @@
+"""VM.allowed_operations against the checks themselves: what VMs in the same situation share is what each may do."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from small_pool import build_database, row, vm_row
+
+from xenmem.datamodel.errors import OPERATION_NOT_ALLOWED
+from xenmem.xenapi import Clock, Hooks, Pool, Session
+from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.message import MESSAGES
+from xenmem.xenapi.rules import operations
+from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
+
+AddVM = Callable[..., Any]
+NULL = "OpaqueRef:NULL"
+DRIVERS = ({}, {"major": "9"}, {"major": "9", "minor": "3"})
+FEATURES = (
+    "feature-shutdown",
+    "feature-reboot",
+    "feature-poweroff",
+    "feature-suspend",
+    "feature-vcpu-hotplug",
+    "data-cant-suspend-reason",
+    "platform-feature",
+)
+
+
+class OddDevices(Hooks):
+    """The devices of every second VM are against a pause."""
+
+    def assert_operation_allowed_by_devices(self, vm: Any, operation: str) -> None:
+        if operation == "pause" and vm.uuid[-1] in "02468ace":
+            raise OPERATION_NOT_ALLOWED("a device")
+
+
+def build_pool(seed: int, hooks: Hooks | None = None) -> Pool:
+    """VMs that differ in all that decides on what may begin, most of them in one thing only."""
+    dice = random.Random(seed)
+    database = build_database()
+    database.the_pool.other_config = {
+        key: value
+        for key, value in {"rolling_upgrade_in_progress": "", "allow_clone_suspended_vm": "true"}.items()
+        if dice.random() < 0.3
+    }
+    for number in range(200):
+        ref, unusual = f"vm{number}", lambda: dice.random() < 0.15
+        vm = vm_row(database, ref, power_state=dice.choice(POWER_STATE.members), is_control_domain=unusual())
+        vm.domain_type = dice.choice(("hvm", "hvm", "hvm", "pv", "pvh"))
+        vm.is_a_template, vm.is_a_snapshot = unusual(), unusual()
+        vm.is_default_template = unusual()
+        vm.other_config = dice.choice(({}, {}, {"default_template": "true"}, {"default_template": "no"}))
+        vm.platform = dice.choice(({}, {}, {"nested-virt": "1"}, {"nomigrate": "true"}, {"nested-virt": "0"}))
+        if vm.power_state == "Running":
+            vm.resident_on = dice.choice(("h1", "h2"))
+        if unusual():
+            vm.metrics = NULL
+        else:
+            metrics = database.VM_metrics[vm.metrics]
+            metrics.nested_virt, metrics.nomigrate = unusual(), unusual()
+            metrics.current_domain_type = dice.choice(("unspecified", "hvm", "pv", "pvh"))
+        if dice.random() < 0.7:
+            other = {key: "1" for key in FEATURES if dice.random() < 0.3}
+            guest = row(database, "VM_guest_metrics", f"{ref}g", other=other, PV_drivers_version=dice.choice(DRIVERS))
+            database.load("VM_guest_metrics", [guest])
+            vm.guest_metrics = guest.ref
+        if unusual():
+            vm.blocked_operations = {dice.choice(VM_OPERATIONS.members): "no"}
+        if unusual():
+            vm.current_operations = {"task": dice.choice(("clone", "snapshot", "migrate_send", "hard_shutdown"))}
+        database.load("VM", [vm])
+    return Pool(database, clock=Clock(0.0), hooks=hooks)
+
+
+@pytest.mark.parametrize("hooks", [None, OddDevices()])
+@pytest.mark.parametrize("seed", range(10))
+def test_each_vm_may_do_what_the_checks_let_through(seed: int, hooks: Hooks | None) -> None:
+    pool = build_pool(seed, hooks)
+    session = Session(pool)
+    session.login_with_password("root", "")
+    assert session.handle is not None
+    call = Call(pool, MESSAGES["VM.get_record"], pool.login(session.handle))
+    records = session.xenapi.VM.get_all_records()
+    seen = set()
+    for vm in pool.database.VM:
+        allowed = records[vm.ref]["allowed_operations"]
+        named = [
+            operation
+            for operation in operations.ADVISED[vm.power_state]
+            if not operations.reason_against(call, vm, operation)
+        ]
+        assert allowed == named == session.xenapi.VM.get_allowed_operations(vm.ref)
+        seen.add(tuple(allowed))
+    assert len(seen) > 20
+
+
+def test_domain_0_is_not_in_the_situation_of_other_control_domains(session: Session, pool: Pool, add_vm: AddVM) -> None:
+    for ref in ("a", "b"):
+        add_vm(ref, is_control_domain=True, resident_on="h1")
+    assert "destroy" in session.xenapi.VM.get_allowed_operations("a")
+    pool.database.host["h1"].control_domain = "b"
+    assert "destroy" not in session.xenapi.VM.get_allowed_operations("b")
+    assert "destroy" in session.xenapi.VM.get_allowed_operations("a")
+
+
+def test_what_a_client_gets_is_its_own() -> None:
+    session = Session(build_pool(1))
+    session.login_with_password("root", "")
+    for api in (session.xenapi, session.api):
+        first = api.VM.get_all_records()
+        for record in first.values():
+            record["allowed_operations"].append("everything")
+            record["other_config"]["mine"] = "yes"
+            record["VBDs"].append("vbd")
+        second = api.VM.get_all_records()
+        assert first.keys() == second.keys()
+        for record in second.values():
+            assert "everything" not in record["allowed_operations"]
+            assert "mine" not in record["other_config"]
+            assert record["VBDs"] == []

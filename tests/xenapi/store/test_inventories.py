@@ -1,0 +1,130 @@
+"""Inventories into the database and out again: every field, every format, and the same free memory as a Fleet."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import xenmem
+from xenmem.inventory import InventoryError
+from xenmem.xenapi import Database, Pool
+from xenmem.xenapi.door import stubs
+from xenmem.xenapi.schema import CLASSES
+from xenmem.xenapi.store import loading, saving
+from xenmem.xenapi.store.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, free_memory, overhead, start_memory
+
+FILES = ("pool-small.statedb.xml", "pool-small.records.json", "pool-small.xe.txt", "pool-65.statedb.xml")
+POLICIES = {"static_max": STATIC_MAX, "dynamic_max": DYNAMIC_MAX, "dynamic_min": DYNAMIC_MIN}
+
+
+def rows(database: Database, *, internal: bool = True) -> dict[Any, Any]:
+    return {
+        (name, row.ref, field.name): getattr(row, field.name)
+        for name, table in database.tables.items()
+        for row in table
+        for field in table.schema.fields.values()
+        if internal or not field.internal
+    }
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("through_fleet", [False, True])
+def test_answers_as_a_fleet(data: Path, file: str, through_fleet: bool) -> None:
+    path = data / "inventories" / file
+    fleet = xenmem.read(path)
+    database = Pool(fleet if through_fleet else path).database
+    for name, policy in POLICIES.items():
+        free = [
+            free_memory(host := database.host[ref], database.host_metrics[host.metrics], policy)
+            for ref in fleet.hosts.ref
+        ]
+        assert free == fleet.free_memory(name).tolist()
+    for ref, overheads, needed in zip(fleet.vms.ref, fleet.overhead(), fleet.start_memory(), strict=True):
+        vm = database.VM[ref]
+        if vm.domain_type != "unspecified":
+            assert overhead(database.model, vm) == overheads
+            assert start_memory(database.model, vm) == needed
+
+
+def test_formats_agree(data: Path) -> None:
+    statedb, records = (loading.read(data / "inventories" / file) for file in FILES[:2])
+    assert rows(statedb, internal=False) == rows(records, internal=False)
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("format", saving.FORMATS)
+def test_saved_and_read_back(data: Path, tmp_path: Path, file: str, format: str) -> None:
+    database = loading.read(data / "inventories" / file)
+    internal = format == "statedb"
+    saving.save(database, tmp_path / "saved", format)
+    assert rows(loading.read(tmp_path / "saved"), internal=internal) == rows(database, internal=internal)
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    assert len(xenmem.read(tmp_path / "saved").vms) == len(database.VM)
+
+
+def test_odd_texts_are_saved(tmp_path: Path) -> None:
+    database = Database(seed=1)
+    odd = "a  b%._%%\t\n\r\"<&>'\\ ☃ %"
+    pool = database.new_row("pool", name_label=odd, other_config={odd: odd, "": ""}, tags=(odd, "", "'", "\\"))
+    database.load("pool", [pool])
+    database.load("host", [database.new_row("host", name_label=odd)])
+    for format in saving.FORMATS:
+        saving.save(database, tmp_path / format, format)
+        assert rows(loading.read(tmp_path / format), internal=False) == rows(database, internal=False)
+
+
+def test_what_xml_cannot_hold_is_replaced_in_dumps(tmp_path: Path) -> None:
+    database = Database(seed=1)
+    odd = "a\x00\x07\x1f\ufffe\uffffb"
+    database.load("pool", [database.new_row("pool", name_label=odd)])
+    database.load("host", [database.new_row("host")])
+    for format, label in zip(saving.FORMATS, (odd, "a" + 5 * "\ufffd" + "b"), strict=True):
+        saving.save(database, tmp_path / format, format)
+        assert loading.read(tmp_path / format).the_pool.name_label == label
+
+
+def test_a_failure_leaves_the_old_file(data: Path, tmp_path: Path) -> None:
+    database = loading.read(data / "inventories" / FILES[0])
+    target = tmp_path / "saved"
+    target.write_text("old")
+    next(iter(database.VM)).name_label = "\ud800"
+    with pytest.raises(UnicodeEncodeError):
+        saving.save(database, target, "statedb")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["saved"]
+    with pytest.raises(ValueError, match="format"):
+        saving.save(database, target, "yaml")
+
+
+def test_old_pools_are_upgraded(old_records: Path) -> None:
+    database = loading.read(old_records)
+    assert {vm.domain_type for vm in database.VM} <= {"hvm", "pv"}
+    for vm in database.VM:
+        assert vm.memory_overhead == overhead(database.model, vm)
+
+
+def test_operations_under_way_are_left_behind(data: Path) -> None:
+    database = loading.read(data / "inventories" / FILES[0])
+    assert not any(vm.current_operations for vm in database.VM)
+    assert any(vm.scheduled_to_be_resident_on in database.host for vm in database.VM)
+
+
+def test_not_an_inventory(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text("{}")
+    with pytest.raises(InventoryError):
+        Pool(path)
+
+
+def test_stubs_are_current() -> None:
+    folder = Path(stubs.__file__).parents[1]
+    assert (folder / "store" / "rows.pyi").read_text() == stubs.rows_stub()
+    assert (folder / "api.pyi").read_text() == stubs.api_stub()
+
+
+def test_schema_has_every_column_of_a_current_dump(data: Path) -> None:
+    read_schema = runpy.run_path(str(data / "make_pool_dump.py"))["read_schema"]
+    for name, columns in read_schema(4).items():
+        if name in CLASSES:
+            assert {column.name for column in columns} == {field.database for field in CLASSES[name].fields.values()}
