@@ -47,6 +47,8 @@ def test_head_gets_its_line(environment: Environment, small: str) -> None:
         ("fit --help >/dev/full", b"xenmem: error: <stdout>: No space left on device\n"),
         ("report - <&-", b"xenmem: error: <stdin>: is closed\n"),
         ('report "$1" >&- 2>&-', b""),
+        ("report missing 2>/dev/full", b""),
+        ("nonsense 2>/dev/full", b""),
     ],
 )
 def test_streams_that_cannot_be_used(environment: Environment, small: str, redirection: str, problem: bytes) -> None:

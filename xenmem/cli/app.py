@@ -25,6 +25,12 @@ def run(arguments: Sequence[str] | None) -> int:
         return 2
     except OSError as error:  # while --help or --version printed
         return give_up(error)
+    except MemoryError:
+        complain("there is not enough memory for this")
+        return 2
+    except (ValueError, OverflowError) as error:  # of an answer: no check before it has found what is wrong
+        complain(str(error))
+        return 2
     return deliver(answer)
 
 
