@@ -79,6 +79,54 @@ def test_interrupt_is_one_line(environment: Environment) -> None:
     assert (process.returncode, out, err) == (130, b"", b"xenmem: error: interrupted\n")
 
 
+IMPORTS = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+for name in ("typing", "re", "collections.abc", "contextlib"):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Interrupting())
+from xenmem.cli import main
+sys.exit(main(["report", sys.argv[2]]))
+"""
+"""Ctrl-C while a module is imported."""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "typing",
+        "click",
+        "xenmem.cli.app",
+        "xenmem.cli.arguments",
+        "xenmem.cli.streams",
+        "numpy",
+        "xenmem.answers.report",
+    ],
+)
+def test_interrupts_within_imports(environment: Environment, small: str, module: str) -> None:
+    """Nothing is imported before the command minds interrupts, and nothing in order to say that there was one."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, module, small], capture_output=True, env=environment, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"xenmem: error: interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [["messages", "--all", "--format", "json"], ["--help"], ["balloon", "--help"]])
+def test_texts_without_docstrings(environment: Environment, arguments: list[str]) -> None:
+    plain, optimised = (
+        subprocess.run(
+            [*XENMEM, *arguments], capture_output=True, env=environment | more, timeout=60, check=True
+        ).stdout
+        for more in ({}, {"PYTHONOPTIMIZE": "2"})
+    )
+    assert plain == optimised
+
+
 def slow_report(small: str, environment: Environment, stderr: int) -> "subprocess.Popen[bytes]":
     """A report whose inventory comes in parts of a MiB, with pauses."""
     content = Path(small).read_bytes()
