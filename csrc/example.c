@@ -20,6 +20,7 @@ static const xenmem_model model = {
     .shim_base_mib = {[XENMEM_PV_IN_PVH] = 23},
     .shim_divisor = {[XENMEM_PV_IN_PVH] = 90},
     .required_at_unit_multiplier = {[XENMEM_PV] = 1},
+    .has_shadow = {1, 1, 1, 1},
 };
 
 static int failed(const char *question, xenmem_status status, const size_t *bad)

@@ -33,6 +33,7 @@ typedef struct xenmem_constants {
     double shim_mib_per_mib[XENMEM_DOMAIN_TYPES];    /* 1 / divisor, 0 where the shim does not grow */
     double shim_part_of_both[XENMEM_DOMAIN_TYPES];   /* 1 / (divisor + 1), 0 where the shim does not grow */
     double own_multiplier[XENMEM_DOMAIN_TYPES];      /* +1, or -1 where required memory ignores the VM's multiplier */
+    double has_shadow[XENMEM_DOMAIN_TYPES];          /* 1 or 0: a factor */
 } xenmem_constants;
 
 /* The columns of a call. A function leaves the inputs that it does not take NULL. */

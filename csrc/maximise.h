@@ -17,6 +17,7 @@
  * at most 1 larger), and G grows by (1 + 1 / d) / q or more per K. So trunc(x - q) <= K* <= trunc(x + 2 q). As q <= 1/4
  * (XENMEM_MAX_SHADOW_PAGES_PER_MIB), K* is trunc(x + 5/8) or one less, with 1/8 to spare on either side for the
  * rounding of x, which is below 2^30 and off by a few parts in 2^53.
+ * A type without shadow is m = 0 and min_shadow = 0.
  * With q = 0, where the first s of K is infinitely far, x = 1 + w, and trunc(x + 5/8) or one less is k(0) = ceil(w). */
 
 /* Largest s with s + trunc(s / d) <= budget: the sums skip one number after every d. The 2^-18 is explained at
@@ -29,7 +30,7 @@ INLINE real without_shim_growth(const xenmem_constants *model, whole type, real 
 INLINE real largest_static_max_mib(const xenmem_constants *model, vm_lanes vm, real vcpus_shadow, real budget,
                                    real multiplier, real unscaled_shadow)
 {
-    const real shadow = larger(truncated(unscaled_shadow * multiplier), load_reals(model->min_shadow_mib));
+    const real shadow = multiplied_shadow_mib(model, vm.type, unscaled_shadow, multiplier);
     const real shadowed = times_plus(unscaled_shadow - vcpus_shadow, load_reals(model->mib_per_shadow_mib),
                                      load_reals(model->mib_without_shadow));
     return smaller(truncated(shadowed), without_shim_growth(model, vm.type, budget - shadow));
@@ -38,7 +39,7 @@ INLINE real largest_static_max_mib(const xenmem_constants *model, vm_lanes vm, r
 INLINE real maximised_mib(const xenmem_constants *model, vm_lanes vm, real total_mib)
 {
     const real budget = total_mib - fixed_mib(model, vm);
-    const real multiplier = required_multiplier(model, vm);
+    const real multiplier = required_multiplier(model, vm) * by_type(model->has_shadow, vm.type);
     const real vcpus_shadow = vm.vcpus_max * load_reals(model->shadow_mib_per_vcpu);
     const real growth = by_type(model->shim_mib_per_mib, vm.type) + 1;
     const real estimate = (budget * load_reals(model->shadow_mib_per_mib) + (vcpus_shadow + 1) * growth)

@@ -21,12 +21,18 @@ INLINE real mib_used(whole bytes) { return truncated(mib_plus(bytes, 1 - 0x1p-20
 INLINE real mib_free(whole bytes) { return truncated(mib_plus(bytes, 0)); }
 INLINE void store_mib(int64_t *at, real mib) { store_amounts(at, shifted_whole_of(mib, MIB_SHIFT)); }
 
-INLINE real shadow_mib(const xenmem_constants *model, real vcpus_max, real multiplier, real static_max_mib)
+INLINE real multiplied_shadow_mib(const xenmem_constants *model, whole type, real unscaled_mib, real multiplier)
+{
+    return larger(truncated(unscaled_mib * multiplier), load_reals(model->min_shadow_mib))
+           * by_type(model->has_shadow, type);
+}
+
+INLINE real shadow_mib(const xenmem_constants *model, vm_lanes vm, real multiplier, real static_max_mib)
 {
     const real vcpus_shadow =
-        times_plus(vcpus_max, load_reals(model->shadow_mib_per_vcpu), broadcast(XENMEM_PART_MIB));
+        times_plus(vm.vcpus_max, load_reals(model->shadow_mib_per_vcpu), broadcast(XENMEM_PART_MIB));
     const real unscaled = truncated(times_plus(static_max_mib, load_reals(model->shadow_mib_per_mib), vcpus_shadow));
-    return larger(truncated(unscaled * multiplier), load_reals(model->min_shadow_mib));
+    return multiplied_shadow_mib(model, vm.type, unscaled, multiplier);
 }
 
 /* Extras, base of the shim and hypervisor structures: what does not depend on static_max. */
@@ -62,7 +68,7 @@ static TARGET size_t overhead(const xenmem_constants *model, const xenmem_column
         const vm_lanes vm = load_vms(&vms, i);
         const real static_max_mib = mib_used(load_amounts(vms.static_max + i));
         store_mib(vms.overhead + i, fixed_mib(model, vm) + shim_growth_mib(model, vm.type, static_max_mib)
-                                         + shadow_mib(model, vm.vcpus_max, vm.multiplier, static_max_mib));
+                                         + shadow_mib(model, vm, vm.multiplier, static_max_mib));
     }
     return i;
 }
@@ -83,7 +89,7 @@ static TARGET size_t required_memory(const xenmem_constants *model, const xenmem
         const real static_max_mib = mib_used(load_amounts(vms.static_max + i));
         const real target_mib = mib_used(load_amounts(vms.target + i));
         store_mib(vms.normal + i, fixed_mib(model, vm) + shim_growth_mib(model, vm.type, static_max_mib) + target_mib);
-        store_mib(vms.shadow + i, shadow_mib(model, vm.vcpus_max, required_multiplier(model, vm), static_max_mib));
+        store_mib(vms.shadow + i, shadow_mib(model, vm, required_multiplier(model, vm), static_max_mib));
     }
     return i;
 }

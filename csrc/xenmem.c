@@ -23,6 +23,8 @@ static int is_valid(const xenmem_model *model)
                 return 0;
         if (model->required_at_unit_multiplier[type] != 0 && model->required_at_unit_multiplier[type] != 1)
             return 0;
+        if (model->has_shadow[type] != 0 && model->has_shadow[type] != 1)
+            return 0;
     }
     return model->p2m_pages_per_mib + model->resident_pages_per_mib <= XENMEM_MAX_SHADOW_PAGES_PER_MIB;
 }
@@ -53,6 +55,7 @@ static xenmem_constants constants_of(const xenmem_model *model)
         constants.shim_mib_per_mib[type] = divisor > 0 ? 1 / divisor : 0;
         constants.shim_part_of_both[type] = divisor > 0 ? 1 / (divisor + 1) : 0;
         constants.own_multiplier[type] = model->required_at_unit_multiplier[type] ? -1 : 1;
+        constants.has_shadow[type] = (double)model->has_shadow[type];
     }
     return constants;
 }

@@ -70,6 +70,7 @@ typedef struct xenmem_model {
     int64_t shim_base_mib[XENMEM_DOMAIN_TYPES];
     int64_t shim_divisor[XENMEM_DOMAIN_TYPES];
     int64_t required_at_unit_multiplier[XENMEM_DOMAIN_TYPES]; /* 0 or 1; 1: required memory ignores the VM's multiplier */
+    int64_t has_shadow[XENMEM_DOMAIN_TYPES];                  /* 0 or 1; 0: no shadow at all, of vCPUs neither */
 } xenmem_model;
 
 /* Memory overhead of n VMs: what VM.compute_memory_overhead answers.

@@ -20,10 +20,12 @@ from .model import (
     APPROXIMATE_VCPUS,
     DEFAULT_MODEL,
     MODELS,
+    PRODUCTS,
     DomainType,
     OverheadModel,
     model_for,
     model_name_for,
+    newest_build,
     valid_model,
 )
 
@@ -33,6 +35,7 @@ __all__ = [
     "MAX_SHADOW_MULTIPLIER",
     "MAX_VCPUS",
     "MODELS",
+    "PRODUCTS",
     "DomainType",
     "OverheadModel",
     "backends",
@@ -41,6 +44,7 @@ __all__ = [
     "maximise_memory",
     "model_for",
     "model_name_for",
+    "newest_build",
     "overhead",
     "required_memory",
     "set_simd",

@@ -17,12 +17,19 @@ _STRUCTS: dict[int, tuple[OverheadModel, object]] = {}
 """By identity of the model, which the entry keeps alive: hashing the constants would take longer than a small call."""
 
 
+_FIELDS = [name for name, _ in ffi.typeof("xenmem_model").fields]
+"""What the library computes with; a model has more, which callers do."""
+
+
 def _struct(model: OverheadModel) -> object:
     entry = _STRUCTS.get(id(model))
     if entry is None:
         if len(_STRUCTS) >= 64:
             _STRUCTS.clear()
-        entry = _STRUCTS[id(model)] = (model, ffi.new("xenmem_model *", model._asdict()))
+        entry = _STRUCTS[id(model)] = (
+            model,
+            ffi.new("xenmem_model *", {name: getattr(model, name) for name in _FIELDS}),
+        )
     return entry[1]
 
 

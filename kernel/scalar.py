@@ -38,14 +38,6 @@ def mib_used_of_pages(pages: int) -> int:
 
 
 @inlined
-def shadow_mib(model: OverheadModel, static_max_mib: int, vcpus_max: int, shadow_multiplier: float) -> int:
-    """Shadow memory in MiB (memory.ml: shadow_mib): one double product, truncated, at least the model's minimum."""
-    pages_per_mib = model.p2m_pages_per_mib + model.resident_pages_per_mib
-    pages = model.vcpu_shadow_pages * vcpus_max + pages_per_mib * static_max_mib
-    return max(model.min_shadow_mib, int(float(mib_used_of_pages(pages)) * shadow_multiplier))
-
-
-@inlined
 def of_type(constants: PerDomainType, domain_type: int) -> int:
     """The constant of a domain type; written as choices so that loops over it vectorise."""
     if domain_type == 0:
@@ -55,6 +47,17 @@ def of_type(constants: PerDomainType, domain_type: int) -> int:
     if domain_type == 2:
         return constants[2]
     return constants[3]
+
+
+@inlined
+def shadow_mib(
+    model: OverheadModel, domain_type: int, static_max_mib: int, vcpus_max: int, shadow_multiplier: float
+) -> int:
+    """Shadow memory in MiB (memory.ml: shadow_mib): one double product, truncated, at least the model's minimum."""
+    pages_per_mib = model.p2m_pages_per_mib + model.resident_pages_per_mib
+    pages = model.vcpu_shadow_pages * vcpus_max + pages_per_mib * static_max_mib
+    multiplied = int(float(mib_used_of_pages(pages)) * shadow_multiplier)
+    return max(model.min_shadow_mib, multiplied) * of_type(model.has_shadow, domain_type)
 
 
 @inlined
@@ -99,7 +102,7 @@ def overhead(model: OverheadModel, domain_type: int, static_max: int, vcpus_max:
     static_max_mib = mib_used(static_max)
     return (
         overhead_beside_shadow_mib(model, domain_type, static_max_mib, vcpus_max)
-        + shadow_mib(model, static_max_mib, vcpus_max, shadow_multiplier)
+        + shadow_mib(model, domain_type, static_max_mib, vcpus_max, shadow_multiplier)
     ) << MIB_SHIFT
 
 
@@ -116,7 +119,7 @@ def required_memory(
     """(normal, shadow) bytes needed to start with ``target`` bytes (memory_check.ml: vm_compute_required_memory)."""
     static_max_mib = mib_used(static_max)
     multiplier = required_multiplier(model, domain_type, shadow_multiplier)
-    shadow = shadow_mib(model, static_max_mib, vcpus_max, multiplier)
+    shadow = shadow_mib(model, domain_type, static_max_mib, vcpus_max, multiplier)
     normal = mib_used(target) + overhead_beside_shadow_mib(model, domain_type, static_max_mib, vcpus_max)
     return normal << MIB_SHIFT, shadow << MIB_SHIFT
 
@@ -130,7 +133,9 @@ def maximise_memory(
     Before the multiplier, shadow is a step function of static_max. The last step that fits is where the requirement
     without its roundings reaches ``total``, or the step before; csrc/maximise.h has the proof.
     """
-    multiplier = required_multiplier(model, domain_type, shadow_multiplier)
+    has_shadow = of_type(model.has_shadow, domain_type)
+    multiplier = required_multiplier(model, domain_type, shadow_multiplier) * has_shadow
+    min_shadow_mib = model.min_shadow_mib * has_shadow
     vcpu_pages = model.vcpu_shadow_pages * vcpus_max
     pages_per_mib = model.p2m_pages_per_mib + model.resident_pages_per_mib
     budget = (total >> MIB_SHIFT) - overhead_beside_shadow_mib(model, domain_type, 0, vcpus_max)
@@ -143,15 +148,15 @@ def maximise_memory(
     estimate = (budget * guest_share + (vcpu_steps + 1.0) * mib_per_step) / (mib_per_step + multiplier * guest_share)
     step = int(estimate + 0.625)
     largest = max(
-        _largest_under_shadow(model, budget, multiplier, vcpu_pages, mib_per_page, shim_share, step),
-        _largest_under_shadow(model, budget, multiplier, vcpu_pages, mib_per_page, shim_share, step - 1),
+        _largest_under_shadow(min_shadow_mib, budget, multiplier, vcpu_pages, mib_per_page, shim_share, step),
+        _largest_under_shadow(min_shadow_mib, budget, multiplier, vcpu_pages, mib_per_page, shim_share, step - 1),
     )
     return max(0, largest) << MIB_SHIFT
 
 
 @inlined
 def _largest_under_shadow(
-    model: OverheadModel,
+    min_shadow_mib: int,
     budget: int,
     multiplier: float,
     vcpu_pages: int,
@@ -165,7 +170,7 @@ def _largest_under_shadow(
     least by which a part that is not full falls short, and far above the rounding.
     """
     shadowed = int(float((unscaled_shadow_mib << PAGES_PER_MIB_SHIFT) - vcpu_pages) * mib_per_page)
-    left = budget - max(model.min_shadow_mib, int(float(unscaled_shadow_mib) * multiplier))
+    left = budget - max(min_shadow_mib, int(float(unscaled_shadow_mib) * multiplier))
     return min(shadowed, left - int(float(left + 1) * shim_share + 2.0**-18))
 
 

@@ -99,6 +99,7 @@ ODD_MODEL = reference.Model(
     shim_base_mib=(7, 0, 23, 1),
     shim_divisor=(49, 3, 90, 0),
     required_at_unit_multiplier=(1, 0, 0, 1),
+    has_shadow=(1, 1, 0, 1),
 )
 MODELS: dict[str, str | reference.Model] = {"26.3": "26.3", "pre-26.3": "pre-26.3", "odd": ODD_MODEL}
 

@@ -41,6 +41,8 @@ models: st.SearchStrategy[str | reference.Model] = st.one_of(
         shim_base_mib=by_domain_type,
         shim_divisor=by_domain_type,
         required_at_unit_multiplier=st.tuples(*[st.integers(0, 1)] * 4),
+        has_shadow=st.tuples(*[st.integers(0, 1)] * 4),
+        host_reserve_mib=constants,
     ),
 )
 

@@ -496,7 +496,7 @@ class Fleet:
         """
         own = self.pools.model[self.vms.pool]
         answer = np.full(len(self.vms), "", dtype=object)
-        for name in kernel.MODELS:
+        for name in reversed(tuple(kernel.MODELS)):  # of several that give it, the newest
             answer[self.overhead(name) == self.vms.memory_overhead] = name
         matches_own = self.overhead() == self.vms.memory_overhead
         answer[matches_own] = own[matches_own]

@@ -29,8 +29,8 @@ def test_pieces_equal_the_reference(inventory: Path, model: str) -> None:
         )
         answer = answers.explain(fleet, row, model=model)
         pieces = answer.overhead
-        assert pieces.shadow.memory == reference.shadow_mib(constants, mib, vcpus, multiplier) * reference.MIB
-        assert pieces.shadow.unscaled == reference.shadow_mib(constants, mib, vcpus, 1.0) * reference.MIB
+        assert pieces.shadow.memory == reference.shadow_mib(constants, kind, mib, vcpus, multiplier) * reference.MIB
+        assert pieces.shadow.unscaled == reference.shadow_mib(constants, kind, mib, vcpus, 1.0) * reference.MIB
         assert (pieces.shadow.vcpu_pages, pieces.shadow.p2m_pages, pieces.shadow.resident_pages) == (
             256 * vcpus,
             mib,

@@ -136,6 +136,7 @@ static xenmem_model random_model(void)
         model.shim_base_mib[type] = random_constant(XENMEM_MAX_MODEL_CONSTANT);
         model.shim_divisor[type] = random_constant(XENMEM_MAX_MODEL_CONSTANT);
         model.required_at_unit_multiplier[type] = random_to(1);
+        model.has_shadow[type] = random_to(3) > 0;
     }
     return model;
 }
@@ -151,6 +152,7 @@ static const xenmem_model xapi_26_3 = {
     .shim_base_mib = {[XENMEM_PV_IN_PVH] = 23},
     .shim_divisor = {[XENMEM_PV_IN_PVH] = 90},
     .required_at_unit_multiplier = {[XENMEM_PV] = 1},
+    .has_shadow = {1, 1, 1, 1},
 };
 
 /* The naive model. */
@@ -165,8 +167,11 @@ static int64_t mib_used_by_pages(int64_t pages)
     return (pages + 255) / 256;
 }
 
-static int64_t naive_shadow_mib(const xenmem_model *model, int64_t static_max, int32_t vcpus_max, double multiplier)
+static int64_t naive_shadow_mib(const xenmem_model *model, int type, int64_t static_max, int32_t vcpus_max,
+                                double multiplier)
 {
+    if (!model->has_shadow[type])
+        return 0;
     const int64_t mib = mib_used(static_max);
     const int64_t pages = model->vcpu_shadow_pages * vcpus_max + model->p2m_pages_per_mib * mib
                           + model->resident_pages_per_mib * mib;
@@ -196,7 +201,7 @@ static int64_t naive_required(const xenmem_model *model, int type, int64_t stati
                               double multiplier)
 {
     return (mib_used(static_max) + naive_overhead_without_shadow_mib(model, type, static_max, vcpus_max)
-            + naive_shadow_mib(model, static_max, vcpus_max, naive_required_multiplier(model, type, multiplier)))
+            + naive_shadow_mib(model, type, static_max, vcpus_max, naive_required_multiplier(model, type, multiplier)))
            * MIB;
 }
 
@@ -288,7 +293,7 @@ static void check_overhead(const xenmem_model *model, const vms *v)
     int64_t *want = amounts(v->n), *got = amounts(v->n), *in_place = copy_of(v->n, v->static_max);
     for (size_t i = 0; i < v->n; i++)
         want[i] = (naive_overhead_without_shadow_mib(model, v->type[i], v->static_max[i], v->vcpus_max[i])
-                   + naive_shadow_mib(model, v->static_max[i], v->vcpus_max[i], v->multiplier[i]))
+                   + naive_shadow_mib(model, v->type[i], v->static_max[i], v->vcpus_max[i], v->multiplier[i]))
                   * MIB;
     check_equal(XENMEM_OK, xenmem_overhead(model, v->n, v->type, v->static_max, v->vcpus_max, v->multiplier, got, &bad),
                 "overhead", "status");
@@ -307,7 +312,7 @@ static void check_required_memory(const xenmem_model *model, const vms *v)
         want_normal[i] = (mib_used(v->target[i])
                           + naive_overhead_without_shadow_mib(model, v->type[i], v->static_max[i], v->vcpus_max[i]))
                          * MIB;
-        want_shadow[i] = naive_shadow_mib(model, v->static_max[i], v->vcpus_max[i],
+        want_shadow[i] = naive_shadow_mib(model, v->type[i], v->static_max[i], v->vcpus_max[i],
                                           naive_required_multiplier(model, v->type[i], v->multiplier[i]))
                          * MIB;
     }

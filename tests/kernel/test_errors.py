@@ -169,6 +169,13 @@ def test_model_out_of_range(engine: Engine, constant: str, value: Any) -> None:
         engine.ask("overhead", 0, 1 << 30, 1, 1.0, model=model)
 
 
+@pytest.mark.parametrize("constant", ["required_at_unit_multiplier", "has_shadow"])
+def test_model_flags(engine: Engine, constant: str) -> None:
+    model = kernel.MODELS["26.3"]._replace(**{constant: (0, 1, 2, 1)})
+    with pytest.raises(ValueError, match=f"^model: {constant} .* others than 0 and 1"):
+        engine.ask("overhead", 0, 1 << 30, 1, 1.0, model=model)
+
+
 @pytest.mark.parametrize("constant", ["xen_pages_per_vcpu", "min_shadow_mib"])
 def test_model_of_floats(engine: Engine, constant: str) -> None:
     """Constants are integers: a fraction would be truncated by one backend and not by the other."""

@@ -38,9 +38,16 @@ class Model(NamedTuple):
     shim_base_mib: tuple[int, ...] = (0, 0, 23, 0)
     shim_divisor: tuple[int, ...] = (0, 0, 90, 0)
     required_at_unit_multiplier: tuple[int, ...] = (0, 1, 0, 0)
+    has_shadow: tuple[int, ...] = (1, 1, 1, 1)
+    host_reserve_mib: int = 8 + 1
 
 
-MODELS = {"26.3": Model(xen_pages_per_vcpu=38), "pre-26.3": Model()}
+MODELS = {
+    "26.3": Model(xen_pages_per_vcpu=38, host_reserve_mib=8 + 64),
+    "pre-26.3": Model(),
+    "pre-8.1": Model(shim_base_mib=(0, 0, 20, 0), shim_divisor=(0, 0, 110, 0)),
+    "pre-6.0": Model(has_shadow=(1, 0, 1, 1)),
+}
 
 
 def model_of(model: str | Model) -> Model:
@@ -48,10 +55,15 @@ def model_of(model: str | Model) -> Model:
 
 
 def model_name_for(xapi_version: str) -> str:
-    """The model of a xapi version such as 26.17.0-29: what comes before 26.3 lacks the pages per vCPU."""
+    """The model of a xapi version such as 26.17.0-29: what comes before 26.3 lacks the pages per vCPU.
+
+    PV in PVH came with 1.78, and with a smaller shim until 8.1, which has xapi 1.214.
+    """
     numbers = [int(digits) for digits in re.findall(r"\d+", xapi_version)[:2]]
     major, minor = [*numbers, 0][:2]
-    return "26.3" if major > 26 or (major == 26 and minor >= 3) else "pre-26.3"
+    if major > 26 or (major == 26 and minor >= 3):
+        return "26.3"
+    return "pre-8.1" if major == 1 and 78 <= minor < 214 else "pre-26.3"
 
 
 def round_up(amount: int, unit: int) -> int:
@@ -63,7 +75,9 @@ def mib_used(amount: int) -> int:
     return round_up(amount, MIB)
 
 
-def shadow_mib(model: Model, static_max_mib: int, vcpus_max: int, shadow_multiplier: float) -> int:
+def shadow_mib(model: Model, domain_type: str, static_max_mib: int, vcpus_max: int, shadow_multiplier: float) -> int:
+    if not model.has_shadow[DOMAIN_TYPES.index(domain_type)]:
+        return 0
     vcpu_pages = model.vcpu_shadow_pages * vcpus_max
     p2m_pages = model.p2m_pages_per_mib * static_max_mib
     resident_pages = model.resident_pages_per_mib * static_max_mib
@@ -82,7 +96,7 @@ def overhead_mib(model: Model, domain_type: str, static_max_mib: int, vcpus_max:
     which = DOMAIN_TYPES.index(domain_type)
     extra_mib = model.extra_internal_mib[which] + model.extra_external_mib[which]
     xen_vcpu_mib = round_up(model.xen_pages_per_vcpu * vcpus_max, PAGES_PER_MIB)
-    shadow = shadow_mib(model, static_max_mib, vcpus_max, shadow_multiplier)
+    shadow = shadow_mib(model, domain_type, static_max_mib, vcpus_max, shadow_multiplier)
     return extra_mib + shadow + xen_vcpu_mib + shim_mib(model, domain_type, static_max_mib)
 
 
@@ -108,7 +122,7 @@ def required_memory(
     static_max_mib = mib_used(static_max)
     target_mib = round_up(round_up(target, 1024), 1024)
     footprint_mib = target_mib + overhead_mib(constants, domain_type, static_max_mib, vcpus_max, shadow_multiplier)
-    shadow = shadow_mib(constants, static_max_mib, vcpus_max, shadow_multiplier)
+    shadow = shadow_mib(constants, domain_type, static_max_mib, vcpus_max, shadow_multiplier)
     return (footprint_mib - shadow) * MIB, shadow * MIB
 
 

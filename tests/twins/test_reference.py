@@ -70,7 +70,7 @@ def test_golden_build(data: Path) -> None:
             assert build.claim_pages == expected["build_claim_pages"], case
         constants, multiplier = reference.MODELS[model], expected["shadow_multiplier"]
         size = (expected["static_max_mib"], case["vcpus_max"], multiplier)
-        assert reference.shadow_mib(constants, *size) == expected["shadow_mib"], case
+        assert reference.shadow_mib(constants, kind, *size) == expected["shadow_mib"], case
         assert reference.overhead_mib(constants, kind, *size) == expected["overhead_mib"], case
         assert expected["target_mib"] + expected["overhead_mib"] == expected["required_host_free_mib"], case
 

@@ -63,7 +63,9 @@ def _truncated(value: float) -> int:
     return int(value) if math.isfinite(value) and -(2.0**63) <= value < 2.0**63 else INT64_MIN
 
 
-def _shadow_mib(model: OverheadModel, static_max: int, vcpus: int, multiplier: float) -> int:
+def _shadow_mib(model: OverheadModel, kind: DomainType, static_max: int, vcpus: int, multiplier: float) -> int:
+    if not model.has_shadow[kind]:
+        return 0
     pages = int64(
         model.vcpu_shadow_pages * vcpus
         + (model.p2m_pages_per_mib + model.resident_pages_per_mib) * _mib_used(static_max, MIB)
@@ -74,7 +76,7 @@ def _shadow_mib(model: OverheadModel, static_max: int, vcpus: int, multiplier: f
 @lru_cache(maxsize=65536)
 def _overhead_mib(model: OverheadModel, kind: DomainType, static_max: int, vcpus: int, multiplier: float) -> int:
     static_max_mib = _mib_used(static_max, MIB)
-    shadow_mib = _shadow_mib(model, static_max, vcpus, multiplier)
+    shadow_mib = _shadow_mib(model, kind, static_max, vcpus, multiplier)
     xen_vcpu_mib = _mib_used(int64(model.xen_pages_per_vcpu * vcpus), _PAGES_PER_MIB)
     divisor = model.shim_divisor[kind]
     shim_mib = model.shim_base_mib[kind] + (quotient(static_max_mib, divisor) if divisor else 0)
@@ -93,8 +95,8 @@ def overhead(model: OverheadModel, vm: "rows.VM") -> int:
 
 
 def shadow_memory(model: OverheadModel, vm: "rows.VM", multiplier: float) -> int:
-    """The shadow memory of a VM's domain under a multiplier."""
-    return _shadow_mib(model, vm.memory_static_max, vm.VCPUs_max, multiplier) * MIB
+    """The shadow memory of a VM's domain under a multiplier, as HVM guests have it whatever the VM's type."""
+    return _shadow_mib(model, DomainType.HVM, vm.memory_static_max, vm.VCPUs_max, multiplier) * MIB
 
 
 def required_memory(
