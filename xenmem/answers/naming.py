@@ -152,6 +152,11 @@ def total(amounts: Iterable[Amounts]) -> Amounts:
     return Amounts(**{policy: sum(getattr(row, policy) for row in rows) for policy in POLICIES})
 
 
+def exact_sum(amounts: Bytes) -> int:
+    """The sum of amounts, which int64 need not hold."""
+    return sum(amounts.tolist())
+
+
 def known(amount: int) -> int | None:
     """A measured amount, None if it is unknown."""
     return amount if amount >= 0 else None
