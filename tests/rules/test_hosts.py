@@ -71,7 +71,7 @@ def test_the_highest_version() -> None:
 def test_classes_of_versions() -> None:
     mixed = NEW | {"xen": "4.17.5-19"}
     software = [OLD, NEW, OLD, mixed, {}]
-    class_of, may_follow = hosts.version_classes(software, np.zeros(5, np.int32), [NEW])
+    class_of, may_follow = hosts.version_classes(np.array(software), np.zeros(5, np.int32), np.array([1]))
     may = may_follow[class_of[:, None], class_of[None, :]]
     assert may.tolist() == [
         [True, True, True, False, False],
@@ -86,11 +86,13 @@ def test_each_pool_compares_what_its_coordinator_does() -> None:
     """Of pools before 25.31 a newer build of the same platform is not newer."""
     older = OLD | {"xapi_build": "24.19.1"}
     software = [OLD, older, OLD, older]
-    class_of, may_follow = hosts.version_classes(software, np.array([0, 0, 1, 1], np.int32), [older, {}])
+    class_of, may_follow = hosts.version_classes(
+        np.array(software), np.array([0, 0, 1, 1], np.int32), np.array([1, -1])
+    )
     assert may_follow[class_of[0], class_of[1]]
     assert not may_follow[class_of[2], class_of[3]]
     assert not may_follow[class_of[0], class_of[2]]
-    no_class, nothing = hosts.version_classes([], np.zeros(0, np.int32), [])
+    no_class, nothing = hosts.version_classes(np.array([], object), *[np.zeros(0, np.int32)] * 2)
     assert (no_class.shape, nothing.shape) == ((0,), (0, 0))
 
 

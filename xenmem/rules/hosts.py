@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xenmem import kernel
 
 Bools = NDArray[np.bool_]
+Objects = NDArray[np.object_]
 Rows = NDArray[np.int32]
 SoftwareVersion = Mapping[str, str]
 Version = tuple[int, ...]
@@ -150,23 +151,21 @@ def highest(versions: Sequence[Versions]) -> Versions:
     return most
 
 
-def version_classes(
-    software_version: Sequence[SoftwareVersion], pool: Rows, coordinator: Sequence[SoftwareVersion]
-) -> tuple[Rows, Bools]:
+def version_classes(software_version: Objects, pool: Rows, coordinator: Rows) -> tuple[Rows, Bools]:
     """Hosts of equal versions in one class, and which classes VMs may migrate between.
 
     Parameters
     ----------
-    software_version : of each host
+    software_version : object array, shape (hosts,)
     pool : int32 array, shape (hosts,)
-    coordinator : of each pool, its coordinator's software_version, which tells what is compared; empty if unknown
+    coordinator : int32 array, shape (pools,), rows of hosts, whose versions tell what is compared; -1 if unknown
 
     Returns
     -------
     (class_of, may_follow) : int32 array, shape (hosts,), and bool array, shape (classes, classes): class b is not older
     than class a
     """
-    keys = [migration_keys(software) for software in coordinator]
+    keys = [migration_keys(software_version[row] if row >= 0 else {}) for row in coordinator.tolist()]
     versions = [versions_of(software, keys[row]) for software, row in zip(software_version, pool.tolist(), strict=True)]
     distinct = {version: number for number, version in enumerate(dict.fromkeys(versions))}
     may_follow = [

@@ -117,7 +117,7 @@ def plan(call: "Call", host: "rows.host") -> Departures:
     targets = [
         target
         for ref in database.host.refs()
-        if ref != host.ref and (target := database.host[ref]).enabled and boot.version(target) >= boot.version(host)
+        if ref != host.ref and (target := database.host[ref]).enabled and boot.is_not_older(database, target, than=host)
     ]
     if not targets:
         return Departures({}, {vm.ref: errors.NO_HOSTS_AVAILABLE(vm.ref) for vm in vms})
