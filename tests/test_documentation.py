@@ -90,6 +90,13 @@ def test_the_notes_of_reading_are_documented() -> None:
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
 
 
+def test_the_rooms_of_a_pool_in_memory_hold_what_is_said() -> None:
+    rooms = re.findall(r"^\| `(\w+/)` \| (.*) \|$", (ROOT / "docs" / "xenapi.md").read_text(), re.MULTILINE)
+    named = [folder + name for folder, text in rooms for name in re.findall(r"`(\w+\.py)`", text)]
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / "xenmem" / "xenapi" / name).exists()] == []
+
+
 def test_the_numbers_of_the_memory_model() -> None:
     """The page's overheads are the kernel's, and it tells of every model that there is."""
     page = (ROOT / "docs" / "reference" / "memory-model.md").read_text()
