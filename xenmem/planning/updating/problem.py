@@ -152,6 +152,7 @@ class UpdateProblem:
 
         Notes
         -----
+        After its restart a host has less for VMs by what its own overhead grows. A control domain keeps its overhead.
         A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
         stored and recomputed. A VM that is scheduled to start or to arrive somewhere is taken to be there already.
         Source: planning.md 1.1, 1.3, 4.2 and 6.6.
@@ -171,9 +172,10 @@ class UpdateProblem:
         guests = vms[here & fleet.vms.is_guest[vms]]
         others = vms[here & ~fleet.vms.is_guest[vms]]
 
-        capacity = fleet.hosts.available[hosts]
+        before = fleet.hosts.available[hosts]
         taken = fleet.vms.memory_dynamic_min[others] + fleet.vms.memory_overhead[others]
-        np.subtract.at(capacity, place[now[others]], taken)
+        np.subtract.at(before, place[now[others]], taken)
+        capacity = np.column_stack([before, before - fleet.host_overhead_growth(model)[hosts]])
         stored = fleet.vms.memory_overhead
 
         def needed(name: str | None) -> Bytes:

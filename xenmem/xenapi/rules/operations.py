@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import Failure
+from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import boot
-from xenmem.xenapi.world.features import is_truthy
 from xenmem.xenapi.world.hooks import is_overridden
 
 if TYPE_CHECKING:
