@@ -300,7 +300,7 @@ class RawTable:
             if None not in values:
                 raise
         if column.default is None and not column.optional:
-            raise ValueError("missing, and nothing can be computed without it")
+            raise ValueError("missing, and no overhead can be computed without it")
         if column.kind in (Kind.MAP, Kind.REFS):
             filled = np.fromiter((column.default for _ in values), object, len(values))
         else:
