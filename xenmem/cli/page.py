@@ -130,6 +130,11 @@ def by_policy(amounts: Any) -> list[str]:
     return [format_size(getattr(amounts, policy)) for policy in POLICIES]
 
 
+def not_checked(result: Any) -> str:
+    """The line about what an answer does not know."""
+    return f"Not checked: {', '.join(result.not_checked)}."
+
+
 def head(page: Page, pool: PoolHead, *more: str) -> None:
     """Which pool what follows is about."""
     uuid = f" ({pool.uuid})" if pool.uuid and pool.name_label else ""
