@@ -28,9 +28,24 @@ else:
 """
 
 
-def read(chunks: Iterable[bytes]) -> str:
+GROWTH = """
+import xenmem, xenmem.inventory, xenmem.inventory.source
+
+def memory(name):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) << 10
+
+before = memory("VmRSS")
+try:
+    xenmem.read("-")
+except xenmem.InventoryError as error:
+    print(error)
+print(memory("VmHWM") - before)
+"""
+
+
+def read(chunks: Iterable[bytes], program: str = READER) -> str:
     """What the reader says of a stream that ends when it stops listening."""
-    command = [sys.executable, "-c", READER]
+    command = [sys.executable, "-c", program]
     with subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -81,3 +96,39 @@ def test_memory_grows_with_the_columns_not_with_the_file(field: dict[str, Any]) 
     vms, peak = read(chain([head], rows, [tail])).split()
     assert int(vms) == 41
     assert int(peak) < 250
+
+
+@pytest.mark.parametrize("value", [b"'k' &quot;%b&quot;", b"'k' '\\\\%b'"], ids=["double quotes", "a backslash"])
+def test_a_long_quoted_text(value: bytes) -> None:
+    """It took some 200 bytes of memory for each character: possessive repetitions take none."""
+    head, tail = b'<database><table name="host"><row ref="a" software_version="((', b'))"/></table></database>'
+    answer = read(chain([head], [value % (b"a" * (60 * MIB))], [tail])).split()
+    assert answer[0] == "0"
+    assert int(answer[1]) < 500
+
+
+@pytest.mark.parametrize("item", [b"('%d' 'b') ", b"'%d' ", b"('%d') "])
+def test_an_expression_of_many_items(item: bytes) -> None:
+    head, tail = b'<database><table name="host"><row ref="a" software_version="(', b')"/></table></database>'
+    answer = read([head + b"".join(item % number for number in range(2_000_000)) + tail])
+    assert "host a: software_version: s-expression has more than 262,144 atoms and brackets" in answer
+
+
+@pytest.mark.parametrize(
+    ("head", "items", "tail"),
+    [
+        (b"[", repeat(b"0,", 30_000_000), b"0]"),
+        (b"[", repeat(b"{},", 20_000_000), b"{}]"),
+        (b'{"VM":{', repeat(b'"a":0,', 10_000_000), b'"b":0}}'),
+        (b'{"VM":{', (b'"%d":{},' % number for number in range(10**6, 6 * 10**6)), b'"b":{}}}'),
+        (b"{", (b'"%d":0,' % number for number in range(10**6, 6 * 10**6)), b'"b":0}'),
+        (b'{"VM":{"a":{"groups":[', repeat(b"{},", 20_000_000), b"{}]}}}"),
+        (b'{"error":[', repeat(b"{},", 20_000_000), b"{}]}"),
+        (b'{"VM_group":{', (b'"%0242d":{},' % number for number in range(400_000)), b'"b":{}},"host":{"h":{}}}'),
+    ],
+    ids=["numbers", "items", "one name", "members", "classes", "one record", "failure", "rows"],
+)
+def test_hostile_records_take_at_most_four_times_their_text(head: bytes, items: Iterable[bytes], tail: bytes) -> None:
+    document = head + b"".join(items) + tail
+    growth = int(read([document], GROWTH).splitlines()[-1])
+    assert growth < max(4 * len(document), 200 * MIB)

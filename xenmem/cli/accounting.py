@@ -206,7 +206,9 @@ def fit(
 
 @command("What another version of xapi changes.", "upgrade-check")
 @inventories_argument
-@click.option("--to", metavar="MODEL", required=True, help="A model (26.3, pre-26.3) or a xapi version (26.4.0).")
+@click.option(
+    "--to", metavar="MODEL", required=True, help="A model (26.3), a xapi version (26.4.0) or a product (xcp-ng-9)."
+)
 @lenient_option
 @format_option("table", "json", "csv")
 def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: str) -> bytes:

@@ -71,11 +71,12 @@ def size(context: click.Context, parameter: click.Parameter, text: str | None) -
 
 
 def model_name(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    from xenmem.kernel import MODELS
+    from xenmem.kernel import model_name_for
 
-    if text is not None and text not in MODELS:
-        raise click.BadParameter(f"{text!r} is none of {', '.join(MODELS)}")
-    return text
+    try:
+        return None if text is None else model_name_for(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error).removeprefix("version: ")) from None
 
 
 def domain_type_of(context: click.Context, parameter: click.Parameter, text: str) -> "DomainType":
@@ -143,7 +144,7 @@ model_option: Decorator = click.option(
     "--model",
     metavar="MODEL",
     callback=model_name,
-    help="Compute overheads by this model (26.3, pre-26.3) instead of the pool's own.",
+    help="Compute overheads by this model (26.3, pre-26.3), xapi version or product (xcp-ng-9), not by the pool's own.",
 )
 
 

@@ -314,7 +314,7 @@ def rebalance(inventories: tuple[str, ...], migrations: int, **options: Any) -> 
 @click.option(
     "--to",
     metavar="MODEL",
-    help="A model (26.3, pre-26.3) or a xapi version that hosts run after their restart; by default the newest model.",
+    help="The model, xapi version or product (xcp-ng-9) of hosts after their restart; by default the newest model.",
 )
 @bandwidth_option
 @time_limit_option
