@@ -8,12 +8,14 @@ global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows
 import random
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
 from xenmem.datamodel.errors import HANDLE_INVALID, UUID_INVALID
 from xenmem.datamodel.types import NULL
 from xenmem.kernel import OverheadModel
+from xenmem.rules.hosts import CURRENT, Model, model_name, pool_model
 from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store import rows
 from xenmem.xenapi.store.rows import ROW_CLASSES, Row
@@ -35,11 +37,13 @@ class Origin(NamedTuple):
     who : user name
     when : seconds since 1970
     message : its name, empty where none was called
+    began : how many writes had been journaled when it began; negative where no message was called
     """
 
     who: str = ""
     when: float = 0.0
     message: str = ""
+    began: int = -1
 
 
 class Author(Protocol):
@@ -258,8 +262,10 @@ class Database:
         self._max_journal = max_journal
         self._journal: list[_Entry] = []
         self._forgotten = 0
+        self._waiting: Final = threading.local()
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
+        self._assumed = CURRENT
         self.the_pool: rows.pool
 
     # ------------------------------------------------------------------------------------------------------- reading
@@ -268,16 +274,19 @@ class Database:
     def model(self) -> OverheadModel:
         """The overhead model that the coordinator computes with (inventory-formats, section 4).
 
-        Where its version is unknown, that of the other hosts if they agree, else the current one.
+        Where its version is unknown, that of the other hosts if they agree, else the one to `assume`.
         """
         if self._model is None:
             pool = next(iter(self.pool), None)
             master = self.host.get(pool.master) if pool is not None else None
-            own = _model_name(master) if master is not None else ""
-            others = {name for host in self.host if (name := _model_name(host))}
-            name = own or (others.pop() if len(others) == 1 else kernel.DEFAULT_MODEL)
-            self._model = kernel.MODELS[name]
+            own = model_name(master.software_version) if master is not None else ""
+            hosts = (model_name(host.software_version) for host in self.host)
+            self._model = kernel.MODELS[pool_model(own, hosts, self._assumed).name]
         return self._model
+
+    def assume(self, model: Model) -> None:
+        """Take a model where no host tells its version."""
+        self._assumed, self._model = model, None
 
     def recounted_since(self, recount: int) -> Iterator[str]:
         """Hosts whose memory, or what is used of it, changed after a recount, the latest first; some may be gone."""
@@ -456,10 +465,31 @@ class Database:
             for field, old, new in changes
         ]
 
+    @property
+    def journaled(self) -> int:
+        """How many writes were journaled since the database was made, less those undone."""
+        return self._forgotten + len(self._journal)
+
+    @contextmanager
+    def waiting(self, author: Author) -> Iterator[None]:
+        """Let what happens in this thread meanwhile, while a message waits, be undone with the message."""
+        outer = self.awaited
+        self._waiting.author = author
+        try:
+            yield
+        finally:
+            self._waiting.author = outer
+
+    @property
+    def awaited(self) -> Author | None:
+        """Who waits in this thread for time to pass."""
+        author: Author | None = getattr(self._waiting, "author", None)
+        return author
+
     def snapshot(self) -> Snapshot:
         """The present state, to be restored later."""
         with self.lock:
-            return Snapshot(self._forgotten + len(self._journal), self._last_generation(len(self._journal)))
+            return Snapshot(self.journaled, self._last_generation(len(self._journal)))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Undo every change since a snapshot; sessions and tasks stay.
@@ -477,16 +507,28 @@ class Database:
         Raises
         ------
         ValueError : the journal does not hold so many
+
+        Notes
+        -----
+        With a message goes all that was changed since it began, also by guests and by others while it waited.
         """
         with self.lock:
             start = len(self._journal)
             for _ in range(messages):
-                if not start:
+                start = self._began(start) if start else -1
+                if start < 0:
                     raise ValueError(f"messages: the journal does not hold {messages}")
-                origin = self._journal[start - 1][1]
-                while start and self._journal[start - 1][1] is origin:
-                    start -= 1
             self._undo_to(start)
+
+    def _began(self, end: int) -> int:
+        """Where in the journal that began which ends here; negative if it is forgotten."""
+        start = end - 1
+        origin = self._journal[start][1]
+        if origin.began >= 0:
+            return min(origin.began - self._forgotten, start)
+        while start and self._journal[start - 1][1] is origin:
+            start -= 1
+        return start
 
     def _start(self, snapshot: Snapshot) -> int:
         start = snapshot.position - self._forgotten
@@ -508,14 +550,6 @@ class Database:
             else:
                 self._assign(row, {cast(str, field): old for field, old, _ in changes})
                 self._touch(row)
-
-
-def _model_name(host: rows.host) -> str:
-    version = host.software_version.get("xapi_build") or host.software_version.get("xapi") or ""
-    try:
-        return kernel.model_name_for(version)
-    except ValueError:
-        return ""
 
 
 # ------------------------------------------------------------------------------------------------ what follows a change
