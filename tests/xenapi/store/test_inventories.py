@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inventory.dumps import HOST, pool
+from dumps import HOST, pool
 
 import xenmem
 from xenmem.inventory import InventoryError
