@@ -59,6 +59,11 @@ def test_what_a_coordinator_compares(build: str, migration: tuple[str, ...], upg
     assert hosts.upgrade_keys(software) == upgrade
 
 
+@pytest.mark.parametrize(("build", "does"), [("26.16.3", False), ("26.17.0", True), ("26.17.0-29", True), ("", True)])
+def test_who_names_the_unprotected(build: str, does: bool) -> None:
+    assert hosts.names_unprotected({"xapi_build": build}) is does
+
+
 def test_the_highest_version() -> None:
     """The first that no later one takes the place of; where two are not comparable, the later one counts."""
     a, b, c = ((3,), (1,)), ((2,), (2,)), ((2,), (1,))

@@ -177,6 +177,10 @@ class TestEvacuate:
         pool.database.the_pool.ha_enabled = True
         expected = {"vm": ["HOST_EVACUATE_VM_NOT_HA_PROTECTED", "vm"]}
         assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == expected
+        for host in ("h1", "h2"):  # before 26.17 the pool said of such a VM what it says of one that finds no room
+            pool.database.write(pool.database.host[host], "software_version", {"xapi_build": "26.16.9"})
+        expected = {"vm": ["HOST_NOT_ENOUGH_FREE_MEMORY", "vm"]}
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == expected
 
     def test_an_operation_that_is_not_allowed_goes_before_a_boot_check(
         self, session: Session, pool: Pool, run: AddVM

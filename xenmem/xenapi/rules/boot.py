@@ -196,26 +196,27 @@ def is_upgrading(database: "Database") -> bool:
     return "rolling_upgrade_in_progress" in database.the_pool.other_config
 
 
-def _coordinators_software(database: "Database") -> Mapping[str, str]:
+def coordinators_software(database: "Database") -> Mapping[str, str]:
+    """The coordinator's software_version; nothing where it is unknown."""
     coordinator = database.host.get(database.the_pool.master)
     return coordinator.software_version if coordinator is not None else {}
 
 
 def is_not_older(database: "Database", host: "rows.host", than: "rows.host") -> bool:
     """Whether VMs may migrate to a host from another one (helpers.ml: Checks.Migration)."""
-    keys = migration_keys(_coordinators_software(database))
+    keys = migration_keys(coordinators_software(database))
     return hosts.is_not_older(versions_of(host.software_version, keys), versions_of(than.software_version, keys))
 
 
 def is_as_new_as_coordinator(database: "Database", host: "rows.host") -> bool:
     """Whether a host runs what the coordinator does (helpers.ml: assert_host_versions_are_same_on_master)."""
-    coordinator = _coordinators_software(database)
+    coordinator = coordinators_software(database)
     keys = upgrade_keys(coordinator)
     return not coordinator or versions_of(host.software_version, keys) == versions_of(coordinator, keys)
 
 
 def has_highest_version(database: "Database", host: "rows.host") -> bool:
     """Whether a host is as new as any of the pool (helpers.ml: assert_host_has_highest_version_in_pool)."""
-    keys = upgrade_keys(_coordinators_software(database))
+    keys = upgrade_keys(coordinators_software(database))
     most = highest([versions_of(database.host[ref].software_version, keys) for ref in database.host.refs()])
     return hosts.is_not_older(versions_of(host.software_version, keys), most)
