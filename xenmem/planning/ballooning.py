@@ -27,6 +27,7 @@ from xenmem.planning.xapi.balloon import (
     free_memory_range,
 )
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
+from xenmem.rules.hosts import is_known
 from xenmem.units import KIB, format_size
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
     vms = fleet.vms
     if vms.power_state[vm] == PowerState.RUNNING:
         raise ValueError(f"vm: {vms.name_label[vm]} runs already")
-    if fleet.hosts.memory_total[host] < 0:
+    if not is_known(fleet.hosts.memory_total)[host]:
         raise ValueError(f"host: memory_total of {fleet.hosts.name_label[host]} is unknown")
     slush = kernel.MODELS[fleet.hosts.model[host] or kernel.DEFAULT_MODEL].host_reserve_mib << 10
     rows = np.flatnonzero((vms.resident_on == host) & vms.is_guest)
