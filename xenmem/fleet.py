@@ -100,7 +100,8 @@ class Fleet:
         Parameters
         ----------
         records : class name to reference to record, as the ``get_all_records`` calls answer; ints may be numbers or
-            text. Read are ``VM``, ``VM_metrics``, ``host``, ``host_metrics``, ``pool`` and ``VM_group``
+            text. Read are ``VM``, ``VM_metrics``, ``VM_guest_metrics``, ``host``, ``host_metrics``, ``pool`` and
+            ``VM_group``
         source : what messages call the records
         lenient : skip bad rows and count them in notes
 

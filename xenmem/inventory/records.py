@@ -83,6 +83,10 @@ class RecordsCodec:
                 return list(map(str, value))
         raise ValueError(f"{shown(value)} is not a set of texts")
 
+    def operations(self, value: Any) -> Iterable[str]:
+        """The values of the map."""
+        return map(str, self.mapping(value).values())
+
     def boot_record(self, value: str) -> BootRecord | None:
         """As text, like in the database."""
         return parse_boot_record(value)
