@@ -90,7 +90,8 @@ def test_free_memory_without_jit() -> None:
     process = python(
         """
 import warnings
-import numpy as np, reference
+import numpy as np
+from twins import reference
 from xenmem import kernel
 warnings.simplefilter("error")
 rng = np.random.default_rng(0)
