@@ -2,8 +2,8 @@
 
     python table.py [COMMIT]
 
-Knows benchmarks by name and measures nothing. A row whose benchmarks have not been run is left out. Times are asv's, the
-medians of its samples, in seconds.
+Knows benchmarks by name and measures nothing. A row whose benchmarks have not been run is left out. Times are asv's,
+the medians of its samples, in seconds.
 """
 
 import sys
@@ -122,7 +122,7 @@ def numbers() -> Iterator[Row]:
 def messages() -> Iterator[Row]:
     """Messages in a pool of 1,000 hosts and 100,000 VMs, the collector off."""
     targets = {
-        **{name: "" for name in ("VM.get_record", "VM.set_memory", "VM.start_on", "VM.suspend", "VM.pool_migrate")},
+        **dict.fromkeys(("VM.get_record", "VM.set_memory", "VM.start_on", "VM.suspend", "VM.pool_migrate"), ""),
         **{"VM.get_memory_static_max": "≤ 3 µs", "host.compute_free_memory": "≤ 5 µs"},
         **dict.fromkeys(("VM.set_memory_dynamic_range", "VM.start", "VM.hard_shutdown"), "≤ 30 µs"),
     }

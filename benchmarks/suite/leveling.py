@@ -9,7 +9,7 @@ from . import fleets
 
 
 class Leveling:
-    """How long does it take to empty as many of 64 hosts as possible, and how level are they after a second's search?"""
+    """How long does it take to empty as many of 64 hosts as possible, and how level are they after one second?"""
 
     params = ([0.5, 0.8],)
     param_names = ("fill",)
