@@ -59,7 +59,7 @@ def test_types_are_shipped() -> None:
 LAYERS = {
     "kernel": set(),
     "datamodel": set(),
-    "rules": {"kernel", "units"},
+    "rules": {"fleet", "kernel", "units"},
     "fleet": {"kernel", "rules", "inventory"},
     "inventory": {"datamodel", "fleet", "kernel", "rules", "text", "units"},
     "planning": {"_lazy", "fleet", "kernel", "rules", "units"},

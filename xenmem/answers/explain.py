@@ -8,10 +8,10 @@ from typing import Final, NamedTuple
 
 from xenmem import kernel
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Named,
     PoolHead,
     Result,
-    boot_policy,
     free_without,
     identity,
     known_totals,
@@ -20,16 +20,10 @@ from xenmem.answers.naming import (
 )
 from xenmem.answers.report import kind_of
 from xenmem.fleet import POLICIES, Fleet, PowerState
+from xenmem.rules.start import start_policy
 from xenmem.units import MIB, format_size
 
-NOT_CHECKED: Final = (
-    "storage",
-    "networks",
-    "GPUs and USB devices",
-    "CPU features",
-    "licences",
-    "HA plan",
-)
+NOT_CHECKED_AT_START: Final = (*NOT_CHECKED, "licences", "HA plan")
 """What xapi checks before a VM starts and an inventory does not tell here."""
 
 _NONE: Final = (0, 0, 0, 0)
@@ -234,7 +228,7 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
     shape = shape_of(fleet, vm)
     overhead = pieces(shape, name)
     required = Requirements(**{policy: requirement(shape, int(fleet.amount(policy)[vm]), name) for policy in POLICIES})
-    policy = boot_policy(int(vms.domain_type[vm]))
+    policy = start_policy(int(vms.accounted_domain_type[vm]))
     obstacles = vm_obstacles(fleet, vm)
     stored = int(vms.memory_overhead[vm])
     return Explanation(
@@ -259,7 +253,7 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
         operation={PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm], "migrate"),
         obstacles=obstacles,
         hosts=host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles)),
-        not_checked=list(NOT_CHECKED),
+        not_checked=list(NOT_CHECKED_AT_START),
     )
 
 

@@ -17,6 +17,10 @@ _MAX_USED: Final = 4 * kernel.MAX_BYTES
 _NAMES_SHOWN: Final = 3
 
 
+NOT_CHECKED: Final = ("storage", "networks", "GPUs and USB devices", "CPU features")
+"""What decides besides memory where a VM may run and move, and an inventory does not tell here."""
+
+
 class QuestionError(ValueError):
     """A question that cannot be answered as it was asked. The text is one line."""
 
@@ -152,6 +156,11 @@ def total(amounts: Iterable[Amounts]) -> Amounts:
     return Amounts(**{policy: sum(getattr(row, policy) for row in rows) for policy in POLICIES})
 
 
+def exact_sum(amounts: Bytes) -> int:
+    """The sum of amounts, which int64 need not hold."""
+    return sum(amounts.tolist())
+
+
 def known(amount: int) -> int | None:
     """A measured amount, None if it is unknown."""
     return amount if amount >= 0 else None
@@ -217,11 +226,6 @@ def free_without(fleet: Fleet, vm: int) -> Bytes:
     return kernel.free_memory(
         fleet.hosts.available, fleet.amount("dynamic_min"), vms.memory_overhead, vms.resident_on, scheduled
     )
-
-
-def boot_policy(domain_type: int) -> str:
-    """The policy that says with how much memory a VM of this type must be able to start (planning, section 1.3)."""
-    return "static_max" if domain_type == kernel.DomainType.PV_IN_PVH else "dynamic_min"
 
 
 def find_vm(fleet: Fleet, name: str) -> int:

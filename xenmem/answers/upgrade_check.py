@@ -16,7 +16,6 @@ from xenmem.answers.naming import (
     Result,
     at,
     at_hosts,
-    boot_policy,
     identity,
     known_totals,
     overcommitted,
@@ -24,6 +23,7 @@ from xenmem.answers.naming import (
     total,
 )
 from xenmem.fleet import POLICIES, Bytes, Fleet
+from xenmem.rules.start import memory_to_start
 from xenmem.units import format_size
 
 
@@ -234,10 +234,6 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, growth: Bytes, model: str) -
     host = np.where(host >= 0, host, vms.affinity)
     rows = np.flatnonzero(vms.is_guest & (host >= 0))
     rows = rows[known_totals(fleet)[host[rows]]]
-    at_static_max = np.array([boot_policy(kind) == "static_max" for kind in kernel.DomainType])[vms.domain_type]
-
-    def needed(name: str | None) -> Bytes:
-        return np.where(at_static_max, fleet.start_memory("static_max", name), fleet.start_memory("dynamic_min", name))
 
     def without_itself(overheads: Bytes, growth: Bytes | int) -> Bytes:
         """Free memory of the hosts of these VMs, the VM itself not counted there."""
@@ -247,7 +243,7 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, growth: Bytes, model: str) -
         left: Bytes = there[host[rows]] + (times * used)[rows]
         return np.maximum(left, 0)
 
-    now, then = needed(None), needed(model)
+    now, then = memory_to_start(fleet), memory_to_start(fleet, model=model)
     room_now, room_then = without_itself(vms.memory_overhead, 0), without_itself(overhead, growth)
     blocked = (now[rows] <= room_now) & (then[rows] > room_then)
     return [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xenmem.cli.streams import Progress
+from xenmem.text import documentation
 from xenmem.units import format_size, parse_size
 
 if TYPE_CHECKING:
@@ -123,6 +124,16 @@ def emitted(writer: str, heading: Sequence[str], actions: "Sequence[Action]") ->
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
+
+
+def command(short_help: str, name: str | None = None) -> "Callable[[Command], click.Command]":
+    """Make the decorated function a command of its name, with its docstring as help."""
+
+    def declare(function: Command) -> click.Command:
+        return click.command(name, short_help=short_help, help=documentation(function))(function)
+
+    return declare
+
 
 inventories_argument: Decorator = click.argument("inventories", metavar="INVENTORY...", nargs=-1, required=True)
 inventory_argument: Decorator = click.argument("inventory", metavar="INVENTORY")

@@ -298,8 +298,8 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
     fixed = np.flatnonzero((vms.resident_on == host) & ~vms.is_guest)
     target = np.where(vms.memory_target > 0, vms.memory_target, vms.memory_dynamic_max)
     free = int(fleet.hosts.available[host])
-    free -= int((vms.memory_dynamic_max[fixed] + vms.memory_overhead[fixed]).sum())
-    free -= int((target[rows] + vms.memory_overhead[rows]).sum())
+    free -= sum((vms.memory_dynamic_max[fixed] + vms.memory_overhead[fixed]).tolist())  # more than int64 may hold
+    free -= sum((target[rows] + vms.memory_overhead[rows]).tolist())
     domains = [
         Domain(
             domid=place,

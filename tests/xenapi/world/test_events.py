@@ -324,6 +324,28 @@ class TestNext:
         pool.clock.call_at(pool.clock.now() + 5, lambda: pool.database.write(vm, "name_label", "x"))
         assert len(session.xenapi.event.next()) == 1
 
+    def test_does_not_wait_for_what_will_never_happen(self, pool: Pool, session: Session) -> None:
+        session.xenapi.event.register(["vm"])
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(session.xenapi.event.next()), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert answers == [[]]
+
+    def test_waits_for_another_thread(self) -> None:
+        pool = Pool(build_database(), clock=Clock(pace=Pace.REAL))
+        session = Session(pool)
+        session.login_with_password("root", "")
+        session.xenapi.event.register(["host"])
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(session.xenapi.event.next()), daemon=True)
+        thread.start()
+        time.sleep(0.05)
+        assert answers == []
+        session.xenapi.host.set_name_label("h1", "x")
+        thread.join(10)
+        assert [event["ref"] for event in answers[0]] == ["h1"]
+
     def test_nothing_is_kept_for_sessions_that_ended(self, pool: Pool, session: Session) -> None:
         session.xenapi.event.register(["*"])
         assert pool.database.observers

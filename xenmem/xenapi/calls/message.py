@@ -27,6 +27,7 @@ from xenmem.datamodel.types import (
     SetType,
     Type,
 )
+from xenmem.text import documentation
 
 Int = Annotated[int, INT]
 Float = Annotated[float, FLOAT]
@@ -272,7 +273,7 @@ def message(
                 parameters,
                 VOID if result in (None, type(None)) else _type_of(result),
                 body,
-                doc=inspect.getdoc(body) or "",
+                doc=documentation(body),
                 errors=errors,
                 locked=locked,
             )

@@ -112,7 +112,8 @@ def start(call: "Call", arguments: Sequence[Any], method: str, denied: Failure |
             _succeed(call, result)
 
     clock.call_at(clock.now(), go_on)
-    clock.settle(lambda: row.ref not in call.pool.running)
+    with database.waiting(call):
+        clock.settle(lambda: row.ref not in call.pool.running)
     return str(row.ref)
 
 

@@ -309,7 +309,8 @@ class Pool:
         if message.waits:
             process = Process(call, message.body(call, *arguments))
             while (seconds := process.step()) is not None:
-                self.clock.wait(seconds)
+                with self.database.waiting(call):
+                    self.clock.wait(seconds)
             return process.result
         database = self.database
         with database.lock:
@@ -367,16 +368,18 @@ class Process:
     result : what it returned, once `step` has answered None
     """
 
-    __slots__ = ("_body", "_call", "_has_task", "result")
+    __slots__ = ("_body", "_call", "_has_task", "_has_waited", "result")
 
     def __init__(self, call: Call, body: Generator[float, None, Any]) -> None:
+        call.origin  # noqa: B018  (the message begins here, before it changes anything)
         self._call = call
         self._body = body
         self._has_task = False
+        self._has_waited = False
         self.result: Any = None
 
     def step(self) -> float | None:
-        """Run with the database locked until it waits or ends.
+        """Run with the database locked until it waits or ends; a session whose message waited was in use.
 
         Returns
         -------
@@ -388,6 +391,9 @@ class Process:
         """
         call = self._call
         database = call.db
+        if self._has_waited:
+            call.login.used = call.clock.now()
+        self._has_waited = True
         with database.lock:
             outer, database.author = database.author, call
             try:

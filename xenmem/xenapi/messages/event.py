@@ -51,7 +51,7 @@ def from_(call: Call, classes: Strings, token: String, timeout: Float) -> EventB
         found, last = events.batch(call, subscriptions, since)
         return bool(found)
 
-    with call.db.lock:
+    with call.db.lock, call.db.waiting(call):
         pool.wait_for(look, call.clock.now() + (timeout if 0 <= timeout < math.inf else DAY_SECONDS))
         return {"events": found, "valid_ref_counts": events.row_counts(call.db), "token": str(last)}
 
@@ -91,7 +91,12 @@ def unregister(call: Call, classes: Strings) -> None:
     locked=False,
 )
 def next(call: Call) -> Events:
-    """Wait for events of the classes that the session registered for: each change, not only the last. Deprecated."""
+    """Wait for events of the classes that the session registered for: each change, not only the last. Deprecated.
+
+    Notes
+    -----
+    Where time jumps and nothing is due, there is nothing to wait for, and no events are answered.
+    """
     pool, session = call.pool, call.login.ref
     found: list[events.Event] = []
 
@@ -100,7 +105,7 @@ def next(call: Call) -> Events:
         found.extend(pool.events.read(session))
         return bool(found)
 
-    with call.db.lock:
+    with call.db.lock, call.db.waiting(call):
         pool.wait_for(look, math.inf)
         return found
 

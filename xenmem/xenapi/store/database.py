@@ -9,6 +9,7 @@ import random
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
@@ -37,11 +38,13 @@ class Origin(NamedTuple):
     who : user name
     when : seconds since 1970
     message : its name, empty where none was called
+    began : how many writes had been journaled when it began; negative where no message was called
     """
 
     who: str = ""
     when: float = 0.0
     message: str = ""
+    began: int = -1
 
 
 class Author(Protocol):
@@ -265,6 +268,7 @@ class Database:
         self._max_journal = max_journal
         self._journal: list[_Entry] = []
         self._forgotten = 0
+        self._waiting: Final = threading.local()
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
         self._assumed = CURRENT
@@ -488,10 +492,31 @@ class Database:
             for field, old, new in changes
         ]
 
+    @property
+    def journaled(self) -> int:
+        """How many writes were journaled since the database was made, less those undone."""
+        return self._forgotten + len(self._journal)
+
+    @contextmanager
+    def waiting(self, author: Author) -> Iterator[None]:
+        """Let what happens in this thread meanwhile, while a message waits, be undone with the message."""
+        outer = self.awaited
+        self._waiting.author = author
+        try:
+            yield
+        finally:
+            self._waiting.author = outer
+
+    @property
+    def awaited(self) -> Author | None:
+        """Who waits in this thread for time to pass."""
+        author: Author | None = getattr(self._waiting, "author", None)
+        return author
+
     def snapshot(self) -> Snapshot:
         """The present state, to be restored later."""
         with self.lock:
-            return Snapshot(self._forgotten + len(self._journal), self._last_generation(len(self._journal)))
+            return Snapshot(self.journaled, self._last_generation(len(self._journal)))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Undo every change since a snapshot; sessions and tasks stay.
@@ -509,16 +534,28 @@ class Database:
         Raises
         ------
         ValueError : the journal does not hold so many
+
+        Notes
+        -----
+        With a message goes all that was changed since it began, also by guests and by others while it waited.
         """
         with self.lock:
             start = len(self._journal)
             for _ in range(messages):
-                if not start:
+                start = self._began(start) if start else -1
+                if start < 0:
                     raise ValueError(f"messages: the journal does not hold {messages}")
-                origin = self._journal[start - 1][1]
-                while start and self._journal[start - 1][1] is origin:
-                    start -= 1
             self._undo_to(start)
+
+    def _began(self, end: int) -> int:
+        """Where in the journal that began which ends here; negative if it is forgotten."""
+        start = end - 1
+        origin = self._journal[start][1]
+        if origin.began >= 0:
+            return min(origin.began - self._forgotten, start)
+        while start and self._journal[start - 1][1] is origin:
+            start -= 1
+        return start
 
     def _start(self, snapshot: Snapshot) -> int:
         start = snapshot.position - self._forgotten

@@ -57,12 +57,10 @@ _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
 
 
 def _column(field: Field) -> Column:
-    kind = _KINDS.get(type(field.type), Kind.TEXT)
-    defaults: dict[Kind, Any] = {Kind.REFS: (), Kind.MAP: {}}
     return Column(
         field.path,
-        kind,
-        default=defaults.get(kind, field.default),
+        _KINDS.get(type(field.type), Kind.TEXT),
+        default=field.default,
         low=INT64_MIN,
         high=INT64_MAX,
         xe=field.xe,

@@ -331,10 +331,15 @@ class _SqueezedHost:
 
     @contextmanager
     def _in_its_own_time(self) -> Iterator[None]:
-        """What no message does: the database is locked, and the journal says that it was squeezed."""
+        """What no message does: the database is locked, and the journal says that it was squeezed.
+
+        What happens while a message waits for time to pass is undone with the message.
+        """
         database = self._database
         with database.lock:
-            outer, database.author = database.author, _Squeezed(Origin(SQUEEZED, self._clock.now()))
+            awaited = database.awaited
+            began = database.journaled if awaited is None else awaited.origin.began
+            outer, database.author = database.author, _Squeezed(Origin(SQUEEZED, self._clock.now(), "", began))
             try:
                 yield
             finally:
