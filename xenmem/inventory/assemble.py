@@ -1,4 +1,4 @@
-"""Raw tables of one pool to a Fleet: references to rows, domain types, models, defaults, and notes of what was assumed.
+"""Raw tables of one pool to columns: references to rows, domain types, models, defaults, and notes of what was assumed.
 
 The same for every format. Amounts are bytes. Rules: inventory-formats, sections 4 (versions) and 5 (domain types).
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.fleet import Bools, Fleet, Hosts, Note, Objects, Pools, PowerState, Rows, VMGroups, VMs
+from xenmem.columns import Bools, Hosts, Note, Objects, Pools, PowerState, Rows, Tables, VMGroups, VMs
 from xenmem.inventory.error import InventoryError, named, shown
 from xenmem.inventory.schema import TABLES, UNSPECIFIED, TableSchema
 from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
@@ -94,8 +94,8 @@ class Target(Generic[T]):
         }
 
 
-def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Fleet:
-    """The Fleet of one pool.
+def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Tables:
+    """The tables of one pool.
 
     Parameters
     ----------
@@ -106,10 +106,10 @@ def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Fl
     ------
     InventoryError : nothing was read, there are several pools, or a reference that matters dangles
     """
-    return _Assembler(tables, codec, origin).fleet()
+    return _Assembler(tables, codec, origin).assembled()
 
 
-FLEET: Final = Target(TABLES, assemble)
+COLUMNS: Final = Target(TABLES, assemble)
 """What `xenmem.read` reads into."""
 
 
@@ -134,7 +134,7 @@ class _Assembler:
         for name, table in tables.items():
             self.columns[name]["ref"] = np.fromiter(table.rows, object, len(table))
 
-    def fleet(self) -> Fleet:
+    def assembled(self) -> Tables:
         for table in self.tables.values():
             self._note_missing(table)
         self._fill_limits()
@@ -151,12 +151,12 @@ class _Assembler:
         for columns in (hosts, vms, groups):
             columns["pool"] = np.zeros(len(columns["ref"]), dtype=np.int32)
         skipped = [note for table in self.tables.values() for note in table.notes()]
-        return Fleet(
+        return Tables(
             VMs(**_chosen(VMs, vms)),
             Hosts(**_chosen(Hosts, hosts)),
             Pools(**_chosen(Pools, pools)),
             VMGroups(**_chosen(VMGroups, groups)),
-            [*skipped, *self.notes],
+            (*skipped, *self.notes),
         )
 
     def _note(self, kind: str, text: str, count: int, example: str = "") -> None:

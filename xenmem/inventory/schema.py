@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from xenmem.fleet import PowerState
+from xenmem.columns import PowerState
 from xenmem.kernel import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS, DomainType
 
 UNSPECIFIED: Final = 255

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.fleet import Note
+from xenmem.columns import Note
 from xenmem.inventory.error import InventoryError, named, shown
 from xenmem.inventory.schema import MAX_NAME, Column, Kind, TableSchema
 
