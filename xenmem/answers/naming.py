@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 
 from xenmem import kernel
-from xenmem.fleet import POLICIES, Bools, Bytes, Fleet, Rows, Table
+from xenmem.columns import Bools, Bytes, Rows
+from xenmem.fleet import POLICIES, Fleet, Table
 from xenmem.rules.hosts import is_known
 from xenmem.units import format_size
 

@@ -10,13 +10,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bools, Bytes, Objects, Rows
 
-Bools = NDArray[np.bool_]
-Objects = NDArray[np.object_]
-Rows = NDArray[np.int32]
 SoftwareVersion = Mapping[str, str]
 Version = tuple[int, ...]
 Versions = tuple[Version, ...]
@@ -38,7 +35,7 @@ def able(enabled: Bools, live: Bools) -> Bools:
     return enabled & live
 
 
-def is_known(memory_total: NDArray[np.int64]) -> Bools:
+def is_known(memory_total: Bytes) -> Bools:
     """Of which hosts the memory is known; xapi's 0 for a host that it has not measured yet is none."""
     known: Bools = memory_total > 0
     return known

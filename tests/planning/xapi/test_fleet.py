@@ -369,6 +369,8 @@ def test_many_pools_are_planned_apart(tmp_path: Path) -> None:
 
     def rename(document: Record) -> None:
         next(iter(document["pool"].values()))["uuid"] = "another"
+        for host in document["host"].values():
+            host["uuid"] = f"another {host['uuid']}"
 
     second = Inventory(tmp_path, rename).fleet
     both = xenmem.Fleet.concatenate([first, second])
