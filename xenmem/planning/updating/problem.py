@@ -163,7 +163,7 @@ class UpdateProblem:
         A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
         stored and recomputed. A host that it comes to is asked for what the VM needs to start. A VM that is scheduled
         to start or to arrive somewhere is taken to be there already.
-        Source: planning.md 1.1, 1.3, 4.2 and 6.6.
+        Source: memory-model.md, 5; planning.md, 1, 4.2 and 6.6.
         """
         hosts, vms = rows_of_pool(fleet, pool)
         hosts = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]
