@@ -15,6 +15,8 @@ from xenmem.answers.failover import COUNTED, PoolSurvival, Remedies
 from xenmem.planning import xapi
 from xenmem.units import MIB
 
+pytestmark = pytest.mark.compiled
+
 Records = dict[str, dict[str, dict[str, Any]]]
 
 
