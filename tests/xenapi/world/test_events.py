@@ -304,7 +304,7 @@ class TestNext:
 
     def test_lost(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         pool = Pool(pool.database, clock=pool.clock)
-        pool.events = Queue(20_000)
+        pool.events = Queue(pool.database, pool.clock, pool._record, 20_000)
         session = Session(pool)
         session.login_with_password("root", "")
         add_vm()

@@ -4,9 +4,8 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
 from xenmem.xenapi.calls import tasks
-from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.call import DENIED, Call
 from xenmem.xenapi.calls.message import String, TaskRef, message
-from xenmem.xenapi.door.pool import DENIED
 from xenmem.xenapi.schema import Role
 
 if TYPE_CHECKING:
@@ -46,6 +45,6 @@ def cancel(call: Call, task: TaskRef) -> None:
     """Ask a task to end: where it next waits or looks, it fails with TASK_CANCELLED. A completed one is not changed."""
     row = _own(call, task)
     call.db.write(row, "current_operations", {call.task: "cancel"})
-    running = call.pool.running.get(task)
+    running = call.world.running.get(task)
     if running is not None:
         running.cancelled = True

@@ -1,7 +1,7 @@
 """The pool database: the rows as the API shows them, and all that follows from them kept in step, change by change.
 
-Every change goes through `create`, `write` and `destroy`: sums of memory per host, indexes, event generations and the
-journal follow in O(1). A snapshot is a place in the journal; restoring undoes the changes since. `lock` is the server's
+Every change goes through `create`, `write` and `destroy`: what effects.py says, event generations and the journal
+follow in O(1). A snapshot is a place in the journal; restoring undoes the changes since. `lock` is the server's
 global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows neither messages nor files.
 """
 
@@ -17,6 +17,7 @@ from xenmem.datamodel.types import NULL
 from xenmem.kernel import OverheadModel
 from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store import rows
+from xenmem.xenapi.store.effects import ARRIVALS, EFFECTS, leave
 from xenmem.xenapi.store.rows import ROW_CLASSES, Row
 
 R = TypeVar("R", bound=Row)
@@ -199,17 +200,19 @@ class Table(Generic[R]):
         if len(self.deleted) >= _MAX_DELETED:
             for forgotten in list(self.deleted)[: len(self.deleted) - _KEPT_DELETED]:
                 del self.deleted[forgotten]
-        self._reindex_uuid(row, row.uuid, None)  # type: ignore[attr-defined]
+        self.reindex_uuid(row, row.uuid, None)  # type: ignore[attr-defined]
         if "name_label" in self.schema.fields:
-            self._reindex_label(row, row.name_label, None)  # type: ignore[attr-defined]
+            self.reindex_label(row, row.name_label, None)  # type: ignore[attr-defined]
 
-    def _reindex_uuid(self, row: Row, old: str, new: str | None) -> None:
+    def reindex_uuid(self, row: Row, old: str, new: str | None) -> None:
+        """A row has another uuid, or is gone."""
         if self._by_uuid.get(old) == row.ref:
             del self._by_uuid[old]
         if new is not None:
             self._by_uuid[new] = row.ref
 
-    def _reindex_label(self, row: Row, old: str, new: str | None) -> None:
+    def reindex_label(self, row: Row, old: str, new: str | None) -> None:
+        """A row has another name, or is gone."""
         labelled = self._by_label[old]
         del labelled[row.ref]
         if not labelled:
@@ -283,6 +286,10 @@ class Database:
             self._model = kernel.MODELS[name]
         return self._model
 
+    def forget_model(self) -> None:
+        """Hosts, their versions or the coordinator are others: the model is chosen anew."""
+        self._model = None
+
     def recounted_since(self, recount: int) -> Iterator[str]:
         """Hosts whose memory, or what is used of it, changed after a recount, the latest first; some may be gone."""
         for ref, counted in reversed(self._recounted.items()):
@@ -335,8 +342,8 @@ class Database:
             return
         self.generation += 1
         setattr(row, field, value)
-        self._touch(row)
-        effect = _EFFECTS[row.class_name].get(field)
+        self.touched(row)
+        effect = EFFECTS[row.class_name].get(field)
         if effect is not None:
             effect(self, row, old, value)
         self._remember(row, ((field, old, value),))
@@ -352,7 +359,7 @@ class Database:
         self.generation += 1
         changes = self._assign(row, values)
         if changes:
-            self._touch(row)
+            self.touched(row)
             self._remember(row, changes)
         else:
             self.generation -= 1
@@ -370,20 +377,20 @@ class Database:
             self.update(vm, {"resident_on": new, "scheduled_to_be_resident_on": NULL, **values})
             return
         self.generation += 1
-        _leave(self, vm, old)
+        leave(self, vm, old)
         del host.scheduled[vm.ref]
         host.resident[vm.ref] = None  # it counted here, and goes on to do so: the sums stay
-        self._touch(host)
+        self.touched(host)
         vm.resident_on, vm.scheduled_to_be_resident_on = new, NULL
         changes: list[_Field] = [("resident_on", old, new), ("scheduled_to_be_resident_on", new, NULL)]
         changes += self._assign(vm, values)
-        self._touch(vm)
+        self.touched(vm)
         self._remember(vm, changes)
 
     def touch(self, row: Row) -> None:
         """Let a row count as changed though it is not."""
         self.generation += 1
-        self._touch(row)
+        self.touched(row)
 
     def load(self, class_name: str, loaded: Iterable[Row]) -> None:
         """Take rows of an inventory in, without journal."""
@@ -406,7 +413,7 @@ class Database:
     def _assign(self, row: Row, values: Mapping[str, Any]) -> list[_Field]:
         """Set fields with what follows from them; those that changed."""
         changes: list[_Field] = []
-        effects = _EFFECTS[row.class_name]
+        effects = EFFECTS[row.class_name]
         for field, new in values.items():
             old = getattr(row, field)
             if old != new:
@@ -416,7 +423,8 @@ class Database:
                     effects[field](self, row, old, new)
         return changes
 
-    def _touch(self, row: Row, operation: str = "mod") -> None:
+    def touched(self, row: Row, operation: str = "mod") -> None:
+        """Let a row count as changed in this generation, and tell the observers."""
         row.mtime = generation = self.generation
         changed = self.tables[row.class_name].changed
         changed.pop(row.ref, None)
@@ -428,7 +436,8 @@ class Database:
         for observer in tuple(self.observers):
             observer(operation, row)
 
-    def _recount(self, host: str) -> None:
+    def recount(self, host: str) -> None:
+        """What a host has, or what is used of it, is another."""
         self.recounts += 1
         self._recounted.pop(host, None)
         self._recounted[host] = self.recounts
@@ -436,14 +445,14 @@ class Database:
     def _link(self, row: Row) -> None:
         row.ctime = self.generation
         self.tables[row.class_name]._index(row)
-        self._touch(row, "add")
-        arrived = _ARRIVALS.get(row.class_name)
+        self.touched(row, "add")
+        arrived = ARRIVALS.get(row.class_name)
         if arrived is not None:
             arrived(self, row, 1)
 
     def _unlink(self, row: Row) -> None:
         self.tables[row.class_name]._unindex(row, self.generation)
-        left = _ARRIVALS.get(row.class_name)
+        left = ARRIVALS.get(row.class_name)
         if left is not None:
             left(self, row, -1)
         if self.observers:
@@ -544,7 +553,7 @@ class Database:
                 self._link(row)
             else:
                 self._assign(row, {cast(str, field): old for field, old, _ in changes})
-                self._touch(row)
+                self.touched(row)
 
 
 def _model_name(host: rows.host) -> str:
@@ -553,182 +562,3 @@ def _model_name(host: rows.host) -> str:
         return kernel.model_name_for(version)
     except ValueError:
         return ""
-
-
-# ------------------------------------------------------------------------------------------------ what follows a change
-
-
-def _count(database: Database, host: rows.host, vm: rows.VM) -> None:
-    overhead = vm.memory_overhead  # as accounting.used_memory, which would cost most of a start
-    host.used_static_max += vm.memory_static_max + overhead
-    host.used_dynamic_max += vm.memory_dynamic_max + overhead
-    host.used_dynamic_min += vm.memory_dynamic_min + overhead
-    database._recount(host.ref)
-
-
-def _discount(database: Database, host: rows.host, vm: rows.VM) -> None:
-    overhead = vm.memory_overhead
-    host.used_static_max -= vm.memory_static_max + overhead
-    host.used_dynamic_max -= vm.memory_dynamic_max + overhead
-    host.used_dynamic_min -= vm.memory_dynamic_min + overhead
-    database._recount(host.ref)
-
-
-def _leave(database: Database, vm: rows.VM, old: str) -> None:
-    host = database.host.rows.get(old)
-    if host is not None:
-        del host.resident[vm.ref]
-        _discount(database, host, vm)
-        database._touch(host)
-
-
-def _move_resident(database: Database, vm: rows.VM, old: str, new: str) -> None:
-    _leave(database, vm, old)
-    host = database.host.rows.get(new)
-    if host is not None:
-        host.resident[vm.ref] = None
-        _count(database, host, vm)
-        database._touch(host)
-
-
-def _move_scheduled(database: Database, vm: rows.VM, old: str, new: str) -> None:
-    hosts = database.host.rows
-    host = hosts.get(old)
-    if host is not None:
-        del host.scheduled[vm.ref]
-        _discount(database, host, vm)
-    host = hosts.get(new)
-    if host is not None:
-        host.scheduled[vm.ref] = None
-        _count(database, host, vm)
-
-
-def _configure(database: Database, vm: rows.VM, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    database.configured = database.generation
-
-
-def _grow(*sums: str) -> Callable[[Database, rows.VM, int, int], None]:
-    def effect(database: Database, vm: rows.VM, old: int, new: int) -> None:
-        for ref in (vm.resident_on, vm.scheduled_to_be_resident_on):
-            host = database.host.get(ref)
-            if host is not None:
-                for name in sums:
-                    setattr(host, name, getattr(host, name) + new - old)
-                database._recount(ref)
-
-    return effect
-
-
-def _join_groups(database: Database, vm: rows.VM, old: tuple[str, ...], new: tuple[str, ...]) -> None:
-    for ref in old:
-        group = database.VM_group.get(ref)
-        if group is not None:
-            group.members.pop(vm.ref, None)
-            database._touch(group)
-    for ref in new:
-        group = database.VM_group.get(ref)
-        if group is not None:
-            group.members[vm.ref] = None
-            database._touch(group)
-
-
-def _arrive_vm(database: Database, vm: rows.VM, sign: int) -> None:
-    null = ""
-    if sign > 0:
-        database.configured = database.generation
-        _move_resident(database, vm, null, vm.resident_on)
-        _move_scheduled(database, vm, null, vm.scheduled_to_be_resident_on)
-        _join_groups(database, vm, (), vm.groups)
-    else:
-        _move_resident(database, vm, vm.resident_on, null)
-        _move_scheduled(database, vm, vm.scheduled_to_be_resident_on, null)
-        _join_groups(database, vm, vm.groups, ())
-
-
-def _arrive_host(database: Database, host: rows.host, sign: int) -> None:
-    database._model = None
-    database.regroupings += 1
-    database._recount(host.ref)
-    host.resident.clear()
-    host.scheduled.clear()
-    host.used_static_max = host.used_dynamic_max = host.used_dynamic_min = 0
-    if sign > 0:
-        for vm in database.VM:
-            if vm.resident_on == host.ref:
-                _move_resident(database, vm, "", host.ref)
-            if vm.scheduled_to_be_resident_on == host.ref:
-                _move_scheduled(database, vm, "", host.ref)
-
-
-def _arrive_host_metrics(database: Database, metrics: rows.host_metrics, sign: int) -> None:
-    database.regroupings += 1
-
-
-def _arrive_group(database: Database, group: rows.VM_group, sign: int) -> None:
-    group.members.clear()
-    if sign > 0:
-        group.members.update({vm.ref: None for vm in database.VM if group.ref in vm.groups})
-
-
-def _measure(database: Database, metrics: rows.host_metrics, old: int, new: int) -> None:
-    for host in database.host:
-        if host.metrics == metrics.ref:
-            database._recount(host.ref)
-
-
-def _resize(database: Database, host: rows.host, old: Any, new: Any) -> None:
-    database._recount(host.ref)
-
-
-def _arrive_pool(database: Database, pool: rows.pool, sign: int) -> None:
-    _choose_coordinator(database, pool, None, pool.master)
-    if sign > 0:
-        database.the_pool = pool
-
-
-def _choose_coordinator(database: Database, pool: rows.pool, old: str | None, new: str) -> None:
-    database._model = None
-    database.regroupings += 1
-
-
-def _forget_model(database: Database, row: Row, old: Any, new: Any) -> None:
-    database._model = None
-
-
-def _rename(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.class_name]._reindex_label(row, old, new)
-
-
-def _change_uuid(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.class_name]._reindex_uuid(row, old, new)
-
-
-_Effect = Callable[[Database, Any, Any, Any], None]
-
-_EFFECTS: Final[dict[str, dict[str, _Effect]]] = {
-    name: {"uuid": _change_uuid, "name_label": _rename} for name in CLASSES
-}
-_EFFECTS["VM"] |= {
-    "resident_on": _move_resident,
-    "scheduled_to_be_resident_on": _move_scheduled,
-    "other_config": _configure,
-    "memory_static_max": _grow("used_static_max"),
-    "memory_dynamic_max": _grow("used_dynamic_max"),
-    "memory_dynamic_min": _grow("used_dynamic_min"),
-    "memory_overhead": _grow("used_static_max", "used_dynamic_max", "used_dynamic_min"),
-    "groups": _join_groups,
-}
-_EFFECTS["pool"]["master"] = _choose_coordinator
-_EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resize, "metrics": _resize}
-_EFFECTS["host_metrics"]["memory_total"] = _measure
-
-_ARRIVALS: Final = cast(
-    dict[str, Callable[[Database, Any, int], None]],
-    {
-        "VM": _arrive_vm,
-        "VM_group": _arrive_group,
-        "host": _arrive_host,
-        "host_metrics": _arrive_host_metrics,
-        "pool": _arrive_pool,
-    },
-)

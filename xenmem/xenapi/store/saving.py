@@ -15,6 +15,7 @@ import msgspec
 
 from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store.database import Database
+from xenmem.xenapi.store.encoding import QUOTE
 from xenmem.xenapi.store.rows import Row
 
 FORMATS: Final = ("records", "statedb")
@@ -25,7 +26,6 @@ _PROTECTED: Final = str.maketrans(
     {"%": "%%", " ": "%.", "\t": "%t", "\n": "%n", "\r": "%r"}
     | {chr(code): "\ufffd" for code in (*range(32), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"}
 )
-_QUOTE: Final = {'"': "&quot;"}
 
 
 def save(database: Database, path: str | os.PathLike[str], format: str = "records") -> None:
@@ -127,5 +127,5 @@ def _row_xml(row: Row, columns: list[tuple[str, str, Any]]) -> str:
     values = [(column, type.database_text(getattr(row, name))) for column, name, type in columns]
     values.append(("_ref", row.ref))
     attributes += ((column, text.translate(_PROTECTED)) for column, text in sorted(values))
-    written = (f'{name}="{escape(text, _QUOTE)}"' for name, text in attributes)
+    written = (f'{name}="{escape(text, QUOTE)}"' for name, text in attributes)
     return f"<row {' '.join(written)}/>"
