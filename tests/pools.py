@@ -3,11 +3,14 @@
 Amounts are MiB here, whole bytes in the records. The overhead is that of the model; nothing balloons unless said.
 """
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import xenmem
 from xenmem import kernel
+from xenmem.xenapi import Session, connect
 
 MIB = 1 << 20
 
@@ -15,6 +18,20 @@ MIB = 1 << 20
 def pool(hosts: Sequence[int], vms: Sequence[tuple[int, int | None]], **more: Any) -> xenmem.Fleet:
     """A fleet of one pool; parameters as for `records`."""
     return xenmem.Fleet.from_records(records(hosts, vms, **more))
+
+
+def in_memory(inventory: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Session:
+    """A session with a pool in memory of these records, whose running guests have drivers."""
+    guests = {f"{ref}-guest": vm for ref, vm in inventory["VM"].items() if vm["power_state"] == "Running"}
+    for ref, vm in guests.items():
+        vm["guest_metrics"] = ref
+    inventory["VM_guest_metrics"] = {
+        ref: {"uuid": ref, "PV_drivers_version": {"major": "9", "minor": "4"}, "other": {"feature-suspend": "1"}}
+        for ref in guests
+    }
+    file = folder / "pool.json"
+    file.write_text(json.dumps(inventory))
+    return connect(str(file))
 
 
 def records(
@@ -56,6 +73,8 @@ def records(
             "metrics": f"{ref}-m",
             "enabled": number not in disabled,
             "memory_overhead": "0",
+            "virtual_hardware_platform_versions": ["0", "1", "2"],
+            "capabilities": ["hvm-3.0-x86_64"],
             "cpu_info": {"cpu_count": str(cpus)},
             "software_version": {"xapi_build": builds[number] if builds else "26.3.0"},
         }

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.rules.upgrade import overhead_growth
 
 if TYPE_CHECKING:
     from typing import Self
@@ -446,6 +447,30 @@ class Fleet:
 
         return self._by_model(compute, model)
 
+    def host_overhead_growth(self, model: str) -> Bytes:
+        """By how much the memory_overhead of each host grows once it runs a version that computes with a model.
+
+        Parameters
+        ----------
+        model : name of a kernel model
+
+        Returns
+        -------
+        int64 array, shape (hosts,), bytes; what Xen itself takes is taken to stay
+
+        Raises
+        ------
+        ValueError : the model does not exist
+
+        Notes
+        -----
+        Source: xapi-project/xen-api, ocaml/xapi/dbsync_slave.ml, ``record_host_memory_properties``.
+        """
+        _check_model(model)
+        hosts = self.hosts
+        present = np.where(hosts.model == "", self.pools.model[hosts.pool], hosts.model).tolist()
+        return overhead_growth(hosts.memory_total, hosts.memory_overhead, hosts.boot_free_mem, present, model)
+
     def start_memory(self, policy: str = "dynamic_min", model: str | None = None) -> Bytes:
         """The memory that each VM requires to start, to resume or to be received: normal and shadow part together.
 
@@ -503,14 +528,19 @@ class Fleet:
         return answer
 
     def _by_model(self, compute: Callable[[NDArray[np.intp], str], Bytes], model: str | None) -> Bytes:
-        if model is not None and model not in kernel.MODELS:
-            raise ValueError(f"model: {model!r} is none of {', '.join(kernel.MODELS)}")
+        if model is not None:
+            _check_model(model)
         answer = np.empty(len(self.vms), dtype=np.int64)
         models = np.full(len(self.pools), model, dtype=object) if model is not None else self.pools.model
         for name in dict.fromkeys(models):
             rows = np.flatnonzero((models == name)[self.vms.pool])
             answer[rows] = compute(rows, name)
         return answer
+
+
+def _check_model(model: str) -> None:
+    if model not in kernel.MODELS:
+        raise ValueError(f"model: {model!r} is none of {', '.join(kernel.MODELS)}")
 
 
 _REFERENCES: Final[dict[str, dict[str, str]]] = {

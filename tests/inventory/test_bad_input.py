@@ -12,7 +12,7 @@ from dumps import DOM0, GUEST, HOST, METRICS, POOL, dump, pool, row, vm
 
 import xenmem
 from xenmem import Fleet, InventoryError
-from xenmem.inventory import xe
+from xenmem.inventory import records, table, xe
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE database [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
@@ -66,7 +66,7 @@ def test_an_empty_file(document: bytes) -> None:
         (b'{"VM": {"a": {}, "a": {}}}', "VM 'a': duplicate ref"),
         (b'{"VM": {}, "VM": {}}', "'VM' is there twice"),
         (b'{"result": [], "result": [], "id": 1}', "'result' is there twice"),
-        (b"[1]", "item 0: 1 is not a record"),
+        (b"[1]", "item 0: not a record"),
         ("uuid ( RO)".encode("utf-16"), "the text is UTF-16: convert it to UTF-8"),
         (b'{"VM": {"a": {"uuid": "\xff"}}}', "VM a: .*utf-8"),
     ],
@@ -174,8 +174,70 @@ def test_rows_without_reference_and_with_that_of_another() -> None:
     assert f"VM {GUEST}: duplicate ref" in refused(twice)
     assert xenmem.read(io.BytesIO(lost), lenient=True).vms.ref.tolist() == [DOM0]
     assert xenmem.read(io.BytesIO(twice), lenient=True).vms.uuid.tolist() == ["other", "dom0"]
-    records = json.dumps([*pool()["VM"].values(), vm("dom0")]).encode()
-    assert "VM dom0: duplicate ref" in refused(records)
+    lone = json.dumps([*pool()["VM"].values(), vm("dom0")]).encode()
+    assert "VM dom0: duplicate ref" in refused(lone)
+
+
+@pytest.mark.parametrize("name", ["VM", "host"])
+def test_rows_with_the_uuid_of_another(name: str) -> None:
+    """They passed, though scripts name objects by uuid."""
+    tables = pool()
+    ref = ROWS[name]
+    tables[name]["OpaqueRef:twin"] = tables[name][ref] | {"name_label": "twin"}
+    uuid = tables[name][ref]["uuid"]
+    for document in (dump(tables), json.dumps(tables).encode()):
+        assert f"{name} OpaqueRef:twin: uuid: '{uuid}' is that of another row" in refused(document)
+        fleet = xenmem.read(io.BytesIO(document), lenient=True)
+        assert fleet.vms.uuid.tolist() + fleet.hosts.uuid.tolist() == ["dom0", "guest", "host"]
+    for nameless in (ref, "OpaqueRef:twin"):
+        tables[name][nameless] = tables[name][nameless] | {"uuid": ""}
+    assert len(Fleet.from_records(tables).vms) + len(Fleet.from_records(tables).hosts) == 4
+
+
+@pytest.mark.parametrize("field", ["ref", "uuid", "name_label"])
+def test_names_are_bounded_and_cut_in_errors(field: str) -> None:
+    long = "OpaqueRef:" + "x" * 100_000
+    tables = pool()
+    if field == "ref":
+        tables["VM"][long] = tables["VM"].pop(GUEST)
+    else:
+        tables["VM"][GUEST][field] = long
+    database = "name__label" if field == "name_label" else field
+    for document, name in ((dump(tables), database), (json.dumps(tables).encode(), field)):
+        assert f"{name}: a text of 100,010 characters, more than 65,536" in refused(document)
+        fleet = xenmem.read(io.BytesIO(document), lenient=True)
+        assert max(map(len, map(str, fleet.notes))) < 600
+    tables["VM"][long] = {"memory_static_max": 1}
+    refused(json.dumps({"VM": {long: {"memory_static_max": 1}}}).encode())
+    refused(json.dumps({"VM": {long: 1}}).encode())
+
+
+def test_the_number_of_rows_and_of_entries_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = pool()
+    tables["host"][HOST]["software_version"] = {str(number): "" for number in range(40)}
+    documents = (dump(tables), json.dumps(tables).encode())
+    monkeypatch.setattr(table, "MAX_ENTRIES", 39)
+    for document in documents:
+        assert "host: software_version: more than 39 entries in all" in refused(document, lenient=True)
+    monkeypatch.setattr(table, "MAX_ROWS", 1)
+    for document in documents:
+        assert "more than 1 VM rows" in refused(document, lenient=True)
+
+
+@pytest.mark.parametrize("value", [[], {}, None, [[[]]]])
+def test_the_values_of_a_map_are_texts(value: Any) -> None:
+    tables = pool()
+    tables["host"][HOST]["software_version"] = {"xapi": value}
+    assert "is not a map of texts" in refused(json.dumps(tables).encode())
+
+
+def test_answers_within_answers() -> None:
+    """Each was looked through as a whole: size times depth."""
+    answer = b'{"VM": ' + json.dumps(pool()["VM"]).encode() + b"}"
+    for _ in range(records.MAX_ENVELOPES):
+        answer = b'{"result": ' + answer + b', "id": 1}'
+    assert len(xenmem.read(io.BytesIO(answer)).vms) == 2
+    assert refused(b'{"result": ' + answer + b"}") == "pool.file: answers within answers"
 
 
 def test_a_column_without_which_nothing_can_be_computed() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 def carry_out(problem: Any, plan: Any) -> None:
     """Fail at the first step of the plan that cannot be done, or if somebody is not at home in the end."""
-    capacity, need = problem.capacity.tolist(), problem.need.tolist()
+    capacity, need, asked = problem.capacity.tolist(), problem.need.tolist(), problem.asked.tolist()
     at, updated = problem.start.tolist(), problem.updated.tolist()
     copied, restarted = 0, []
     for number, step in enumerate(plan.steps):
@@ -26,7 +26,7 @@ def carry_out(problem: Any, plan: Any) -> None:
         model = int(updated[step.host])
         there = sum(need[vm][model] for vm, host in enumerate(at) if host == step.host)
         room = capacity[step.host][model] - there
-        assert need[step.vm][model] <= room, f"step {number}: {need[step.vm][model]} needed, {room} free"
+        assert asked[step.vm][model] <= room, f"step {number}: {asked[step.vm][model]} needed, {room} free"
         at[step.vm] = step.host
         copied += int(problem.copied[step.vm])
     assert at == problem.home.tolist()
@@ -42,7 +42,9 @@ def is_older(problem: Any, updated: Any, host: int, than: int) -> bool:
 
 def least_copied(problem: Any, order: list[int] | None) -> int | None:
     """The fewest bytes of any plan, or None if there is none: all states are visited, the cheapest first relaxed."""
-    capacity, need, copied = problem.capacity.tolist(), problem.need.tolist(), problem.copied.tolist()
+    capacity, need, asked, copied = (
+        getattr(problem, name).tolist() for name in ("capacity", "need", "asked", "copied")
+    )
     start = (tuple(problem.start.tolist()), tuple(problem.updated.tolist()))
     best = {start: 0}
     todo = deque([start])
@@ -58,7 +60,7 @@ def least_copied(problem: Any, order: list[int] | None) -> int | None:
             model = int(updated[host])
             room = capacity[host][model] - sum(need[vm][model] for vm, there in enumerate(at) if there == host)
             for vm, source in enumerate(at):
-                if source != host and need[vm][model] <= room and not is_older(problem, updated, host, source):
+                if source != host and asked[vm][model] <= room and not is_older(problem, updated, host, source):
                     following.append((((*at[:vm], host, *at[vm + 1 :]), updated), copied[vm]))
         for after, price in following:
             if best[state] + price < best.get(after, 1 << 62):

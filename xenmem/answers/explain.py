@@ -11,7 +11,6 @@ from xenmem.answers.naming import (
     Named,
     PoolHead,
     Result,
-    boot_policy,
     free_without,
     identity,
     known_totals,
@@ -20,6 +19,7 @@ from xenmem.answers.naming import (
 )
 from xenmem.answers.report import kind_of
 from xenmem.fleet import POLICIES, Fleet, PowerState
+from xenmem.rules.start import start_policy
 from xenmem.units import MIB, format_size
 
 NOT_CHECKED: Final = (
@@ -234,7 +234,7 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
     shape = shape_of(fleet, vm)
     overhead = pieces(shape, name)
     required = Requirements(**{policy: requirement(shape, int(fleet.amount(policy)[vm]), name) for policy in POLICIES})
-    policy = boot_policy(int(vms.domain_type[vm]))
+    policy = start_policy(int(vms.accounted_domain_type[vm]))
     obstacles = vm_obstacles(fleet, vm)
     stored = int(vms.memory_overhead[vm])
     return Explanation(

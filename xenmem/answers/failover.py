@@ -17,6 +17,7 @@ from xenmem.answers.naming import (
     QuestionError,
     Result,
     counted,
+    exact_sum,
     host_label,
     identity,
     known_totals,
@@ -340,7 +341,7 @@ def _verdict(
         at_least=at_least,
         at_most=at_most,
         vms=len(pool.vms),
-        memory=int(pool.size.sum()),
+        memory=exact_sum(pool.size),
         failed_hosts=_hosts(fleet, answer.failed_hosts),
         inevitable=answer.inevitable,
         stays_down=_vms(fleet, pool, answer.stays_down),
@@ -387,7 +388,7 @@ def _shares(fleet: Fleet, pool: planning.RestartPool, answer: Failover) -> list[
             **identity(fleet.hosts, row),
             fails=row in answer.failed_hosts,
             vms=int((pool.resident_on == place).sum()),
-            memory=int(pool.size[pool.resident_on == place].sum()),
+            memory=exact_sum(pool.size[pool.resident_on == place]),
             free=int(pool.free[place]),
         )
         for place, row in enumerate(pool.hosts.tolist())

@@ -152,6 +152,11 @@ def total(amounts: Iterable[Amounts]) -> Amounts:
     return Amounts(**{policy: sum(getattr(row, policy) for row in rows) for policy in POLICIES})
 
 
+def exact_sum(amounts: Bytes) -> int:
+    """The sum of amounts, which int64 need not hold."""
+    return sum(amounts.tolist())
+
+
 def known(amount: int) -> int | None:
     """A measured amount, None if it is unknown."""
     return amount if amount >= 0 else None
@@ -190,15 +195,17 @@ def at_hosts(fleet: Fleet, amount: Bytes, which: Bools | None = None) -> Bytes:
     return sums
 
 
-def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None) -> Bytes:
+def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None, available: Bytes | None = None) -> Bytes:
     """By how much the VMs of each host exceed its memory, 0 where they do not or its memory is unknown.
 
     Parameters
     ----------
     overhead : shape (vms,); the stored one by default
+    available : shape (hosts,), what there is for VMs; by default all but the host's own overhead
     """
     stored = fleet.vms.memory_overhead if overhead is None else overhead
-    excess = at_hosts(fleet, fleet.amount(policy) + stored) - fleet.hosts.available
+    there = fleet.hosts.available if available is None else available
+    excess = at_hosts(fleet, fleet.amount(policy) + stored) - there
     return np.where(known_totals(fleet), np.maximum(excess, 0), 0)
 
 
@@ -215,11 +222,6 @@ def free_without(fleet: Fleet, vm: int) -> Bytes:
     return kernel.free_memory(
         fleet.hosts.available, fleet.amount("dynamic_min"), vms.memory_overhead, vms.resident_on, scheduled
     )
-
-
-def boot_policy(domain_type: int) -> str:
-    """The policy that says with how much memory a VM of this type must be able to start (planning, section 1.3)."""
-    return "static_max" if domain_type == kernel.DomainType.PV_IN_PVH else "dynamic_min"
 
 
 def find_vm(fleet: Fleet, name: str) -> int:

@@ -25,7 +25,6 @@ from xenmem.answers.naming import (
     QuestionError,
     Result,
     at_hosts,
-    boot_policy,
     host_label,
     identity,
     known_totals,
@@ -36,6 +35,7 @@ from xenmem.answers.naming import (
 from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.xapi.placement import Candidates, chances, host_candidates
+from xenmem.rules.start import start_policy
 
 
 class _Draw(NamedTuple):
@@ -131,7 +131,7 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
     pool = int(vms.pool[vm])
     needed = requirement(
         shape_of(fleet, vm),
-        int(fleet.amount(boot_policy(int(vms.domain_type[vm])))[vm]),
+        int(fleet.amount(start_policy(int(vms.accounted_domain_type[vm])))[vm]),
         fleet.pools.model[pool],
     ).total
     obstacles = vm_obstacles(fleet, vm)

@@ -30,7 +30,7 @@ from xenmem.answers.naming import (
     pool_head,
     vm_label,
 )
-from xenmem.answers.upgrade_check import model_called
+from xenmem.answers.upgrade_check import build_called, model_called
 from xenmem.fleet import Bools, Fleet
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
 from xenmem.units import format_size
@@ -94,7 +94,8 @@ class RollingPlan(Result, frozen=True):
 
     Attributes
     ----------
-    to_model : that hosts compute with after their restart
+    to, to_build, to_model : that hosts run after their restart: as asked for, the xapi that stands for a product (else
+        empty), and the model that they compute with then
     status : ``optimal``, ``feasible``, ``infeasible`` (proved) or ``unknown``
     verdict : the same in a sentence
     interrupted : the search ended early, at its time limit or by Ctrl-C
@@ -108,6 +109,8 @@ class RollingPlan(Result, frozen=True):
     """
 
     pool: PoolHead
+    to: str
+    to_build: str
     to_model: str
     status: str
     verdict: str
@@ -140,7 +143,7 @@ def rolling_update(
     ----------
     fleet : of one pool
     order : rows of the hosts in the order of their restarts; by default the order that copies least of those tried
-    to : the model, or the xapi version, that hosts run after their restart
+    to : the model, the xapi version or the product that hosts run after their restart
     immovable : VMs that cannot migrate, and why, as immovable.refused_migrations gives them; by default those that do
         not run
     bandwidth : bytes that migrations copy in a second, > 0
@@ -172,7 +175,7 @@ def rolling_update(
     else:
         problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet))
         update = planning.rolling_update(problem, order, time_limit=time_limit, progress=progress)
-    return _answer(fleet, update, model, bandwidth)
+    return _answer(fleet, update, to, bandwidth)
 
 
 def actions(plan: RollingPlan) -> list[script.Action]:
@@ -236,7 +239,7 @@ def _check_order(fleet: Fleet, order: Sequence[int], able: Sequence[int]) -> Non
             raise QuestionError(f"host {host_label(fleet, host)} is missing from the order")
 
 
-def _answer(fleet: Fleet, update: RollingUpdate, model: str, bandwidth: int) -> RollingPlan:
+def _answer(fleet: Fleet, update: RollingUpdate, to: str, bandwidth: int) -> RollingPlan:
     steps = [
         UpdateStep(
             number=number,
@@ -272,7 +275,9 @@ def _answer(fleet: Fleet, update: RollingUpdate, model: str, bandwidth: int) -> 
     ]
     return RollingPlan(
         pool=pool_head(fleet, 0),
-        to_model=model,
+        to=to,
+        to_build=build_called(to),
+        to_model=model_called(to),
         status=update.status,
         verdict=_verdict(update, len(hosts)),
         interrupted=update.interrupted,

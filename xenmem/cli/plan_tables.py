@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from xenmem.answers.naming import counted
-from xenmem.cli.page import Page, amount, duration, head, name_of
+from xenmem.cli.page import Page, amount, duration, head, name_of, target
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def _source(source: Named | None) -> str:
 def rolling(result: RollingPlan) -> bytes:
     """A rolling update: the restarts, then every step."""
     page = Page()
-    head(page, result.pool, f"to {result.to_model}")
+    head(page, result.pool, target(result.to, result.to_build, result.to_model))
     if result.steps:
         page.table(
             ("", "<restarts", "migrations\nbefore", "copied\nbefore"),

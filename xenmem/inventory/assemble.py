@@ -16,14 +16,14 @@ from xenmem.fleet import Bools, Fleet, Hosts, Note, Objects, Pools, PowerState, 
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.schema import TABLES, UNSPECIFIED, TableSchema
 from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
+from xenmem.rules import hosts as host_rules
+from xenmem.rules import upgrade
 from xenmem.units import MIB
 
 Column = NDArray[Any]
 Columns = dict[str, Column]
 
 _DANGLING: Final = -2
-_LAST_SCHEMA_OF_7_0: Final = 93
-_SCHEMA_OF_7_3: Final = 133
 _PLACEMENTS: Final = np.array(list(TABLES["VM_group"].columns[-1].members or ()), dtype=object)
 _HAVE_THEIR_OWN_NOTE: Final = frozenset({"domain_type", "memory_overhead", "scheduled_to_be_resident_on", "metrics"})
 _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
@@ -209,8 +209,8 @@ class _Assembler:
         for name, neutral in (("memory_total", -1), ("memory_free", -1), ("live", False)):
             hosts[name] = _gather(metrics_table[name], metrics, neutral)
         hosts["cpu_count"] = np.array([_in_int32(text) for text in hosts["cpu_count"]], dtype=np.int32)
-        hosts["xapi_version"] = np.fromiter(map(_xapi_version, hosts["software_version"]), object, count)
-        hosts["model"] = np.fromiter(map(_model_name, hosts["xapi_version"]), object, count)
+        for name, told in (("xapi_version", host_rules.xapi_version), ("model", host_rules.model_name)):
+            hosts[name] = np.fromiter(map(told, hosts["software_version"]), object, count)
         hosts["control_domain_code"] = hosts["control_domain"]
         kept = {name: column[keep] for name, column in hosts.items()}
         return kept, _renumbered(keep)
@@ -244,7 +244,9 @@ class _Assembler:
             vms[name] = _gather(self.columns["VM_metrics"][name], metrics, neutral)
         vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
         vms["video_ram"] = self._video_ram(vms)
-        vms["vcpu_unrestricted"] = np.array([_is_truthy(text) for text in vms["vcpu_unrestricted"]], dtype=np.bool_)
+        vms["vcpu_unrestricted"] = np.array(
+            [upgrade.is_truthy(text) for text in vms["vcpu_unrestricted"]], dtype=np.bool_
+        )
         vms["groups"] = self._groups(vms)
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             vms[name] = vms.pop(f"{name}_row")
@@ -339,18 +341,14 @@ class _Assembler:
 
     def _pool_model(self, hosts: Columns, master: int) -> str:
         """The coordinator's version computes; what to take when it is unknown is said in a note."""
-        if master >= 0 and hosts["model"][master]:
-            return str(hosts["model"][master])
-        known: set[str] = set(hosts["model"]) - {""}
-        has_domain_type = self.columns["VM"]["has_domain_type"]
-        if len(known) == 1:
-            model, because = known.pop(), "the version of the other hosts"
-        elif len(has_domain_type) and not has_domain_type.any():
-            model, because = "pre-26.3", "VMs without domain_type are of a server before 7.5"
-        else:
-            model, because = kernel.DEFAULT_MODEL, "the current one"
-        self._note("model-assumed", f"the coordinator's xapi version is unknown: model {model} taken ({because})", 1)
-        return model
+        own = hosts["model"][master] if master >= 0 else ""
+        model = host_rules.pool_model(
+            own, hosts["model"], host_rules.assumed_model(self.columns["VM"]["has_domain_type"].tolist())
+        )
+        if model.because:
+            text = f"the coordinator's xapi version is unknown: model {model.name} taken ({model.because})"
+            self._note("model-assumed", text, 1)
+        return model.name
 
     def _link_control_domains(self, hosts: Columns, vms_map: NDArray[np.int32]) -> None:
         raw = self.tables["host"]
@@ -383,9 +381,9 @@ class _Assembler:
             has_field, self._is_domain_zero(vms, hosts), vms["is_control_domain"] & self._is_up_to_7_0(vms)
         )
         is_hvm = vms["has_boot_policy"]
-        if self.origin.schema_minor == _SCHEMA_OF_7_3:
+        if self.origin.schema_minor == upgrade.SCHEMA_OF_7_3:
             is_hvm = np.where(_is_live(vms), vms["hvm"], is_hvm)
-        derived = np.where(is_hvm & ~always_pv, kernel.DomainType.HVM, kernel.DomainType.PV)
+        derived = np.where(upgrade.derives_hvm(is_hvm, always_pv), kernel.DomainType.HVM, kernel.DomainType.PV)
         vms["domain_type"] = np.where(unspecified, derived, vms["domain_type"]).astype(np.uint8)
         number = int(unspecified.sum())
         self._note(
@@ -405,9 +403,8 @@ class _Assembler:
         return is_control_domain & is_own
 
     def _is_up_to_7_0(self, vms: Columns) -> Bools:
-        if self.origin.schema_minor is not None:
-            return np.full(len(vms["ref"]), self.origin.schema_minor <= _LAST_SCHEMA_OF_7_0)
-        return ~vms["has_requires_reboot"]
+        lacks_requires_reboot: Bools = ~vms["has_requires_reboot"]
+        return upgrade.is_up_to_7_0(self.origin.schema_minor, lacks_requires_reboot)
 
     def _account(self, vms: Columns) -> None:
         """The values that the server computes with: up to 7.2 those that a live VM was booted with."""
@@ -452,7 +449,7 @@ class _Assembler:
             if value is not None:
                 accounted[name][row] = value
         if record.has_boot_policy is not None:
-            is_hvm = record.has_boot_policy and not always_pv
+            is_hvm = upgrade.derives_hvm(record.has_boot_policy, always_pv)
             accounted["accounted_domain_type"][row] = kernel.DomainType.HVM if is_hvm else kernel.DomainType.PV
 
     def _fill_overheads(self, vms: Columns, pools: Columns) -> None:
@@ -505,19 +502,3 @@ def _is_live(vms: Columns) -> Bools:
 def _in_int32(text: object) -> int:
     number = integer_or_none(text)
     return number if number is not None and 0 <= number < 2**31 else 0
-
-
-def _is_truthy(text: str | None) -> bool:
-    """A flag in VM.platform (vm_platform.ml: is_true, with false for whatever else it says)."""
-    return text is not None and text.lower() in ("true", "1")
-
-
-def _xapi_version(software_version: Mapping[str, Any]) -> str:
-    return str(software_version.get("xapi_build") or software_version.get("xapi") or "")
-
-
-def _model_name(xapi_version: str) -> str:
-    try:
-        return kernel.model_name_for(xapi_version)
-    except ValueError:
-        return ""

@@ -15,6 +15,9 @@ from xenmem.kernel import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS, DomainTyp
 UNSPECIFIED: Final = 255
 """Code of a domain type that is still to be derived."""
 
+MAX_NAME: Final = 1 << 16
+"""Most characters of a reference, a uuid or a name: whatever shows it must not be drowned by it."""
+
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -44,7 +47,7 @@ class Column:
     path : the field's path in the data model, `/` between namespace and name
     default : what a missing field becomes; None and not optional: the record is useless without it
     optional : a missing field becomes None
-    low, high : the valid range of a number
+    low, high : the valid range of a number; most characters of a text
     members : spelling to code of an enumeration
     key : which entry of the map
     target : the table that a reference points into
@@ -106,7 +109,7 @@ class TableSchema:
 
 
 def _text(path: str, **more: object) -> Column:
-    return Column(path, Kind.TEXT, default="", **more)  # type: ignore[arg-type]
+    return Column(path, Kind.TEXT, default="", high=MAX_NAME, **more)  # type: ignore[arg-type]
 
 
 def _amount(path: str, default: int | None, *, low: int = 0, xe: str | None = None) -> Column:

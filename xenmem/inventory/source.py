@@ -13,7 +13,6 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import IO, Any, Final, TypeGuard, cast
 
 from xenmem.fleet import Fleet
@@ -111,13 +110,13 @@ def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source
 
 def _name(source: Source) -> str:
     if isinstance(source, (str, os.PathLike)):
-        return "<stdin>" if source == "-" else os.fspath(source)
+        return "<stdin>" if source == "-" else os.fspath(source) or "''"
     return str(getattr(source, "name", "<stream>"))
 
 
 def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
     if isinstance(source, (str, os.PathLike)):
-        return nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb", buffering=0)
+        return nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb", buffering=0)  # noqa: PTH123 - the path '' is no folder
     return nullcontext(source)
 
 

@@ -138,7 +138,7 @@ class _Reader(Generic[T]):
                 fed += len(data)
                 unparsed = fed - self.parser.CurrentByteIndex
                 if unparsed > MAX_TAG_BYTES:
-                    raise self.error(f"a tag of more than {MAX_TAG_BYTES >> 20} MiB")
+                    raise self.error(f"a tag or comment of more than {MAX_TAG_BYTES >> 20} MiB")
                 if len(self.parser.intern) > MAX_NAMES:
                     raise self.error(f"more than {MAX_NAMES} different names")
             complete = True

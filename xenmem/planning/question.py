@@ -18,6 +18,7 @@ from xenmem import kernel
 from xenmem.planning._limits import integer
 from xenmem.planning.versions import version_ranks
 from xenmem.planning.xapi.binpack import as_amounts, as_rows
+from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -229,9 +230,7 @@ def question_of_fleet(
     overhead = np.where(away >= 0, table.memory_overhead[rows], 0)
     if (away < 0).any():
         overhead = np.where(away >= 0, overhead, fleet.overhead()[rows])
-    need = fleet.start_memory(policy)[rows]
-    if policy == "dynamic_min" and (shim := table.accounted_domain_type[rows] == kernel.DomainType.PV_IN_PVH).any():
-        need = np.where(shim, fleet.start_memory("static_max")[rows], need)
+    need = memory_to_start(fleet, policy)[rows]
     occupied = np.zeros(len(machines), np.bool_)
     stays = table.is_guest & ~selected
     for column in (resident, scheduled):

@@ -92,7 +92,8 @@ def small_problem(random: np.random.Generator) -> UpdateProblem:
     start = np.where(random.random(vms) < 0.2, random.integers(0, hosts, vms), home)
     capacity = random.integers(4, 14, hosts)
     version = random.integers(0, 2, hosts) if random.random() < 0.3 else None
-    return UpdateProblem.from_arrays(capacity, need, home, start=start, updated=updated, version=version)
+    asked = need + random.choice([0, 0, 3], vms)[:, np.newaxis]
+    return UpdateProblem.from_arrays(capacity, need, home, asked=asked, start=start, updated=updated, version=version)
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -12,6 +12,7 @@ from twins import naive, reference
 import xenmem
 from xenmem.planning.xapi import evacuation, failover, placement
 from xenmem.planning.xapi.errors import NoHostsAvailableError
+from xenmem.rules.start import memory_to_leave
 
 POOL_SMALL = Path(__file__).parents[2] / "data" / "inventories" / "pool-small.records.json"
 NULL = "OpaqueRef:NULL"
@@ -77,7 +78,7 @@ def test_memory_checks_and_sizes_equal_the_golden_vectors() -> None:
         else:
             assert error == (expected["error"], str(expected["required"]), str(expected["available"])), case["id"]
         assert placement.free_for(fleet, cand)[0] == case["free_maximum_compression_ignoring_cand"], case["id"]
-        assert evacuation.evacuation_sizes(fleet)[cand] == case["evacuation_memory"], case["id"]
+        assert memory_to_leave(fleet)[cand] == case["evacuation_memory"], case["id"]
         assert failover.HAPool.from_fleet(fleet).size[cand] == case["ha_memory"], case["id"]
 
 

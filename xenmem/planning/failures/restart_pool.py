@@ -16,7 +16,8 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, check_range, integer
-from xenmem.planning.xapi.failover import RESTART, rows_of_pool
+from xenmem.planning.xapi.failover import rows_of_pool
+from xenmem.rules.start import is_protected, memory_to_start
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -119,7 +120,8 @@ class RestartPool:
 
         Notes
         -----
-        Unlike the pool's own planner this keeps the free memory of an overcommitted host below 0.
+        Unlike the pool's own planner this keeps the free memory of an overcommitted host below 0. A VM that starts with
+        its static_max whatever the policy (pv_in_pvh) counts with that on the host where it is restarted.
         Source: planning.md 1.1, 1.3, 3.1, 3.3 and 3.4.
         """
         hosts, vms = rows_of_pool(fleet, pool)
@@ -138,7 +140,7 @@ class RestartPool:
             there = column >= 0
             np.subtract.at(free, column[there], used[there])
         if protected is None:
-            wanted = fleet.vms.ha_always_run & (fleet.vms.ha_restart_priority == RESTART)
+            wanted = is_protected(fleet.vms.ha_always_run, fleet.vms.ha_restart_priority)
         else:
             wanted = np.asarray(protected, np.bool_)
             if wanted.shape != (len(fleet.vms),):
@@ -147,7 +149,7 @@ class RestartPool:
         resident, scheduled = place[fleet.vms.resident_on[vms]], place[fleet.vms.scheduled_to_be_resident_on[vms]]
         bare = cls.from_arrays(
             free[hosts],
-            fleet.start_memory(policy)[vms],
+            memory_to_start(fleet, policy)[vms],
             np.where(resident >= 0, resident, scheduled),
             allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(vms, hosts)],
         )

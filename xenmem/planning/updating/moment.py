@@ -39,6 +39,10 @@ class Moment:
         """Bytes that the VM takes on the host as that is now."""
         return int(self.problem.need[vm, int(self.updated[host])])
 
+    def lacking(self, vm: int, host: int) -> int:
+        """Bytes that are missing for the VM to arrive there as things are now; <= 0 if it can."""
+        return int(self.problem.asked[vm, int(self.updated[host])]) - self.free[host]
+
     def may_go(self, vm: int, host: int) -> bool:
         """Apart from memory."""
         allowed = self.problem.allowed
@@ -55,7 +59,7 @@ class Moment:
 
     def fits(self, vm: int, host: int) -> bool:
         """The VM can migrate there now."""
-        return self.need(vm, host) <= self.free[host] and self.may_go(vm, host)
+        return self.lacking(vm, host) <= 0 and self.may_go(vm, host)
 
     def migrate(self, vm: int, host: int) -> None:
         source = self.at[vm]

@@ -73,7 +73,7 @@ def obstacle(problem: UpdateProblem, order: list[int] | None) -> Stuck | None:
         may = np.ones(hosts, np.bool_) if problem.allowed is None else problem.allowed[vm].copy()
         may[here] = False
         others = most[may]
-        missing = int(least[vm] - others.max()) if len(others) else int(least[vm])
+        missing = int(problem.asked[vm].min()) - int(others.max(initial=0))
         if missing > 0 or not len(others):
             return Stuck(here, (vm,), missing, "no other host that it may run on can hold the VM, even empty")
     return None

@@ -17,6 +17,7 @@ from xenmem import kernel
 from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, integer
 from xenmem.planning.versions import version_ranks
 from xenmem.planning.xapi.failover import rows_of_pool
+from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -34,6 +35,7 @@ class UpdateProblem:
     ----------
     capacity : int64 array, shape (hosts, 2), bytes for VMs before and after the restart
     need : int64 array, shape (vms, 2), bytes that each VM takes on a host before and after the host's restart
+    asked : int64 array, shape (vms, 2), bytes that must be free there for it to arrive, at least `need`
     copied : int64 array, shape (vms,), bytes that one migration of it copies
     home : int32 array, shape (vms,), where each VM is to be in the end
     start : int32 array, shape (vms,), where each is now
@@ -48,6 +50,7 @@ class UpdateProblem:
 
     capacity: Bytes
     need: Bytes
+    asked: Bytes
     copied: Bytes
     home: Rows
     start: Rows
@@ -67,6 +70,7 @@ class UpdateProblem:
         need: npt.ArrayLike,
         home: npt.ArrayLike,
         *,
+        asked: npt.ArrayLike | None = None,
         copied: npt.ArrayLike | None = None,
         start: npt.ArrayLike | None = None,
         updated: npt.ArrayLike | None = None,
@@ -78,7 +82,8 @@ class UpdateProblem:
 
         Parameters
         ----------
-        capacity, need : with one column, the same before and after
+        capacity, need, asked : with one column, the same before and after
+        asked : None: what the VM takes; what is below that counts as that
         copied : None: what the VM needs before
         start : None: every VM is at home
         updated : None: all hosts are to be restarted
@@ -90,6 +95,7 @@ class UpdateProblem:
             argument, index and value
         """
         capacity_, need_ = (_two_columns(name, a) for name, a in (("capacity", capacity), ("need", need)))
+        asked_ = need_ if asked is None else np.maximum(need_, _two_columns("asked", asked))
         hosts, vms = len(capacity_), len(need_)
         if not hosts:
             raise ValueError("capacity: there are no hosts")
@@ -99,7 +105,7 @@ class UpdateProblem:
         done = np.zeros(hosts, np.bool_) if updated is None else np.asarray(updated, np.bool_)
         if done.shape != (hosts,):
             raise ValueError(f"updated: shape {done.shape} where ({hosts},) is needed")
-        for name, amounts in (("capacity", capacity_), ("need", need_), ("copied", copied_)):
+        for name, amounts in (("capacity", capacity_), ("need", need_), ("asked", asked_), ("copied", copied_)):
             if float(np.abs(amounts).sum(dtype=float)) > MOST_BYTES_IN_ALL:
                 raise ValueError(f"{name}: more than {MOST_BYTES_IN_ALL} bytes in all")
         ranks = np.zeros(hosts, np.int64) if version is None else _column("version", version, hosts, 0, 1 << 30)
@@ -111,6 +117,7 @@ class UpdateProblem:
         return cls(
             capacity_,
             need_,
+            asked_,
             copied_.astype(np.int64),
             home_,
             start_,
@@ -152,8 +159,10 @@ class UpdateProblem:
 
         Notes
         -----
+        After its restart a host has less for VMs by what its own overhead grows. A control domain keeps its overhead.
         A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
-        stored and recomputed. A VM that is scheduled to start or to arrive somewhere is taken to be there already.
+        stored and recomputed. A host that it comes to is asked for what the VM needs to start. A VM that is scheduled
+        to start or to arrive somewhere is taken to be there already.
         Source: planning.md 1.1, 1.3, 4.2 and 6.6.
         """
         hosts, vms = rows_of_pool(fleet, pool)
@@ -171,9 +180,10 @@ class UpdateProblem:
         guests = vms[here & fleet.vms.is_guest[vms]]
         others = vms[here & ~fleet.vms.is_guest[vms]]
 
-        capacity = fleet.hosts.available[hosts]
+        before = fleet.hosts.available[hosts]
         taken = fleet.vms.memory_dynamic_min[others] + fleet.vms.memory_overhead[others]
-        np.subtract.at(capacity, place[now[others]], taken)
+        np.subtract.at(before, place[now[others]], taken)
+        capacity = np.column_stack([before, before - fleet.host_overhead_growth(model)[hosts]])
         stored = fleet.vms.memory_overhead
 
         def needed(name: str | None) -> Bytes:
@@ -181,6 +191,7 @@ class UpdateProblem:
             return np.maximum(counted, fleet.start_memory("dynamic_min", name))[guests]
 
         need = np.column_stack([needed(None), needed(model)])
+        asked = np.column_stack([memory_to_start(fleet, model=name)[guests] for name in (None, model)])
         target = now[guests]
         if home is not None:
             given = np.asarray(home)[guests]
@@ -190,6 +201,7 @@ class UpdateProblem:
             capacity,
             need,
             place[target],
+            asked=asked,
             copied=fleet.vms.memory_dynamic_min[guests],
             start=place[now[guests]],
             updated=None if updated is None else np.asarray(updated, np.bool_)[hosts],

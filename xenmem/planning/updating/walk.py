@@ -108,7 +108,7 @@ class Walk:
                 if not state.may_go(vm, target):
                     continue
                 trial = state.copy()
-                missing = state.need(vm, target) - state.free[target]
+                missing = state.lacking(vm, target)
                 if self._make_room(trial, target, missing, {vm}, set(), DEPTH) and trial.fits(vm, target):
                     trial.migrate(vm, target)
                     self._settle(trial)
@@ -146,7 +146,7 @@ class Walk:
                 left = {
                     y: free[y] - state.need(vm, y)
                     for y in range(len(free))
-                    if state.need(vm, y) <= free[y] and state.may_go(vm, y)
+                    if state.lacking(vm, y) <= free[y] - state.free[y] and state.may_go(vm, y)
                 }
                 if not left:
                     break
@@ -157,7 +157,7 @@ class Walk:
                 yield hosts_of
         if not vms:
             return
-        sizes = np.array([int(self._problem.need[vm].max()) for vm in vms], np.int64)
+        sizes = self._problem.asked[vms].max(axis=1)
         rules = np.array([[y == host or state.may_go(vm, y) for y in range(len(state.free))] for vm in vms], np.bool_)
         rule_of = np.where(rules.all(axis=1), -1, np.arange(len(vms))).astype(np.int32)
         holes = np.array(state.free, np.int64)
@@ -199,7 +199,7 @@ class Walk:
         if not left:
             return Stuck(host, tuple(vms), 0, "it can be emptied, but what follows then cannot be done")
         missing = min(
-            (after.need(left[0], y) - after.free[y] for y in range(len(after.free)) if after.may_go(left[0], y)),
+            (after.lacking(left[0], y) for y in range(len(after.free)) if after.may_go(left[0], y)),
             default=after.need(left[0], host),
         )
         return Stuck(host, tuple(left), missing, "it cannot be emptied")
@@ -209,14 +209,16 @@ class Walk:
         problem = self._problem
         others = np.array([y for y in range(len(state.free)) if y != host], np.int64)
         updated = np.array(state.updated, np.bool_)[others]
-        # a VM that can arrive on either kind of host counts with the larger of its two sizes everywhere
-        size = problem.need[:, 0] if not updated.any() else problem.need.max(axis=1)
+        # one that leaves counts with what is asked for it; one that can be on either kind of host with the larger size
+        at = np.array(state.at, np.int64)
+        amount = np.where((at == host)[:, np.newaxis], problem.asked, problem.need)
+        size = amount[:, 0] if not updated.any() else amount.max(axis=1)
         order = np.argsort(-size, kind="stable")
         place = np.full(len(state.free), -1, np.int32)
         place[others] = np.arange(len(others))
-        stay = place[np.array(state.at, np.int64)[order]]
+        stay = place[at[order]]
         older = np.array([[state.is_older(y, source) for y in others] for source in range(len(state.free))], np.bool_)
-        allowed = ~older[np.array(state.at, np.int64)]
+        allowed = ~older[at]
         if problem.allowed is not None:
             allowed &= problem.allowed[:, others]
         masks, kind_of = np.unique(allowed[order], axis=0, return_inverse=True)
@@ -288,7 +290,7 @@ class Walk:
                 if target in blocked or not state.may_go(vm, target):
                     continue
                 trial = state.copy()
-                lacking = trial.need(vm, target) - trial.free[target]
+                lacking = trial.lacking(vm, target)
                 if self._make_room(trial, target, lacking, {*fixed, vm}, blocked, depth - 1) and trial.fits(vm, target):
                     trial.migrate(vm, target)
                     state.become(trial)

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem import kernel
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.xapi.binpack import (
     Bytes,
@@ -29,7 +28,8 @@ from xenmem.planning.xapi.binpack import (
     refuse,
 )
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
-from xenmem.planning.xapi.failover import RESTART, rows_of_pool
+from xenmem.planning.xapi.failover import rows_of_pool
+from xenmem.rules.start import is_protected, memory_to_leave
 
 Counts = NDArray[np.int64]
 Error = tuple[str, ...]
@@ -279,22 +279,6 @@ def host_to_vm_count(fleet: Fleet, group: int) -> Counts:
     return np.bincount(host[host >= 0], minlength=len(fleet.hosts))
 
 
-def evacuation_sizes(fleet: Fleet) -> Bytes:
-    """The memory that the evacuation planner reserves for each VM: int64 array, shape (vms of the fleet,), bytes.
-
-    Parameters
-    ----------
-    fleet : any inventory
-
-    Notes
-    -----
-    Memory to start at dynamic_min, but at static_max for pv_in_pvh and pvh.
-    Source: spec planning 1.3; HAF, ``vm_memory``.
-    """
-    balloons = np.isin(fleet.vms.domain_type, (kernel.DomainType.HVM, kernel.DomainType.PV))
-    return np.where(balloons, fleet.start_memory("dynamic_min"), fleet.start_memory("static_max"))
-
-
 def evacuation_of(fleet: Fleet, hosts: Rows, vms: Rows, total_hosts: int, vm_groups_enabled: bool) -> Evacuation:
     """The planner's question for VMs and target hosts of a Fleet, given by row; positions are places in these two.
 
@@ -313,7 +297,7 @@ def evacuation_of(fleet: Fleet, hosts: Rows, vms: Rows, total_hosts: int, vm_gro
         total_hosts=total_hosts,
         host_refs=[str(ref) for ref in fleet.hosts.ref[hosts]],
         free=fleet.free_memory("dynamic_min")[hosts],
-        sizes=evacuation_sizes(fleet)[vms],
+        sizes=memory_to_leave(fleet)[vms],
         group=np.array([groups.index(group) if group >= 0 else -1 for group in vm_group], np.int32),
         group_count=np.array(counts, np.int64).reshape(len(groups), len(hosts)),
         vm_groups_enabled=vm_groups_enabled,
@@ -392,10 +376,10 @@ def plan_host_evacuation(
             errors[vm] = ("NO_HOSTS_AVAILABLE", str(fleet.vms.ref[vm]))
         return Departures({}, errors)
 
+    protected = is_protected(fleet.vms.ha_always_run, fleet.vms.ha_restart_priority)
     migratable = []
     for vm in vms.tolist():
-        protected = fleet.vms.ha_always_run[vm] and fleet.vms.ha_restart_priority[vm] == RESTART
-        if fleet.pools.ha_enabled[pool] and not protected:
+        if fleet.pools.ha_enabled[pool] and not protected[vm]:
             errors[vm] = ("HOST_EVACUATE_VM_NOT_HA_PROTECTED", str(fleet.vms.ref[vm]))
             continue
         boot_errors = [error for target in targets if (error := boot_error(vm, target)) is not None]

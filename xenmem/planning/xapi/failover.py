@@ -30,13 +30,10 @@ from xenmem.planning.xapi.binpack import (
     positions,
 )
 from xenmem.planning.xapi.errors import ConfigurationError, FailoverPlanBrokenError, PlanningError, RestartPriorityError
+from xenmem.rules.start import RESTART, RESTART_PRIORITIES, is_protected
 
 Bools = NDArray[np.bool_]
 Objects = NDArray[np.object_]
-
-RESTART: Final = "restart"
-"""The restart priority of a VM that HA protects, if it is also to run always."""
-RESTART_PRIORITIES: Final = (RESTART, "best-effort", "")
 
 _LAST: Final = np.iinfo(np.int64).max
 
@@ -119,7 +116,7 @@ class HAPool:
             cluster_enabled=None if cluster_enabled is None else np.asarray(cluster_enabled, np.bool_)[hosts],
             vms=vms,
             vm_uuid=fleet.vms.uuid[vms],
-            protected=(fleet.vms.ha_always_run & (fleet.vms.ha_restart_priority == RESTART))[vms],
+            protected=is_protected(fleet.vms.ha_always_run, fleet.vms.ha_restart_priority)[vms],
             resident_on=fleet.vms.resident_on[vms],
             scheduled_to_be_resident_on=fleet.vms.scheduled_to_be_resident_on[vms],
             size=fleet.start_memory("static_max")[vms],

@@ -21,6 +21,7 @@ from xenmem.planning.xapi.binpack import as_amounts, as_rows, descending
 from xenmem.planning.xapi.errors import NoHostsAvailableError
 from xenmem.planning.xapi.evacuation import anti_affinity_group, host_to_vm_count
 from xenmem.planning.xapi.failover import rows_of_pool
+from xenmem.rules.start import memory_to_start
 
 Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -258,22 +259,6 @@ def _drawn_below(place: int, count: int) -> float:
 
 
 # --------------------------------------------------------------------------------------------- questions about a Fleet
-
-
-def memory_to_start(fleet: Fleet) -> Bytes:
-    """What the memory check of a start, a resume or a migration demands for each VM: int64 array, bytes.
-
-    Parameters
-    ----------
-    fleet : any inventory
-
-    Notes
-    -----
-    Memory to start at dynamic_min, but at static_max for pv_in_pvh; unlike an evacuation, dynamic_min for pvh.
-    Source: spec planning 1.3; ocaml/xapi/xapi_vm_helpers.ml, ``assert_enough_memory_available``.
-    """
-    cannot_balloon = fleet.vms.domain_type == kernel.DomainType.PV_IN_PVH
-    return np.where(cannot_balloon, fleet.start_memory("static_max"), fleet.start_memory("dynamic_min"))
 
 
 def memory_error(fleet: Fleet, vm: int, host: int) -> tuple[str, str, str] | None:

@@ -26,6 +26,7 @@ from xenmem.datamodel.types import (
     SetType,
     Type,
 )
+from xenmem.text import documentation
 from xenmem.xenapi.schema import DOMAIN_TYPE, Role
 
 Int = Annotated[int, INT]
@@ -228,7 +229,7 @@ def message(
                 VOID if result in (None, type(None)) else _type_of(result),
                 body,
                 role=role,
-                doc=inspect.getdoc(body) or "",
+                doc=documentation(body),
                 errors=errors,
                 is_async=is_async,
                 since=since,

@@ -5,6 +5,7 @@ Source: xenapi-messages, B.8.2 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, x
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
+from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import (
     Bool,
@@ -53,9 +54,9 @@ def ha_compute_max_host_failures_to_tolerate(call: Call) -> Int:
 def ha_compute_hypothetical_max_host_failures_to_tolerate(call: Call, configuration: VMRefToString) -> Int:
     """The same if exactly the VMs with the priority `restart` in a map were protected; nothing is stored."""
     for priority in configuration.values():
-        if priority not in ha.RESTART_PRIORITIES:
+        if priority not in RESTART_PRIORITIES:
             raise errors.INVALID_VALUE("ha_restart_priority", priority)
-    protected = {vm for vm, priority in configuration.items() if priority == ha.RESTART}
+    protected = {vm for vm, priority in configuration.items() if priority == RESTART}
     for vm in protected:
         call.db.VM[vm]
     return ha.max_host_failures(call, protected=lambda vm: vm.ref in protected)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.types import NULL
+from xenmem.rules.start import RESTART
 from xenmem.units import MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
@@ -203,7 +204,7 @@ def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, 
 
 
 def _protect(call: Call, vm: "rows.VM") -> None:
-    if vm.ha_restart_priority == ha.RESTART:
+    if vm.ha_restart_priority == RESTART:
         call.db.write(vm, "ha_always_run", True)
 
 

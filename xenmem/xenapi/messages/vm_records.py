@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, shown_float
+from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
 from xenmem.xenapi.rules import boot, ha, lifecycle, operations
@@ -302,12 +303,12 @@ def _remove_from(call: Call, ref: str, field: str, key: str) -> None:
 )
 def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:
     """Say whether HA restarts the VM: `restart`, `best-effort` or not at all. Source: xapi_vm.ml."""
-    if value not in ha.RESTART_PRIORITIES:
+    if value not in RESTART_PRIORITIES:
         raise errors.INVALID_VALUE("ha_restart_priority", value)
     vm = call.db.VM[self]
-    becomes_protected = value == ha.RESTART != vm.ha_restart_priority
+    becomes_protected = value == RESTART != vm.ha_restart_priority
     if becomes_protected and vm.power_state != "Halted":
         ha.assert_vm_can_be_protected(call, vm)
     call.db.write(vm, "ha_restart_priority", value)
     if vm.power_state == "Running":
-        call.db.write(vm, "ha_always_run", value == ha.RESTART)
+        call.db.write(vm, "ha_always_run", value == RESTART)

@@ -11,8 +11,10 @@ from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, NULL, shown_float
 from xenmem.planning.versions import Version, version_of
+from xenmem.rules.start import starts_with_static_max
+from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.world.features import Feature, assert_enabled, is_truthy
+from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
@@ -151,7 +153,8 @@ def assert_affinity_of_control_domain(vm: "rows.VM", host_ref: str) -> None:
 
 def needed_memory(database: "Database", vm: "rows.VM") -> int:
     """The memory that a host must have free for a VM to start (xapi_vm_helpers.ml: assert_enough_memory_available)."""
-    target = vm.memory_static_max if vm.domain_type == "pv_in_pvh" else vm.memory_dynamic_min
+    kind = accounting.domain_type(vm.domain_type)
+    target = vm.memory_static_max if starts_with_static_max(kind) else vm.memory_dynamic_min
     return accounting.required_memory(database.model, vm, target)
 
 

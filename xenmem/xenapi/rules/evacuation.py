@@ -11,6 +11,7 @@ import numpy as np
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
+from xenmem.rules.start import leaves_with_static_max
 from xenmem.xenapi.rules import boot, ha, operations, placement
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.world.features import Feature, is_enabled
@@ -51,8 +52,9 @@ class Departures(NamedTuple):
 
 
 def _size(database: "Database", vm: "rows.VM") -> int:
-    """Memory that the planner reserves; unlike a start, static_max for pvh (HAF: vm_memory)."""
-    policy = accounting.DYNAMIC_MIN if vm.domain_type in ("hvm", "pv") else accounting.STATIC_MAX
+    """Memory that the planner reserves."""
+    kind = accounting.domain_type(vm.domain_type)
+    policy = accounting.STATIC_MAX if leaves_with_static_max(kind) else accounting.DYNAMIC_MIN
     return accounting.start_memory(database.model, vm, policy)
 
 

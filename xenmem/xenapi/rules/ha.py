@@ -7,12 +7,13 @@ Source: xenapi-messages, B.8; planning, 3 (xapi-project/xen-api, ocaml/xapi/xapi
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
+from xenmem.rules import start
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.store import accounting
 
@@ -21,13 +22,10 @@ if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
     from xenmem.xenapi.store import rows
 
-RESTART: Final = "restart"
-RESTART_PRIORITIES: Final = (RESTART, "best-effort", "")
-
 
 def is_protected(vm: "rows.VM") -> bool:
-    """Whether HA restarts a VM (helpers.ml: vm_should_always_run)."""
-    return vm.ha_always_run and vm.ha_restart_priority == RESTART
+    """Whether HA restarts a VM."""
+    return start.is_protected(vm.ha_always_run, vm.ha_restart_priority)
 
 
 def is_agile(call: "Call", vm: "rows.VM") -> bool:
@@ -185,7 +183,7 @@ def assert_vm_can_come(call: "Call", vm: "rows.VM", host_ref: str) -> None:
     """Raise the same if it breaks when a VM starts, resumes or arrives on a host (MF: check_vm_preserves_ha_plan)."""
     if not call.db.the_pool.ha_enabled:
         return
-    if vm.ha_restart_priority == RESTART and not vm.ha_always_run:
+    if vm.ha_restart_priority == start.RESTART and not vm.ha_always_run:
         assert_vm_can_be_protected(call, vm)
         return
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
+from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
-from xenmem.xenapi.world.features import Feature, is_enabled, is_truthy
+from xenmem.xenapi.world.features import Feature, is_enabled
 from xenmem.xenapi.world.hooks import is_overridden
 
 if TYPE_CHECKING:

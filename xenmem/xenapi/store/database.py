@@ -15,6 +15,7 @@ from xenmem import kernel
 from xenmem.datamodel.errors import HANDLE_INVALID, UUID_INVALID
 from xenmem.datamodel.types import NULL
 from xenmem.kernel import OverheadModel
+from xenmem.rules.hosts import CURRENT, Model, model_name, pool_model
 from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store import rows
 from xenmem.xenapi.store.effects import ARRIVALS, EFFECTS, leave
@@ -267,6 +268,7 @@ class Database:
         self._waiting: Final = threading.local()
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
+        self._assumed = CURRENT
         self.the_pool: rows.pool
 
     # ------------------------------------------------------------------------------------------------------- reading
@@ -275,20 +277,23 @@ class Database:
     def model(self) -> OverheadModel:
         """The overhead model that the coordinator computes with (inventory-formats, section 4).
 
-        Where its version is unknown, that of the other hosts if they agree, else the current one.
+        Where its version is unknown, that of the other hosts if they agree, else the one to `assume`.
         """
         if self._model is None:
             pool = next(iter(self.pool), None)
             master = self.host.get(pool.master) if pool is not None else None
-            own = _model_name(master) if master is not None else ""
-            others = {name for host in self.host if (name := _model_name(host))}
-            name = own or (others.pop() if len(others) == 1 else kernel.DEFAULT_MODEL)
-            self._model = kernel.MODELS[name]
+            own = model_name(master.software_version) if master is not None else ""
+            hosts = (model_name(host.software_version) for host in self.host)
+            self._model = kernel.MODELS[pool_model(own, hosts, self._assumed).name]
         return self._model
 
     def forget_model(self) -> None:
         """Hosts, their versions or the coordinator are others: the model is chosen anew."""
         self._model = None
+
+    def assume(self, model: Model) -> None:
+        """Take a model where no host tells its version."""
+        self._assumed, self._model = model, None
 
     def recounted_since(self, recount: int) -> Iterator[str]:
         """Hosts whose memory, or what is used of it, changed after a recount, the latest first; some may be gone."""
@@ -554,11 +559,3 @@ class Database:
             else:
                 self._assign(row, {cast(str, field): old for field, old, _ in changes})
                 self.touched(row)
-
-
-def _model_name(host: rows.host) -> str:
-    version = host.software_version.get("xapi_build") or host.software_version.get("xapi") or ""
-    try:
-        return kernel.model_name_for(version)
-    except ValueError:
-        return ""

@@ -33,6 +33,8 @@ from xenmem.inventory.schema import Column, Kind, TableSchema
 from xenmem.inventory.source import read_pools
 from xenmem.inventory.table import Codec, RawTable
 from xenmem.kernel import DomainType
+from xenmem.rules import upgrade
+from xenmem.rules.hosts import Model, assumed_model
 from xenmem.xenapi.schema import CLASSES, ClassSchema, Field
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Database
@@ -70,12 +72,10 @@ _XE_NAMES: Final = {
 
 
 def _column(field: Field) -> Column:
-    kind = _KINDS.get(type(field.type), Kind.TEXT)
-    defaults: dict[Kind, Any] = {Kind.REFS: (), Kind.MAP: {}}
     return Column(
         field.path,
-        kind,
-        default=defaults.get(kind, field.default),
+        _KINDS.get(type(field.type), Kind.TEXT),
+        default=field.default,
         low=INT64_MIN,
         high=INT64_MAX,
         xe=_XE_NAMES.get(field.name),
@@ -135,6 +135,7 @@ def from_fleet(fleet: Fleet, *, seed: int | None = None) -> Database:
     if len(fleet.pools) != 1:
         raise ValueError(f"fleet: has {len(fleet.pools)} pools, and a database is that of one")
     database = Database(seed=seed)
+    database.assume(Model(fleet.pools.model[0]))
     hosts, vms, groups = fleet.hosts, fleet.vms, fleet.vm_groups
     host_refs, group_refs = hosts.ref.tolist(), groups.ref.tolist()
     vm_refs = vms.ref.tolist()
@@ -289,13 +290,13 @@ def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:
 
 def _upgrade(database: Database, loaded: list[Any], lacks: Mapping[str, list[bool]], origin: Origin) -> None:
     """What a server does with the VMs of an older database (inventory-formats, section 5; xapi_db_upgrade.ml)."""
-    up_to_7_0 = origin.schema_minor is not None and origin.schema_minor <= 93
     no_type, no_overhead, old = (
         lacks[name] for name in ("has_domain_type", "has_memory_overhead", "has_requires_reboot")
     )
+    database.assume(assumed_model([not lacking for lacking in no_type]))
     for number, vm in enumerate(loaded):
         if no_type[number]:
-            always_pv = vm.is_control_domain and (up_to_7_0 or (origin.schema_minor is None and old[number]))
-            vm.domain_type = "hvm" if vm.HVM_boot_policy and not always_pv else "pv"
+            always_pv = vm.is_control_domain and upgrade.is_up_to_7_0(origin.schema_minor, old[number])
+            vm.domain_type = "hvm" if upgrade.derives_hvm(bool(vm.HVM_boot_policy), always_pv) else "pv"
         if no_overhead[number] and vm.domain_type != "unspecified":
             vm.memory_overhead = accounting.overhead(database.model, vm)

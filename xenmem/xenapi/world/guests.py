@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel.errors import HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VMS_FAILED_TO_COOPERATE, Failure
 from xenmem.datamodel.types import INT
-from xenmem.kernel import MODELS
 from xenmem.planning.xapi import balloon
 from xenmem.planning.xapi.balloon import Domain, Host
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
@@ -373,8 +372,7 @@ class _SqueezedHost:
 
     @property
     def _slush_fund(self) -> int:
-        is_old = self._database.model == MODELS["pre-26.3"]
-        return balloon.PRE_26_3_SLUSH_FUND_KIB if is_old else balloon.SLUSH_FUND_KIB
+        return self._database.model.host_reserve_mib << 10
 
     def _behaviour(self, ref: str) -> tuple[Behaviour, int]:
         """How a guest balloons; where its other_config says something else, it does not, and others need not fail."""

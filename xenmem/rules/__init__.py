@@ -1,0 +1,1 @@
+"""xapi's rules as small functions over scalars and columns, which Fleet and database both ask; none knows either."""
