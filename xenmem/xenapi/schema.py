@@ -603,7 +603,7 @@ _SESSION: Final = _class(
         _dynamic("auth_user_sid", STRING),
         _dynamic("auth_user_name", STRING),
         _dynamic("rbac_permissions", STRINGS),
-        _dynamic("tasks", _refs("task")),
+        _dynamic("tasks", _refs("task"), inverse=("task", "session")),
         _dynamic("parent", RefType("session")),
         _dynamic("originator", STRING),
         _dynamic("client_certificate", BOOL),

@@ -10,6 +10,7 @@ from small_pool import build_database
 
 from xenmem.datamodel.types import DATETIME
 from xenmem.xenapi import Clock, Failure, Pool, Role, Session, User
+from xenmem.xenapi.world import sessions
 
 AddVM = Callable[..., Any]
 
@@ -282,6 +283,23 @@ class TestSessions:
             pool.clock.advance(1)
         lost = [ref for ref in refs if ref not in pool.database.session]
         assert lost == (refs[:1] if originator else [])
+
+    def test_all_together(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sessions, "MAX_ALL_SESSIONS", 100)
+        refs = []
+        for number in range(300):
+            pool.clock.advance(1)
+            refs.append(pool.log_in(f"user {number}", ""))
+        assert 90 <= len(pool.database.session) <= 100
+        assert set(refs[-90:]) <= set(pool.database.session.rows)
+
+    def test_by_their_names(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sessions, "MAX_BYTES", 100_000)
+        for number in range(100):
+            pool.clock.advance(1)
+            last = pool.log_in(f"{number}" * 5_000, "")
+        assert 1 <= len(pool.database.session) <= 20
+        assert last in pool.database.session
 
     def test_local(self, pool: Pool) -> None:
         session = Session(pool)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.store.database import Database, Origin
 from xenmem.xenapi.world import events
@@ -44,6 +45,7 @@ class World:
     ranking : the hosts by free memory
     draw : gives the numbers in [0, 1) that decide between hosts
     running : the calls that run in a task, by its reference
+    ended, made : the tasks that have ended, and those that clients made for themselves
     events : what event.from and event.next have to tell
     """
 
@@ -64,6 +66,8 @@ class World:
         self.ranking: Final = Ranking(database)
         self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random
         self.running: Final[dict[str, Call]] = {}
+        self.ended: Final = tasks.Shelf(database, self.clock, tasks.COMPLETED_SECONDS)
+        self.made: Final = tasks.Shelf(database, self.clock, tasks.PENDING_SECONDS)
         self.events: Final = events.Queue(database, self.clock, self._record)
         self.sessions: Final = Sessions(database, self.clock, users, lambda session: self.events.forget(session))
         self._domids: Iterator[int] | None = None

@@ -38,9 +38,14 @@ def start(call: Call, arguments: Sequence[Any], method: str, denied: Failure | N
     Returns
     -------
     str : the task's reference
+
+    Raises
+    ------
+    Failure : TOO_MANY_PENDING_TASKS
     """
     database, clock = call.db, call.world.clock
     with database.lock:
+        tasks.assert_room(call)
         row = tasks.create(call, method)
     call.run_in(row.ref)
     call.world.running[row.ref] = call

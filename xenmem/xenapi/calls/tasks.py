@@ -4,22 +4,92 @@ Source: xenapi-messages, C.9 (xapi-project/xen-api, ocaml/xapi/taskHelper.ml, se
 part of the pool's inventory: it is neither journaled nor restored.
 """
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from xenmem.datamodel.errors import Failure
+from xenmem.datamodel.errors import TOO_MANY_PENDING_TASKS, Failure
+from xenmem.xenapi.store.database import weight_of_row
 from xenmem.xenapi.store.encoding import value_xml
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
     from xenmem.xenapi.store import rows
     from xenmem.xenapi.store.database import Database
+    from xenmem.xenapi.world.clock import Clock
 
 COMPLETED_SECONDS: Final = 65 * 60
 """A completed task is purged after so long (xapi_globs.ml: completed_task_timeout)."""
 
+PENDING_SECONDS: Final = 24 * 3600
+"""A client's own task, which nothing ever completes, is purged after so long (xapi_globs.ml: pending_task_timeout)."""
+
+MAX_TASKS: Final = 10_000
+"""Completed tasks that are kept, the latest; and pending ones that there may be. The server, which looks now and then,
+keeps 200 (xapi_globs.ml: max_tasks)."""
+
+MAX_BYTES: Final = 1 << 26
+"""What the texts of either may take."""
 
 COMPLETED: Final = frozenset(("success", "failure", "cancelled"))
 """The states in which a task ends."""
+
+
+class Shelf:
+    """Tasks that are kept for some time, those put there first going first.
+
+    Parameters
+    ----------
+    database, clock : whose tasks, and its time
+    seconds : for so long each is kept
+    """
+
+    def __init__(self, database: "Database", clock: "Clock", seconds: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._seconds = seconds
+        self._kept: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._bytes = 0
+        self._is_awake = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more than are kept, or they are larger."""
+        return len(self._kept) >= MAX_TASKS or self._bytes >= MAX_BYTES
+
+    def put(self, task: "rows.task") -> None:
+        """Keep a task; the database must be locked."""
+        size = weight_of_row(task)
+        self._kept[task.ref] = self._clock.now() + self._seconds, size
+        self._bytes += size
+        self._wake_up_in_time()
+
+    def take(self, ref: str) -> None:
+        """A task is gone; the database must be locked."""
+        _, size = self._kept.pop(ref, (0.0, 0))
+        self._bytes -= size
+
+    def purge_oldest(self) -> None:
+        """Remove the task that has been here for longest."""
+        ref = next(iter(self._kept))
+        self.take(ref)
+        row = self._database.task.get(ref)
+        if row is not None:
+            self._database.destroy(row)
+
+    def _wake_up_in_time(self) -> None:
+        if self._kept and not self._is_awake:
+            self._is_awake = True
+            self._clock.call_at(next(iter(self._kept.values()))[0], self._purge)
+
+    def _purge(self) -> None:
+        with self._database.lock:
+            self._is_awake = False
+            while self._kept and next(iter(self._kept.values()))[0] <= self._clock.now():
+                self.purge_oldest()
+            self._wake_up_in_time()
 
 
 def create(call: "Call", label: str, description: str = "", ref: str | None = None) -> "rows.task":
@@ -44,18 +114,33 @@ def create(call: "Call", label: str, description: str = "", ref: str | None = No
     if ref is not None:
         row.ref = ref
     database.create(row)
-    session = database.session.get(row.session)
-    if session is not None:
-        database.write(session, "tasks", (*session.tasks, row.ref))
     return row
 
 
-def destroy(database: "Database", task: "rows.task") -> None:
+def create_for_client(call: "Call", label: str, description: str) -> "rows.task":
+    """A task of the client's own; the database must be locked.
+
+    Raises
+    ------
+    Failure : TOO_MANY_PENDING_TASKS
+    """
+    assert_room(call)
+    row = create(call, label, description)
+    call.world.made.put(row)
+    return row
+
+
+def assert_room(call: "Call") -> None:
+    """Raise TOO_MANY_PENDING_TASKS if no further task may begin."""
+    if call.world.made.is_full or len(call.world.running) + len(call.world.made) >= MAX_TASKS:
+        raise TOO_MANY_PENDING_TASKS()
+
+
+def destroy(call: "Call", task: "rows.task") -> None:
     """Remove a task's row; the database must be locked."""
-    database.destroy(task)
-    session = database.session.get(task.session)
-    if session is not None:
-        database.write(session, "tasks", tuple(ref for ref in session.tasks if ref != task.ref))
+    call.world.ended.take(task.ref)
+    call.world.made.take(task.ref)
+    call.db.destroy(task)
 
 
 def show(call: "Call") -> None:
@@ -74,7 +159,7 @@ def hide(call: "Call") -> None:
     if not call.is_async and call.world.running.pop(call.task, None) is not None:
         row = call.db.task.get(call.task)
         if row is not None:
-            destroy(call.db, row)
+            destroy(call, row)
 
 
 def succeed(call: "Call", result: Any) -> None:
@@ -100,11 +185,7 @@ def _finish(call: "Call", **values: Any) -> None:
         if row is not None:
             for field, value in values.items():
                 database.write(row, field, value)
-    call.clock.call_at(call.clock.now() + COMPLETED_SECONDS, lambda: _purge(database, task))
-
-
-def _purge(database: "Database", task: str) -> None:
-    with database.lock:
-        row = database.task.get(task)
-        if row is not None:
-            destroy(database, row)
+            ended = call.world.ended
+            ended.put(row)
+            while ended.is_full:
+                ended.purge_oldest()

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
-from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
+from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED, TOO_MANY_PENDING_TASKS
 from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.call import DENIED, Call
 from xenmem.xenapi.calls.message import String, TaskRef, message
@@ -24,10 +24,10 @@ def _own(call: Call, ref: str) -> "rows.task":
     return task
 
 
-@message("task", role=Role.READ_ONLY, is_async=False)
+@message("task", role=Role.READ_ONLY, errors=(TOO_MANY_PENDING_TASKS,), is_async=False)
 def create(call: Call, label: String, description: String) -> TaskRef:
-    """A task of the client's own, pending until it is destroyed."""
-    return tasks.create(call, label, description).ref
+    """A task of the client's own, pending until it is destroyed, for a day at most."""
+    return tasks.create_for_client(call, label, description).ref
 
 
 @message("task", role=Role.READ_ONLY, errors=_MINE, is_async=False)
@@ -35,7 +35,7 @@ def destroy(call: Call, self: TaskRef) -> None:
     """Remove a completed task; of one that is pending only the wish is noted, and nothing comes of it."""
     task = _own(call, self)
     if task.status in tasks.COMPLETED:
-        tasks.destroy(call.db, task)
+        tasks.destroy(call, task)
     else:
         call.db.write(task, "current_operations", {**task.current_operations, "task": "destroy"})
 

@@ -26,6 +26,9 @@ R = TypeVar("R", bound=Row)
 MAX_JOURNAL: Final = 2_000_000
 """Writes that the journal keeps at most; the older half is forgotten when there are more. About 300 bytes each."""
 
+MAX_JOURNAL_BYTES: Final = 1 << 29
+"""Bytes of texts, sets and maps that the journal keeps at most; then, too, the older half is forgotten."""
+
 _MAX_DELETED: Final = 512
 _KEPT_DELETED: Final = 256
 
@@ -96,6 +99,26 @@ _Entry = tuple[int, Origin, Row, Sequence[_Field]]
 
 _MADE: Final = ((None, False, True),)
 _DESTROYED: Final = ((None, True, False),)
+
+
+_BYTES_OF_AN_ITEM: Final = 100
+
+
+def weight(value: Any) -> int:
+    """About how many bytes a value takes beside a number's."""
+    kind = type(value)
+    if kind is str:
+        return len(value)
+    if kind is dict:
+        return sum(_BYTES_OF_AN_ITEM + len(str(key)) + weight(item) for key, item in value.items())
+    if kind is tuple:
+        return sum(_BYTES_OF_AN_ITEM + weight(item) for item in value)
+    return 0
+
+
+def weight_of_row(row: Row) -> int:
+    """About how many bytes the values of a row take beside numbers'."""
+    return sum(weight(getattr(row, field.name)) for field in row.schema.fields.values() if field.inverse is None)
 
 
 class Table(Generic[R]):
@@ -229,6 +252,7 @@ class Database:
     ----------
     seed : makes the references and uuids that the database gives repeatable
     max_journal : writes that are kept; one write may change several fields of a row
+    max_journal_bytes : what the values that were written may take, about
 
     Attributes
     ----------
@@ -243,7 +267,13 @@ class Database:
     VM, VM_metrics, VM_guest_metrics, VM_group, host, host_metrics, pool, task, session : the tables
     """
 
-    def __init__(self, *, seed: int | None = None, max_journal: int = MAX_JOURNAL) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        max_journal: int = MAX_JOURNAL,
+        max_journal_bytes: int = MAX_JOURNAL_BYTES,
+    ) -> None:
         self.lock: Final = threading.RLock()
         self.generation = 1
         self.observers: Final[list[Callable[[str, Row], None]]] = []
@@ -263,6 +293,8 @@ class Database:
         self.session: Final[Table[rows.session]] = self.tables["session"]
         self._random = random.Random(seed) if seed is not None else random.SystemRandom()
         self._max_journal = max_journal
+        self._max_journal_bytes = max_journal_bytes
+        self._journal_bytes = 0
         self._journal: list[_Entry] = []
         self._forgotten = 0
         self._waiting: Final = threading.local()
@@ -324,6 +356,8 @@ class Database:
     def create(self, row: Row) -> None:
         """Take a row into the database."""
         self.generation += 1
+        if not row.schema.transient:
+            self._journal_bytes += weight_of_row(row)
         self._link(row)
         self._remember(row, _MADE)
 
@@ -351,6 +385,8 @@ class Database:
         effect = EFFECTS[row.class_name].get(field)
         if effect is not None:
             effect(self, row, old, value)
+        if type(value) is not int and not row.schema.transient:
+            self._journal_bytes += weight(value)
         self._remember(row, ((field, old, value),))
 
     def update(self, row: Row, values: Mapping[str, Any]) -> None:
@@ -410,10 +446,29 @@ class Database:
             return
         journal = self._journal
         journal.append((self.generation, self.author.origin, row, changes))
-        if len(journal) > self._max_journal:
-            kept = self._max_journal // 2
-            self._forgotten += len(journal) - kept
-            del journal[:-kept]
+        if len(journal) > self._max_journal or self._journal_bytes > self._max_journal_bytes:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the older half of the journal by its number, or by what its values take, if it is too large.
+
+        What `update` and `settle` write is small and not weighed; nor is what was undone taken off before it is needed.
+        """
+        journal = self._journal
+        weights = [
+            weight_of_row(row) if changes is _MADE else sum(weight(new) for _, _, new in changes)
+            for _, _, row, changes in journal
+        ]
+        total = sum(weights)
+        gone = len(journal) - self._max_journal // 2 if len(journal) > self._max_journal else 0
+        total -= sum(weights[:gone])
+        if total > self._max_journal_bytes:
+            while total > self._max_journal_bytes // 2:
+                total -= weights[gone]
+                gone += 1
+        self._journal_bytes = total
+        self._forgotten += gone
+        del journal[:gone]
 
     def _assign(self, row: Row, values: Mapping[str, Any]) -> list[_Field]:
         """Set fields with what follows from them; those that changed."""

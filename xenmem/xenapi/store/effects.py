@@ -128,6 +128,14 @@ def _arrive_group(database: "Database", group: "rows.VM_group", sign: int) -> No
         group.members.update({vm.ref: None for vm in database.VM if group.ref in vm.groups})
 
 
+def _arrive_task(database: "Database", task: "rows.task", sign: int) -> None:
+    session = database.session.get(task.session)
+    if session is not None and sign > 0:
+        session.begun[task.ref] = None
+    elif session is not None:
+        session.begun.pop(task.ref, None)
+
+
 def _measure(database: "Database", metrics: "rows.host_metrics", old: int, new: int) -> None:
     for host in database.host:
         if host.metrics == metrics.ref:
@@ -186,5 +194,6 @@ ARRIVALS: Final = cast(
         "host": _arrive_host,
         "host_metrics": _arrive_host_metrics,
         "pool": _arrive_pool,
+        "task": _arrive_task,
     },
 )

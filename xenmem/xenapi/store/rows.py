@@ -99,7 +99,29 @@ class VMGroupRow(Row):
         return tuple(sorted(self.members))
 
 
-_BASES: Final[dict[str, type[Row]]] = {"host": HostRow, "VM_group": VMGroupRow}
+class SessionRow(Row):
+    """What a session has beside its fields.
+
+    Attributes
+    ----------
+    begun : refs of the tasks that it began; the values mean nothing
+    """
+
+    __slots__ = ("begun",)
+
+    begun: dict[str, None]
+
+    def _begin(self, ref: str) -> None:
+        super()._begin(ref)
+        self.begun = {}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Derived from task.session."""
+        return tuple(sorted(self.begun))
+
+
+_BASES: Final[dict[str, type[Row]]] = {"host": HostRow, "VM_group": VMGroupRow, "session": SessionRow}
 
 
 def _row_class(schema: ClassSchema) -> type[Row]:
@@ -122,4 +144,4 @@ ROW_CLASSES: Final[dict[str, type[Row]]] = {name: _row_class(schema) for name, s
 """Row class by name of the class."""
 
 globals().update(ROW_CLASSES)
-__all__ = ["ROW_CLASSES", "HostRow", "Row", "VMGroupRow", *ROW_CLASSES]
+__all__ = ["ROW_CLASSES", "HostRow", "Row", "SessionRow", "VMGroupRow", *ROW_CLASSES]

@@ -25,6 +25,9 @@ class HostRow(Row):
 class VMGroupRow(Row):
     members: dict[str, None]
 
+class SessionRow(Row):
+    begun: dict[str, None]
+
 ROW_CLASSES: dict[str, type[Row]]
 
 class VM(Row):
@@ -351,7 +354,7 @@ class task(Row):
     type: str
     uuid: str
 
-class session(Row):
+class session(SessionRow):
     auth_user_name: str
     auth_user_sid: str
     client_certificate: bool
@@ -363,7 +366,8 @@ class session(Row):
     pool: bool
     rbac_permissions: tuple[str, ...]
     subject: str
-    tasks: tuple[str, ...]
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
     this_host: str
     this_user: str
     uuid: str

@@ -48,10 +48,13 @@ class Subscription(NamedTuple):
     ref: str | None
 
 
+_ALL: Final = Subscription(None, None)
+
+
 def subscription(text: str) -> Subscription:
     """A subscription as clients spell it: `*`, `class` or `class/ref`."""
     if text == "*":
-        return Subscription(None, None)
+        return _ALL
     class_name, slash, ref = text.partition("/")
     return Subscription(class_name.lower(), ref if slash else None)
 
@@ -141,10 +144,11 @@ class _Registration:
     """What a session registered for, and the number of the first event that it has not seen."""
 
     next_number: int
-    subscriptions: list[Subscription] = field(default_factory=list)
+    subscriptions: set[Subscription] = field(default_factory=set)
 
     def covers(self, class_name: str, ref: str) -> bool:
-        return any(one.class_name in (None, class_name) and one.ref in (None, ref) for one in self.subscriptions)
+        all_or_some = (_ALL, (class_name, None), (class_name, ref))
+        return any(one in self.subscriptions for one in all_or_some)
 
 
 class Queue:
@@ -211,13 +215,12 @@ class Queue:
     def register(self, session: str, classes: Iterable[str]) -> None:
         """Let a session have the events of classes from now on."""
         mine = self._registration(session)
-        mine.subscriptions = list(dict.fromkeys([*mine.subscriptions, *map(subscription, classes)]))
+        mine.subscriptions.update(map(subscription, classes))
 
     def unregister(self, session: str, classes: Iterable[str]) -> None:
         """Let a session have no events of classes any more; it stays registered."""
         mine = self._registration(session)
-        dropped = set(map(subscription, classes))
-        mine.subscriptions = [one for one in mine.subscriptions if one not in dropped]
+        mine.subscriptions.difference_update(map(subscription, classes))
 
     def forget(self, session: str) -> None:
         """A session has ended."""

@@ -21,6 +21,12 @@ SESSION_SECONDS: Final = 24 * 3600
 MAX_SESSIONS: Final = 500
 """Sessions of one originator or one user; the one unused for longest goes first (db_gc_util.ml)."""
 
+MAX_ALL_SESSIONS: Final = 10_000
+"""Sessions of all together; the tenth unused for longest goes when there are more."""
+
+MAX_BYTES: Final = 1 << 24
+"""What the names of users and originators of all sessions may take; the same holds."""
+
 _REFRESH_SECONDS: Final = 600
 
 
@@ -62,6 +68,11 @@ class Login:
         """Those with whom it shares a limit: of the same originator, or where it names none, of the same user."""
         return ("originator", self.originator) if self.originator else ("user", self.user)
 
+    @property
+    def size(self) -> int:
+        """Characters of its texts."""
+        return len(self.user) + len(self.originator)
+
 
 NOBODY: Final = Login(NULL, "", "", Role.POOL_ADMIN, 0.0)
 """Who has not logged in yet."""
@@ -86,6 +97,8 @@ class Sessions:
         self._users = users
         self._ended = ended
         self._logins: dict[str, Login] = {}
+        self._groups: dict[tuple[str, str], dict[str, Login]] = {}
+        self._bytes = 0
 
     def log_in(self, user: str, password: str, originator: str = "", *, is_local: bool = False) -> str:
         """A new session.
@@ -114,8 +127,7 @@ class Sessions:
                 originator=originator,
             )
             database.create(row)
-            self._logins[row.ref] = Login(row.ref, user, originator, known.role, now, is_local)
-            self._expire(self._logins[row.ref])
+            self._remember(Login(row.ref, user, originator, known.role, now, is_local))
         return str(row.ref)
 
     def log_out(self, session: str) -> None:
@@ -162,12 +174,26 @@ class Sessions:
             if row is not None:
                 self._database.write(row, "last_active", self._clock.date())
 
-    def _expire(self, newcomer: Login) -> None:
-        same = [one for one in self._logins.values() if one.group == newcomer.group]
+    def _remember(self, login: Login) -> None:
+        self._logins[login.ref] = login
+        self._bytes += login.size
+        same = self._groups.setdefault(login.group, {})
+        same[login.ref] = login
         if len(same) > MAX_SESSIONS:
-            self._forget(min(same, key=lambda login: login.used).ref)
+            self._forget(min(same.values(), key=lambda login: login.used).ref)
+        if len(self._logins) > MAX_ALL_SESSIONS or self._bytes > MAX_BYTES:
+            others = sorted(self._logins.values(), key=lambda login: login.used)
+            for one in others[: max(1, len(others) // 10)]:
+                if one is not login:
+                    self._forget(one.ref)
 
     def _forget(self, session: str) -> None:
-        if self._logins.pop(session, None) is not None:
+        login = self._logins.pop(session, None)
+        if login is not None:
+            self._bytes -= login.size
+            same = self._groups[login.group]
+            del same[session]
+            if not same:
+                del self._groups[login.group]
             self._ended(session)
             self._database.destroy(self._database.session[session])
