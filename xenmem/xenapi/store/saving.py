@@ -5,9 +5,7 @@ The file holds the classes of the database and no others: no disks, no networks.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any, Final
 from xml.sax.saxutils import escape
 
@@ -16,6 +14,7 @@ import msgspec
 from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.store.encoding import QUOTE
+from xenmem.xenapi.store.replacing import replacing
 from xenmem.xenapi.store.rows import Row
 
 FORMATS: Final = ("records", "statedb")
@@ -34,7 +33,7 @@ def save(database: Database, path: str | os.PathLike[str], format: str = "record
     Parameters
     ----------
     database : what to write, in one state
-    path : where to
+    path : where to: a regular file or none yet, see `replacing`
     format : ``records`` or ``statedb``
 
     Raises
@@ -44,28 +43,8 @@ def save(database: Database, path: str | os.PathLike[str], format: str = "record
     """
     if format not in FORMATS:
         raise ValueError(f"format: {format!r} is none of {', '.join(FORMATS)}")
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with database.lock:
-                write(database, file, format)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(path) as file, database.lock:
+        write(database, file, format)
 
 
 def write(database: Database, file: IO[bytes], format: str) -> None:
