@@ -129,11 +129,21 @@ class Table(Generic[R]):
     schema : the class
     rows : by reference
     changed : generation of each row changed since it was loaded, the latest last
-    deleted : of rows lately destroyed, the generations in which they were made and destroyed
+    deleted : of rows lately destroyed, the generations in which they were first made and last destroyed
     loaded : generation in which rows were last loaded
     """
 
-    __slots__ = ("_by_label", "_by_uuid", "_descending", "changed", "deleted", "loaded", "rows", "schema")
+    __slots__ = (
+        "_by_label",
+        "_by_uuid",
+        "_descending",
+        "_first_made",
+        "changed",
+        "deleted",
+        "loaded",
+        "rows",
+        "schema",
+    )
 
     def __init__(self, schema: ClassSchema) -> None:
         self.schema = schema
@@ -143,6 +153,7 @@ class Table(Generic[R]):
         self.loaded = 0
         self._by_uuid: dict[str, str] = {}
         self._by_label: dict[str, dict[str, None]] = {}
+        self._first_made: dict[str, int] = {}
         self._descending: tuple[str, ...] | None = None
 
     def __getitem__(self, ref: str) -> R:
@@ -220,7 +231,7 @@ class Table(Generic[R]):
         del self.rows[ref]
         self._descending = None
         self.changed.pop(ref, None)
-        self.deleted[ref] = row.ctime, generation
+        self.deleted[ref] = self._first_made.pop(ref, row.ctime), generation
         if len(self.deleted) >= _MAX_DELETED:
             for forgotten in list(self.deleted)[: len(self.deleted) - _KEPT_DELETED]:
                 del self.deleted[forgotten]
@@ -503,8 +514,11 @@ class Database:
         self._recounted[host] = self.recounts
 
     def _link(self, row: Row) -> None:
+        table = self.tables[row.class_name]
+        if row.ctime:  # it was there, and whoever knew it then must be told when it goes
+            table._first_made[row.ref] = table.deleted.get(row.ref, (row.ctime, 0))[0]
         row.ctime = self.generation
-        self.tables[row.class_name]._index(row)
+        table._index(row)
         self.touched(row, "add")
         arrived = ARRIVALS.get(row.class_name)
         if arrived is not None:
