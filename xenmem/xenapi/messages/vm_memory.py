@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
-from xenmem.datamodel.types import int64, quotient
+from xenmem.datamodel.types import quotient
 from xenmem.units import KIB, MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, VMRef, message
@@ -235,8 +235,8 @@ def _set_dynamic_range(call: Call, vm: "rows.VM", dynamic_min: int, dynamic_max:
     old_min, old_max = vm.memory_dynamic_min, vm.memory_dynamic_max
     host = call.db.host[vm.resident_on]
     available = accounting.free_memory(host, call.db.host_metrics[host.metrics])
-    growth = int64(dynamic_min - old_min)
-    if int64(available - growth) < 0:
+    growth = dynamic_min - old_min
+    if available < growth:
         raise errors.HOST_NOT_ENOUGH_FREE_MEMORY(quotient(growth, KIB), quotient(available, KIB))
     grows = growth > 0
     if grows:
