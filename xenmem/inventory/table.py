@@ -393,7 +393,7 @@ def _joined(values: Sequence[Any]) -> str:
         raise ValueError(f"{shown(value)} is not text") from None
 
 
-def _check_length(field: str, texts: Sequence[str], most: int) -> None:
+def _check_length(field: str, texts: Sequence[str], most: float) -> None:
     for text in texts:
         if len(text) > most:
             prefix = f"{field}: " if field else ""

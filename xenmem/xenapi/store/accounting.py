@@ -1,5 +1,5 @@
-"""The memory of one VM and of one host, for whatever the rows hold: overheads as the server's 64-bit arithmetic gives
-them; sums do not wrap as the server's do, but stay at the end of int64 that they reach.
+"""The memory of one VM and of one host, for whatever the rows hold: in the server's 64-bit arithmetic,
+except that sums do not wrap, but stay at the end of int64 that they reach.
 
 The array kernels answer for their domain only (no negative amounts, up to 2**50 bytes), and the API stores whatever
 is in order: so one VM at a time, over all of int64, is computed here, from the kernel's constants. Amounts are bytes.
@@ -32,8 +32,6 @@ DYNAMIC_MAX: Final = Policy("memory_dynamic_max", "used_dynamic_max")
 DYNAMIC_MIN: Final = Policy("memory_dynamic_min", "used_dynamic_min")
 
 _PAGES_PER_MIB: Final = 256
-_MOST: Final = INT64_MAX - MIB
-"""Up to here rounding up to a whole MiB stays within 64 bits."""
 _DOMAIN_TYPES: Final = {kind.name.lower(): kind for kind in DomainType}
 
 
@@ -56,7 +54,7 @@ def has_overhead(vm: "rows.VM") -> bool:
 
 
 def _mib_used(amount: int, unit: int) -> int:
-    return -(-amount // unit) if 0 <= amount <= _MOST else quotient(int64(amount + unit - 1), unit)
+    return -(-amount // unit) if amount >= 0 else quotient(amount + unit - 1, unit)
 
 
 def _truncated(value: float) -> int:

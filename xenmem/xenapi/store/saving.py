@@ -1,7 +1,8 @@
 """The pool database to an inventory file: records as JSON, or a dump of the database as XML; written atomically.
 
-The file holds the classes of the database and no others: no disks, no networks. Both forms are read back by
-`xenmem.read` and by `Pool`. Encodings: inventory-formats, sections 2.3 to 2.6 and 6.
+The file holds the classes of the database and no others: no disks, no networks. `Pool` reads back both forms whatever
+they hold; `xenmem.read` does where amounts and multipliers are in the range of the kernels. Encodings:
+inventory-formats, sections 2.3 to 2.6 and 6.
 """
 
 import os
