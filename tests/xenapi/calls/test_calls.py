@@ -226,6 +226,20 @@ def test_roles() -> None:
     assert details(lambda: session.xenapi.VM.set_memory("x", "1"))[1] == "vm.set_memory"
 
 
+def test_passwords_are_not_held() -> None:
+    """Neither in the user nor in anything that it refers to, nor shown; the right one is still told from the wrong."""
+    password = "a password of 32 characters, ha!"
+    users = {"root": User(password), "anyone": User(None, Role.READ_ONLY)}
+    pool = Pool(build_database(), users=users)
+    held = [repr(users["root"]), *(repr(getattr(users["root"], name)) for name in User.__slots__)]
+    assert not any(password in text for text in held)
+    assert pool.log_in("root", password)
+    assert pool.log_in("anyone", "whatever")
+    for user, wrong in (("root", "x"), ("root", ""), ("nobody", password), ("root", "\ud800")):
+        assert details(lambda: pool.log_in(user, wrong))[:2] == ["SESSION_AUTHENTICATION_FAILED", user]  # noqa: B023
+    assert User(password)._digest != User(password)._digest
+
+
 class TestSessions:
     def test_log_out(self, pool: Pool, session: Session) -> None:
         handle = session.handle

@@ -3,6 +3,9 @@
 Source: xenapi-messages, C.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml, session_check.ml, db_gc_util.ml).
 """
 
+import hashlib
+import hmac
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -30,18 +33,36 @@ MAX_BYTES: Final = 1 << 24
 _REFRESH_SECONDS: Final = 600
 
 
-@dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who may log in.
+    """Somebody who may log in. Of the password only a salted hash is kept.
 
-    Attributes
+    Parameters
     ----------
     password : theirs; None takes any
     role : what they may do
+
+    Attributes
+    ----------
+    role : as given
     """
 
-    password: str | None = None
-    role: Role = Role.POOL_ADMIN
+    __slots__ = ("_digest", "_salt", "role")
+
+    def __init__(self, password: str | None = None, role: Role = Role.POOL_ADMIN) -> None:
+        self.role: Final = role
+        self._salt: Final = secrets.token_bytes(16)
+        self._digest: Final = None if password is None else _digest(password, self._salt)
+
+    def __repr__(self) -> str:
+        return f"<User {self.role.name}>"
+
+    def is_known_by(self, password: str) -> bool:
+        """Whether this is the password; that takes as long whatever it is."""
+        return self._digest is None or hmac.compare_digest(_digest(password, self._salt), self._digest)
+
+
+def _digest(password: str, salt: bytes) -> bytes:
+    return hashlib.scrypt(password.encode("utf-8", "surrogatepass"), salt=salt, n=1 << 12, r=8, p=1)
 
 
 @dataclass(slots=True)
@@ -78,6 +99,11 @@ NOBODY: Final = Login(NULL, "", "", Role.POOL_ADMIN, 0.0)
 """Who has not logged in yet."""
 
 
+_ANYBODY: Final = User()
+_STRANGER: Final = User(secrets.token_hex())
+"""Who does not exist, and is refused as slowly as who does."""
+
+
 class Sessions:
     """The sessions of a pool.
 
@@ -111,8 +137,8 @@ class Sessions:
         ------
         Failure : SESSION_AUTHENTICATION_FAILED
         """
-        known = User() if self._users is None else self._users.get(user)
-        if known is None or known.password not in (None, password):
+        known = _ANYBODY if self._users is None else self._users.get(user, _STRANGER)
+        if not known.is_known_by(password):
             raise errors.SESSION_AUTHENTICATION_FAILED(user, "Authentication failure")
         database = self._database
         with database.lock:
