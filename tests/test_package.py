@@ -70,7 +70,7 @@ LAYERS = {
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 
 
-ROOMS_OF_XENAPI = ("schema", "store", "world", "calls", "rules", "messages", "door")
+ROOMS_OF_XENAPI = ("store", "world", "calls", "rules", "messages", "door")
 """The rooms inside xenapi, each of which imports itself and those before it; api.pyi, the facade, is the door's."""
 
 

@@ -281,27 +281,3 @@ def test_balloon_emits_scripts_that_run(answer: Answer, small: str, tmp_path: Pa
 )
 def test_bad_arguments(complaint: Answer, small: str, arguments: list[str], expected: str) -> None:
     assert expected in complaint(*(small if argument == "SMALL" else argument for argument in arguments))
-
-
-@pytest.mark.parametrize("arguments", [["failover", "SMALL", "--failures", "1", "--format", "json"], ["warm-up"]])
-def test_a_disk_without_room_for_what_is_compiled(
-    small: str, environment: dict[str, str], tmp_path: Path, arguments: list[str]
-) -> None:
-    """Questions are answered all the same; only warm-up has nothing else to do."""
-    given = [small if argument == "SMALL" else argument for argument in arguments]
-    done = subprocess.run(
-        ["sh", "-c", 'ulimit -f 1 && exec "$0" -m xenmem "$@"', sys.executable, *given],
-        env=environment | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    *_, line = done.stderr.splitlines()
-    if arguments == ["warm-up"]:
-        assert (done.returncode, done.stdout) == (2, "")
-        assert line == "xenmem: error: writing: File too large"
-    else:
-        assert (done.returncode, json.loads(done.stdout)["pools"][0]["verdict"]["num_failures"]) == (0, 1)
-        assert line.startswith(f"xenmem: what was compiled is not kept: {tmp_path / 'cache'}")
-        assert line.endswith(": File too large")

@@ -15,6 +15,8 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import xenmem
+from xenmem.kernel import _cache
+from xenmem.planning import compilation
 
 PACKAGE = Path(xenmem.__file__).parent
 ANNOUNCED = "xenmem: compiling, once: some seconds for each question; `xenmem warm-up` does all of it ahead of time\n"
@@ -155,3 +157,30 @@ def test_files_that_are_folders(tmp_path: Path) -> None:
     kept.mkdir()
     done = run("anew.py", cache=cache, folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, f"compiling anew what cannot be read: {kept}: Is a directory\n")
+
+
+def test_a_disk_without_room(tmp_path: Path) -> None:
+    """Whatever was asked is answered all the same."""
+    (tmp_path / "anew.py").write_text(ANEW)
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        done = subprocess.run(
+            ["sh", "-c", 'ulimit -f 0 && exec "$0" anew.py', sys.executable],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 0
+        assert line.startswith(f"what was compiled is not kept: {cache}")
+        assert line.endswith(": File too large")
+
+
+def test_a_warm_up_that_cannot_be_kept_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing else that it is for."""
+    monkeypatch.setattr(compilation, "_questions", lambda: iter(()))
+    monkeypatch.setattr(_cache, "failure", lambda: OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match="No space left on device"):
+        compilation.warm_up()

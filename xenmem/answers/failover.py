@@ -12,6 +12,7 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers import script
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Named,
     PoolHead,
     QuestionError,
@@ -201,11 +202,13 @@ class Survival(Result, frozen=True):
     ----------
     counted : of COUNTED
     policy : which amount counts as the memory of a VM
+    not_checked : what the pool checks besides before it starts a VM
     """
 
     counted: str
     policy: str
     pools: list[PoolSurvival]
+    not_checked: list[str]
 
 
 def failover(
@@ -266,7 +269,7 @@ def failover(
                 remedies=remedy,
             )
         )
-    return Survival(counted=vms, policy=policy, pools=found)
+    return Survival(counted=vms, policy=policy, pools=found, not_checked=list(NOT_CHECKED))
 
 
 def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartPool]:

@@ -17,6 +17,10 @@ _MAX_USED: Final = 4 * kernel.MAX_BYTES
 _NAMES_SHOWN: Final = 3
 
 
+NOT_CHECKED: Final = ("storage", "networks", "GPUs and USB devices", "CPU features")
+"""What decides besides memory where a VM may run and move, and an inventory does not tell here."""
+
+
 class QuestionError(ValueError):
     """A question that cannot be answered as it was asked. The text is one line."""
 

@@ -15,6 +15,7 @@ from xenmem.answers.immovable import standing_still, too_wide
 from xenmem.answers.move_plan import ha_refusals, overcommitments
 from xenmem.answers.moves import BANDWIDTH
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Finding,
     Named,
     PoolHead,
@@ -106,6 +107,7 @@ class RollingPlan(Result, frozen=True):
     bandwidth : bytes a second, from which the seconds follow
     shortage : why there is no plan, where that is known
     warnings : what an operator should know beside
+    not_checked : what the pool checks besides
     """
 
     pool: PoolHead
@@ -125,6 +127,7 @@ class RollingPlan(Result, frozen=True):
     bandwidth: int
     shortage: Shortage | None
     warnings: list[Finding]
+    not_checked: list[str]
 
 
 def rolling_update(
@@ -297,6 +300,7 @@ def _answer(fleet: Fleet, update: RollingUpdate, to: str, bandwidth: int) -> Rol
             update.missing,
         ),
         warnings=[*overcommitments(fleet, _POLICY), *ha_refusals(fleet, [0]), *aside],
+        not_checked=list(NOT_CHECKED),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from xenmem.answers.naming import counted
-from xenmem.cli.page import POLICY_LINES, Page, amount, by_policy, head, name_of, target
+from xenmem.cli.page import POLICY_LINES, Page, amount, by_policy, head, name_of, not_checked, target
 from xenmem.fleet import POLICIES
 from xenmem.units import format_size
 
@@ -154,7 +154,7 @@ def explanation(result: Explanation) -> bytes:
     )
     page.line()
     page.line(f"Needed is what {result.boot_policy} requires; available is free under dynamic_min.")
-    page.line(f"Not checked: {', '.join(result.not_checked)}.")
+    page.line(not_checked(result))
     return page.bytes()
 
 

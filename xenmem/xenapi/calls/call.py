@@ -74,7 +74,7 @@ class World:
 
     def _record(self, row: "Row") -> "tuple[RecordType, dict[str, Any]]":
         """What get_record answers of a row, to whomever."""
-        message = MESSAGES[f"{row.class_name}.get_record"]
+        message = MESSAGES[f"{row.table}.get_record"]
         return message.result, message.body(Call(self, message, NOBODY), row.ref)  # type: ignore[return-value]
 
     def new_domid(self) -> int:

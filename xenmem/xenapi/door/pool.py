@@ -8,20 +8,19 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from xenmem.datamodel import errors
+from xenmem.datamodel import Role, errors
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import STRING
 from xenmem.fleet import Fleet
 from xenmem.xenapi.calls import process
 from xenmem.xenapi.calls.call import DENIED, Call, World
 from xenmem.xenapi.calls.message import Message, find
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import loading
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.world.clock import Clock
 from xenmem.xenapi.world.guests import Guests
 from xenmem.xenapi.world.hooks import Hooks
-from xenmem.xenapi.world.sessions import NOBODY, User
+from xenmem.xenapi.world.sessions import NOBODY, Login, User
 
 Inventory = Fleet | Database | str | os.PathLike[str] | IO[bytes]
 
@@ -95,8 +94,8 @@ class Pool(World):
     def perform(self, message: Message, sent: Sequence[Any]) -> Any:
         """Carry out a call; parameters and failures as of `dispatch`, the result as rows hold values."""
         call, arguments = self._admit(message, sent)
-        if call.login.role < message.role:
-            raise self._denied(message)
+        if call.login.role < message.role or message.key_roles is not None:
+            self._check_role(call.login, message, arguments)
         if not message.locked:
             return message.body(call, *arguments)
         return process.carry_out(call, arguments)
@@ -116,7 +115,11 @@ class Pool(World):
         call, arguments = self._admit(message, sent)
         if not message.is_async:
             raise errors.FAULT(f"No async mode for this operation (rpc: {message.full_name})")
-        denied = self._denied(message) if call.login.role < message.role else None
+        denied: Failure | None = None
+        try:
+            self._check_role(call.login, message, arguments)
+        except Failure as failure:
+            denied = failure
         return process.start(call, arguments, method, denied)
 
     def _admit(self, message: Message, sent: Sequence[Any]) -> tuple[Call, list[Any]]:
@@ -127,8 +130,16 @@ class Pool(World):
             raise errors.MESSAGE_REMOVED()
         return Call(self, message, login), arguments
 
-    def _denied(self, message: Message) -> Failure:
-        return errors.RBAC_PERMISSION_DENIED(message.full_name.lower(), DENIED)
+    def _check_role(self, login: Login, message: Message, arguments: Sequence[Any]) -> None:
+        """Step 10 of C.1; a key of a map may have a role of its own (ocaml/xapi/rbac.ml: permission_of_action)."""
+        role, permission = message.role, message.full_name.lower()
+        if message.key_roles is not None:
+            key = next(value for one, value in zip(message.parameters, arguments, strict=True) if one.name == "key")
+            if (found := message.key_roles.find(key)) is not None:
+                pattern, role = found
+                permission = f"{permission}/key:{pattern.lower()}"
+        if login.role < role and not login.is_local:
+            raise errors.RBAC_PERMISSION_DENIED(permission, DENIED)
 
     def _unknown(self, name: str, sent: Sequence[Any]) -> Failure:
         """What a method answers that does not exist (C.2)."""

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel import Role
 from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED, TOO_MANY_PENDING_TASKS
 from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.call import DENIED, Call
 from xenmem.xenapi.calls.message import String, TaskRef, message
-from xenmem.xenapi.schema import Role
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
@@ -24,13 +24,13 @@ def _own(call: Call, ref: str) -> "rows.task":
     return task
 
 
-@message("task", role=Role.READ_ONLY, errors=(TOO_MANY_PENDING_TASKS,), is_async=False)
+@message("task", errors=(TOO_MANY_PENDING_TASKS,))
 def create(call: Call, label: String, description: String) -> TaskRef:
     """A task of the client's own, pending until it is destroyed, for a day at most."""
     return tasks.create_for_client(call, label, description).ref
 
 
-@message("task", role=Role.READ_ONLY, errors=_MINE, is_async=False)
+@message("task", errors=_MINE)
 def destroy(call: Call, self: TaskRef) -> None:
     """Remove a completed task; of one that is pending only the wish is noted, and nothing comes of it."""
     task = _own(call, self)
@@ -40,7 +40,7 @@ def destroy(call: Call, self: TaskRef) -> None:
         call.db.write(task, "current_operations", {**task.current_operations, "task": "destroy"})
 
 
-@message("task", role=Role.READ_ONLY, errors=_MINE, is_async=False)
+@message("task", errors=_MINE)
 def cancel(call: Call, task: TaskRef) -> None:
     """Ask a task to end: where it next waits or looks, it fails with TASK_CANCELLED. A completed one is not changed."""
     row = _own(call, task)

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
+from xenmem.datamodel import ClassSchema
 from xenmem.datamodel.errors import HANDLE_INVALID, UUID_INVALID
 from xenmem.datamodel.types import NULL
 from xenmem.kernel import OverheadModel
 from xenmem.rules.hosts import CURRENT, Model, model_name, pool_model
-from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store import rows
-from xenmem.xenapi.store.effects import ARRIVALS, EFFECTS, leave
-from xenmem.xenapi.store.rows import ROW_CLASSES, Row
+from xenmem.xenapi.store.effects import ARRIVALS, EFFECTS, RELATIONS, RELATIONS_FROM, Arrival, leave
+from xenmem.xenapi.store.rows import ROW_CLASSES, Row, stored_fields
 
 R = TypeVar("R", bound=Row)
 
@@ -118,7 +118,7 @@ def weight(value: Any) -> int:
 
 def weight_of_row(row: Row) -> int:
     """About how many bytes the values of a row take beside numbers'."""
-    return sum(weight(getattr(row, field.name)) for field in row.schema.fields.values() if field.inverse is None)
+    return sum(weight(getattr(row, name)) for name in stored_fields(row.table))
 
 
 class Table(Generic[R]):
@@ -138,6 +138,7 @@ class Table(Generic[R]):
         "_by_uuid",
         "_descending",
         "_first_made",
+        "_has_label",
         "changed",
         "deleted",
         "loaded",
@@ -154,6 +155,7 @@ class Table(Generic[R]):
         self._by_uuid: dict[str, str] = {}
         self._by_label: dict[str, dict[str, None]] = {}
         self._first_made: dict[str, int] = {}
+        self._has_label = "name_label" in schema.fields
         self._descending: tuple[str, ...] | None = None
 
     def __getitem__(self, ref: str) -> R:
@@ -223,7 +225,7 @@ class Table(Generic[R]):
         self._descending = None
         self.deleted.pop(ref, None)
         self._by_uuid[row.uuid] = ref  # type: ignore[attr-defined]
-        if "name_label" in self.schema.fields:
+        if self._has_label:
             self._by_label.setdefault(row.name_label, {})[ref] = None  # type: ignore[attr-defined]
 
     def _unindex(self, row: R, generation: int) -> None:
@@ -236,7 +238,7 @@ class Table(Generic[R]):
             for forgotten in list(self.deleted)[: len(self.deleted) - _KEPT_DELETED]:
                 del self.deleted[forgotten]
         self.reindex_uuid(row, row.uuid, None)  # type: ignore[attr-defined]
-        if "name_label" in self.schema.fields:
+        if self._has_label:
             self.reindex_label(row, row.name_label, None)  # type: ignore[attr-defined]
 
     def reindex_uuid(self, row: Row, old: str, new: str | None) -> None:
@@ -275,7 +277,8 @@ class Database:
     configured : generation in which a VM last came or got another other_config
     author : who makes the changes now being made; set by whoever holds the lock
     the_pool : the one row of its table
-    VM, VM_metrics, VM_guest_metrics, VM_group, host, host_metrics, pool, task, session : the tables
+    tables : of every class, by its name; those that the server itself needs have attributes of their own
+    unknown : tables that the data model does not know, as they came: by name, reference and column
     """
 
     def __init__(
@@ -292,7 +295,10 @@ class Database:
         self.regroupings = 0
         self.configured = 1
         self.author: Author = _Nobody()
-        self.tables: Final[dict[str, Table[Any]]] = {name: Table(schema) for name, schema in CLASSES.items()}
+        self.tables: Final[dict[str, Table[Any]]] = {
+            name: Table(row_class.schema) for name, row_class in ROW_CLASSES.items()
+        }
+        self.unknown: dict[str, dict[str, dict[str, Any]]] = {}
         self.VM: Final[Table[rows.VM]] = self.tables["VM"]
         self.VM_metrics: Final[Table[rows.VM_metrics]] = self.tables["VM_metrics"]
         self.VM_guest_metrics: Final[Table[rows.VM_guest_metrics]] = self.tables["VM_guest_metrics"]
@@ -367,15 +373,15 @@ class Database:
     def create(self, row: Row) -> None:
         """Take a row into the database."""
         self.generation += 1
-        if not row.schema.transient:
+        if row.schema.persistent:
             self._journal_bytes += weight_of_row(row)
-        self._link(row)
+        self._take_in(row)
         self._remember(row, _MADE)
 
     def destroy(self, row: Row) -> None:
         """Remove a row."""
         self.generation += 1
-        self._unlink(row)
+        self._take_out(row)
         self._remember(row, _DESTROYED)
 
     def write(self, row: Row, field: str, value: Any) -> None:
@@ -393,10 +399,10 @@ class Database:
         self.generation += 1
         setattr(row, field, value)
         self.touched(row)
-        effect = EFFECTS[row.class_name].get(field)
+        effect = EFFECTS[row.table].get(field)
         if effect is not None:
             effect(self, row, old, value)
-        if type(value) is not int and not row.schema.transient:
+        if type(value) is not int and row.schema.persistent:
             self._journal_bytes += weight(value)
         self._remember(row, ((field, old, value),))
 
@@ -446,14 +452,29 @@ class Database:
 
     def load(self, class_name: str, loaded: Iterable[Row]) -> None:
         """Take rows of an inventory in, without journal."""
-        for row in loaded:
-            self._link(row)
-        table = self.tables[class_name]
-        table.changed.clear()
-        table.loaded = self.generation
+        self.load_all({class_name: loaded})
+
+    def load_all(self, loaded: Mapping[str, Iterable[Row]]) -> None:
+        """Take rows of several classes in, without journal.
+
+        Of each relation the side that lists the others is made anew, if there are any others: the reference counts.
+
+        Parameters
+        ----------
+        loaded : rows by class
+        """
+        for class_name, rows_of_class in loaded.items():
+            for row in rows_of_class:
+                self._link(row, ARRIVALS.get(class_name))
+            table = self.tables[class_name]
+            table.changed.clear()
+            table.loaded = self.generation
+        for relation in RELATIONS:
+            if relation.source in loaded or relation.target in loaded:
+                relation.rebuild(self)
 
     def _remember(self, row: Row, changes: Sequence[_Field]) -> None:
-        if row.schema.transient:
+        if not row.schema.persistent:
             return
         journal = self._journal
         journal.append((self.generation, self.author.origin, row, changes))
@@ -484,7 +505,7 @@ class Database:
     def _assign(self, row: Row, values: Mapping[str, Any]) -> list[_Field]:
         """Set fields with what follows from them; those that changed."""
         changes: list[_Field] = []
-        effects = EFFECTS[row.class_name]
+        effects = EFFECTS[row.table]
         for field, new in values.items():
             old = getattr(row, field)
             if old != new:
@@ -497,7 +518,7 @@ class Database:
     def touched(self, row: Row, operation: str = "mod") -> None:
         """Let a row count as changed in this generation, and tell the observers."""
         row.mtime = generation = self.generation
-        changed = self.tables[row.class_name].changed
+        changed = self.tables[row.table].changed
         changed.pop(row.ref, None)
         changed[row.ref] = generation
         if self.observers:
@@ -513,22 +534,28 @@ class Database:
         self._recounted.pop(host, None)
         self._recounted[host] = self.recounts
 
-    def _link(self, row: Row) -> None:
-        table = self.tables[row.class_name]
+    def _take_in(self, row: Row) -> None:
+        self._link(row, ARRIVALS.get(row.table))
+        for relation in RELATIONS_FROM.get(row.table, ()):
+            relation.change(self, row, (), relation.targets(row))
+
+    def _link(self, row: Row, arrived: Arrival | None) -> None:
+        table = self.tables[row.table]
         if row.ctime:  # it was there, and whoever knew it then must be told when it goes
             table._first_made[row.ref] = table.deleted.get(row.ref, (row.ctime, 0))[0]
         row.ctime = self.generation
         table._index(row)
         self.touched(row, "add")
-        arrived = ARRIVALS.get(row.class_name)
         if arrived is not None:
             arrived(self, row, 1)
 
-    def _unlink(self, row: Row) -> None:
-        self.tables[row.class_name]._unindex(row, self.generation)
-        left = ARRIVALS.get(row.class_name)
+    def _take_out(self, row: Row) -> None:
+        self.tables[row.table]._unindex(row, self.generation)
+        left = ARRIVALS.get(row.table)
         if left is not None:
             left(self, row, -1)
+        for relation in RELATIONS_FROM.get(row.table, ()):
+            relation.change(self, row, relation.targets(row), ())
         if self.observers:
             self._tell("del", row)
 
@@ -538,7 +565,7 @@ class Database:
         """The changes since a snapshot, or all that are kept, the earliest first."""
         start = 0 if since is None else self._start(since)
         return [
-            Change(generation, origin, row.class_name, row.ref, field, old, new)
+            Change(generation, origin, row.table, row.ref, field, old, new)
             for generation, origin, row, changes in self._journal[start:]
             for field, old, new in changes
         ]
@@ -622,9 +649,9 @@ class Database:
             _, _, row, changes = self._journal.pop()
             self.generation += 1
             if changes is _MADE:
-                self._unlink(row)
+                self._take_out(row)
             elif changes is _DESTROYED:
-                self._link(row)
+                self._take_in(row)
             else:
                 self._assign(row, {cast(str, field): old for field, old, _ in changes})
                 self.touched(row)

@@ -4,11 +4,14 @@ An effect is called after the field is set, with what it was and is; an arrival 
 Amounts are bytes. Knows no message and no file.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from xenmem.datamodel.types import NULL
-from xenmem.xenapi.schema import CLASSES
+from xenmem.datamodel import CLASSES
+from xenmem.datamodel import RELATIONS as DECLARED
+from xenmem.datamodel.types import NULL, SetType
+from xenmem.xenapi.store.rows import ROW_CLASSES, stored_fields
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
@@ -162,16 +165,92 @@ def _forget_model(database: "Database", row: "Row", old: Any, new: Any) -> None:
 
 
 def _rename(database: "Database", row: "Row", old: str, new: str) -> None:
-    database.tables[row.class_name].reindex_label(row, old, new)
+    database.tables[row.table].reindex_label(row, old, new)
 
 
 def _change_uuid(database: "Database", row: "Row", old: str, new: str) -> None:
-    database.tables[row.class_name].reindex_uuid(row, old, new)
+    database.tables[row.table].reindex_uuid(row, old, new)
 
 
 Effect = Callable[["Database", Any, Any, Any], None]
 
-EFFECTS: Final[dict[str, dict[str, Effect]]] = {name: {"uuid": _change_uuid, "name_label": _rename} for name in CLASSES}
+Arrival = Callable[["Database", Any, int], None]
+
+
+class Relation:
+    """References of one class to another, which lists the rows that point to each of its own.
+
+    Parameters
+    ----------
+    source, field : the class and its field: a reference, or a set of them
+    target, many : the class that it points to, and the field with the references of those who do, in ascending order
+    """
+
+    def __init__(self, source: str, field: str, target: str, many: str) -> None:
+        self.source = source
+        self.field = field
+        self.target = target
+        self.many = many
+        self._is_set = isinstance(CLASSES[source].fields[field].type, SetType)
+
+    def targets(self, row: "Row") -> tuple[str, ...]:
+        """What a row points to."""
+        value = getattr(row, self.field)
+        return value if self._is_set else (value,)
+
+    def effect(self, database: "Database", row: "Row", old: Any, new: Any) -> None:
+        """The field got another value."""
+        self.change(database, row, *((old, new) if self._is_set else ((old,), (new,))))
+
+    def change(self, database: "Database", row: "Row", old: tuple[str, ...], new: tuple[str, ...]) -> None:
+        """A row points to others than before."""
+        if old != new:
+            for ref in old:
+                self._list(database, ref, row.ref, False)
+            for ref in new:
+                self._list(database, ref, row.ref, True)
+
+    def rebuild(self, database: "Database") -> None:
+        """List anew who points to each row; where nobody could, what an inventory says stands."""
+        sources = database.tables[self.source]
+        pointing: dict[str, list[str]] = {}
+        for row in sources:
+            for ref in self.targets(row):
+                pointing.setdefault(ref, []).append(row.ref)
+        for row in database.tables[self.target]:
+            listed = pointing.get(row.ref, ()) if sources else getattr(row, self.many)
+            setattr(row, self.many, tuple(sorted(listed)))
+
+    def _list(self, database: "Database", target: str, ref: str, belongs: bool) -> None:
+        row = database.tables[self.target].get(target)
+        if row is None:
+            return
+        listed: tuple[str, ...] = getattr(row, self.many)
+        place = bisect_left(listed, ref)
+        end = place + (place < len(listed) and listed[place] == ref)
+        if belongs != (end > place):
+            setattr(row, self.many, (*listed[:place], *((ref,) if belongs else ()), *listed[end:]))
+            database.touched(row)
+
+
+RELATIONS: Final = tuple(
+    Relation(*relation)
+    for relation in DECLARED
+    if relation[:2] != relation[2:]
+    and relation[3] in stored_fields(relation[2])
+    and CLASSES[relation[2]].fields[relation[3]].inverse is not None
+)
+"""Those whose other side is held by rows; hosts and VM groups count who points to them by themselves."""
+
+RELATIONS_FROM: Final = {
+    name: tuple(relation for relation in RELATIONS if relation.source == name) for name in ROW_CLASSES
+}
+
+EFFECTS: Final[dict[str, dict[str, Effect]]] = {
+    name: {"uuid": _change_uuid, "name_label": _rename}
+    | {relation.field: relation.effect for relation in RELATIONS_FROM[name]}
+    for name in ROW_CLASSES
+}
 EFFECTS["VM"] |= {
     "resident_on": _move_resident,
     "scheduled_to_be_resident_on": _move_scheduled,
@@ -187,7 +266,7 @@ EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resiz
 EFFECTS["host_metrics"]["memory_total"] = _measure
 
 ARRIVALS: Final = cast(
-    dict[str, Callable[["Database", Any, int], None]],
+    dict[str, Arrival],
     {
         "VM": _arrive_vm,
         "VM_group": _arrive_group,

@@ -255,12 +255,12 @@ class Queue:
         return self._registrations.setdefault(session, _Registration(self.next_number))
 
     def _observe(self, operation: str, row: "Row") -> None:
-        class_name = row.class_name.lower()
+        class_name = row.table.lower()
         if not row.schema.has_events:
             return
         if not any(one.covers(class_name, row.ref) for one in self._registrations.values()):
             return
-        table, timestamp = self._database.tables[row.class_name], str(int(self._clock.now()))
+        table, timestamp = self._database.tables[row.table], str(int(self._clock.now()))
         if operation == "del":
             event: Event = (_GONE, _fields(table, row.ref, operation, self.next_number, timestamp))
         else:

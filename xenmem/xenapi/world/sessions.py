@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from xenmem.datamodel import errors
+from xenmem.datamodel import Role, errors
 from xenmem.datamodel.types import NULL
-from xenmem.xenapi.schema import Role
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store.database import Database
