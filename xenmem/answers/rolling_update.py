@@ -32,7 +32,8 @@ from xenmem.answers.naming import (
     vm_label,
 )
 from xenmem.answers.upgrade_check import build_called, model_called
-from xenmem.fleet import Bools, Fleet
+from xenmem.columns import Bools
+from xenmem.fleet import Fleet
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
 from xenmem.units import format_size
 

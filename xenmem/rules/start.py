@@ -3,7 +3,7 @@
 Amounts are bytes. Knows the VM alone: not what a host has, nor which VMs may come to it.
 """
 
-from typing import TYPE_CHECKING, Final, overload
+from typing import TYPE_CHECKING, Final, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from xenmem.kernel import DomainType
 
 if TYPE_CHECKING:
-    from xenmem.fleet import Bools, Bytes, Fleet, Objects
+    from xenmem.columns import Bools, Bytes, Objects, VMs
+
+
+class _Fleet(Protocol):
+    @property
+    def vms(self) -> "VMs": ...
+
+    def start_memory(self, policy: str, model: str | None) -> "Bytes": ...
+
 
 RESTART: Final = "restart"
 """The HA restart priority of VMs that HA keeps running (constants.ml: ha_restart)."""
@@ -57,7 +65,7 @@ def start_policy(domain_type: int) -> str:
     return "static_max" if starts_with_static_max(domain_type) else "dynamic_min"
 
 
-def memory_to_start(fleet: "Fleet", policy: str = "dynamic_min", model: str | None = None) -> "Bytes":
+def memory_to_start(fleet: _Fleet, policy: str = "dynamic_min", model: str | None = None) -> "Bytes":
     """What must be free for each VM to start, to resume or to arrive: int64 array, shape (vms,), bytes.
 
     Parameters
@@ -73,11 +81,11 @@ def memory_to_start(fleet: "Fleet", policy: str = "dynamic_min", model: str | No
     return _at_static_max_where(starts_with_static_max(fleet.vms.accounted_domain_type), fleet, policy, model)
 
 
-def memory_to_leave(fleet: "Fleet") -> "Bytes":
+def memory_to_leave(fleet: _Fleet) -> "Bytes":
     """What the pool's own plan of an evacuation reserves for each VM: int64 array, shape (vms,), bytes."""
     return _at_static_max_where(leaves_with_static_max(fleet.vms.accounted_domain_type), fleet, "dynamic_min", None)
 
 
-def _at_static_max_where(these: "Bools", fleet: "Fleet", policy: str, model: str | None) -> "Bytes":
+def _at_static_max_where(these: "Bools", fleet: _Fleet, policy: str, model: str | None) -> "Bytes":
     needed = fleet.start_memory(policy, model)
     return np.where(these, fleet.start_memory("static_max", model), needed) if these.any() else needed
