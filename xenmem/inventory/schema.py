@@ -66,8 +66,8 @@ class Column:
     kind: Kind
     default: object = None
     optional: bool = False
-    low: int = 0
-    high: int = _INT64_MAX
+    low: float = 0
+    high: float = _INT64_MAX
     members: Mapping[str, int] | None = None
     key: str = ""
     tells: Callable[[Mapping[str, str]], bool] | None = None
