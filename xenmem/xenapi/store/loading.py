@@ -272,7 +272,7 @@ def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:
 
 
 def _upgrade(database: Database, loaded: list[Any], lacks: Mapping[str, list[bool]], origin: Origin) -> None:
-    """What a server does with the VMs of an older database (inventory-formats, section 5; xapi_db_upgrade.ml)."""
+    """What a server does with the VMs of an older database (inventories.md, 5; xapi_db_upgrade.ml)."""
     no_type, no_overhead, old = (
         lacks[name] for name in ("has_domain_type", "has_memory_overhead", "has_requires_reboot")
     )

@@ -2,7 +2,7 @@
 
 The file holds the classes of the database and no others: no disks, no networks. `Pool` reads back both forms whatever
 they hold; `xenmem.read` does where amounts and multipliers are in the range of the kernels. Encodings:
-inventory-formats, sections 2.3 to 2.6 and 6.
+docs/reference/inventories.md, 2.3 to 2.6 and 6.
 """
 
 import os
