@@ -82,8 +82,8 @@ class UpdateProblem:
 
         Parameters
         ----------
-        capacity, need, asked : with one column, the same before and after
-        asked : None: what the VM takes; what is below that counts as that
+        capacity, need : with one column, the same before and after
+        asked : likewise; None: what the VM takes; what is below that counts as that
         copied : None: what the VM needs before
         start : None: every VM is at home
         updated : None: all hosts are to be restarted
