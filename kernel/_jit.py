@@ -7,10 +7,13 @@ The first compilation of a process is announced in the log ``xenmem``, at level 
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numba
 from numba.core import event
+
+from xenmem.kernel._cache import Cache
 
 LOG = logging.getLogger("xenmem")
 
@@ -62,11 +65,10 @@ if TYPE_CHECKING:
 else:
 
     def _compiled(function, **options):
-        exact = {"nogil": True, "error_model": "numpy", "fastmath": False, **options}
-        try:
-            return numba.njit(cache=True, **exact)(function)
-        except RuntimeError:  # neither the folder of the package nor one of the user's can be written to
-            return numba.njit(**exact)(function)
+        compiled = numba.njit(nogil=True, error_model="numpy", fastmath=False, **options)(function)
+        with suppress(RuntimeError):  # neither the folder of the package nor one of the user's can be written to
+            compiled._cache = Cache(function)
+        return compiled
 
     def jit(function):
         return _compiled(function)

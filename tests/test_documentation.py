@@ -16,6 +16,7 @@ import pytest
 
 import xenmem
 import xenmem.inventory
+from xenmem import kernel
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -87,6 +88,25 @@ def test_the_notes_of_reading_are_documented() -> None:
     page = (ROOT / "docs" / "inventories.md").read_text()
     assert "skipped" in kinds
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
+
+
+def test_the_rooms_of_a_pool_in_memory_hold_what_is_said() -> None:
+    rooms = re.findall(r"^\| `(\w+/)` \| (.*) \|$", (ROOT / "docs" / "xenapi.md").read_text(), re.MULTILINE)
+    named = [folder + name for folder, text in rooms for name in re.findall(r"`(\w+\.py)`", text)]
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / "xenmem" / "xenapi" / name).exists()] == []
+
+
+def test_the_numbers_of_the_memory_model() -> None:
+    """The page's overheads are the kernel's, and it tells of every model that there is."""
+    page = (ROOT / "docs" / "reference" / "memory-model.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| ([\d.]+) \| (\d+) \| (\d+) \| (\d+) \|$", page, re.MULTILINE)
+    assert len(rows) == 9
+    for static_max, vcpus, multiplier, *mib in rows:
+        kinds = [kernel.DomainType.HVM, kernel.DomainType.PV_IN_PVH, kernel.DomainType.PV]
+        overhead = kernel.overhead(kinds, int(static_max), int(vcpus), float(multiplier), model="26.3")
+        assert (overhead >> 20).tolist() == list(map(int, mib))
+    assert {name for name in kernel.MODELS if f"| `{name}` |" not in page} == set()
 
 
 def test_first_two_commands_of_the_readme() -> None:

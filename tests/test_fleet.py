@@ -1,6 +1,7 @@
 """The Fleet by itself: tables, lookups, policies, models, and that nothing in it can be changed."""
 
 import dataclasses
+import json
 import pickle
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_versions_that_are_unknown() -> None:
 
 def test_hosts_that_disagree_do_not_name_the_model() -> None:
     tables = pool()
-    tables["host"]["OpaqueRef:old"] = tables["host"][HOST] | {"software_version": {"xapi": "1.20"}}
+    tables["host"]["OpaqueRef:old"] = tables["host"][HOST] | {"uuid": "old", "software_version": {"xapi": "1.20"}}
     del tables["pool"]
     fleet = Fleet.from_records(tables)
     assert (fleet.hosts.model.tolist(), fleet.pools.model.tolist()) == (["26.3", "pre-26.3"], ["26.3"])
@@ -110,6 +111,36 @@ def test_hosts_that_disagree_do_not_name_the_model() -> None:
     assert fleet.pools.model.tolist() == ["pre-26.3"]
     (note,) = [note for note in fleet.notes if note.kind == "model-assumed"]
     assert note.text.endswith("(the version of the other hosts)")
+
+
+def test_a_pool_of_unknown_version_has_one_model(tmp_path: Path) -> None:
+    """Without a version anywhere, VMs that name no domain_type are of an old server, for messages as for reports."""
+    tables = pool()
+    tables["host"][HOST]["software_version"] = {}
+    for vm in tables["VM"].values():
+        vm.pop("domain_type", None)
+    fleet = Fleet.from_records(tables)
+    assert fleet.pools.model.tolist() == ["pre-26.3"]
+    (guest,) = fleet.vms.ref[fleet.vms.is_guest]
+    (tmp_path / "old.json").write_text(json.dumps(tables))
+    for source in (fleet, tmp_path / "old.json"):
+        answer = xenmem.connect(source).xenapi.VM.compute_memory_overhead(guest)
+        assert int(answer) == reference.overhead("hvm", 4 << 30, 2, 1.0, "pre-26.3")
+
+
+def test_overheads_of_old_shims_and_of_old_pv_guests() -> None:
+    """A PV guest in PVH of 7.6 has 161 MiB for 8 GiB; a PV guest of 5.6 FP1 has 1 MiB."""
+    for software, kind, memory, mib, model in (
+        ({"xapi": "1.110", "product_version": "7.6.0"}, "pv_in_pvh", 8 << 30, 161, "pre-8.1"),
+        ({"xapi": "1.3", "product_brand": "XenServer", "product_version": "5.6.100"}, "pv", 1 << 30, 1, "pre-6.0"),
+    ):
+        limits = dict.fromkeys(("memory_static_max", "memory_dynamic_max", "memory_dynamic_min"), str(memory))
+        tables = pool(domain_type=kind, VCPUs_max="1", memory_overhead=str(mib << 20), **limits)
+        tables["host"][HOST]["software_version"] = software
+        fleet = Fleet.from_records(tables)
+        assert fleet.pools.model.tolist() == [model]
+        assert fleet.overhead()[1] == mib << 20
+        assert fleet.stored_overhead_model()[1] == model
 
 
 def test_an_error_of_reading_survives_its_way_between_processes() -> None:
@@ -130,6 +161,20 @@ def test_an_overhead_that_both_models_give_is_the_pools_own() -> None:
     assert Fleet.from_records(tables).stored_overhead_model()[1] == "pre-26.3"
 
 
+def test_what_is_not_in_the_file_is_noted() -> None:
+    """It counted as nothing, and nobody was told."""
+    tables = pool()
+    assert {note.kind for note in Fleet.from_records(tables).notes} == {"missing"}
+    tables["host"]["OpaqueRef:second"] = tables["host"][HOST] | {"uuid": "second", "control_domain": "OpaqueRef:NULL"}
+    (note,) = [note for note in Fleet.from_records(tables).notes if note.kind != "missing"]
+    assert note.text == "1 host has no control domain in the inventory: what it holds is not counted"
+    assert (note.kind, note.count, note.example) == ("no-control-domain", 1, "host OpaqueRef:second")
+    del tables["VM"]
+    notes = {note.kind: note for note in Fleet.from_records(tables).notes}
+    assert notes["no-vms"].text == "no VM records: what runs on the hosts is not counted, control domains included"
+    assert "no-control-domain" not in notes
+
+
 def test_notes_say_everything_once(old_records: Path) -> None:
     notes = xenmem.read(old_records).notes
     assert len({str(note) for note in notes}) == len(notes)
@@ -144,6 +189,10 @@ def test_concatenate() -> None:
         Fleet.concatenate([one, one])
     with pytest.raises(ValueError, match="fleets: nothing to concatenate"):
         Fleet.concatenate([])
+    nameless = pool()
+    del nameless["pool"]
+    with pytest.raises(InventoryError, match="again: host host was already read from records"):
+        Fleet.concatenate([Fleet.from_records(nameless), Fleet.from_records(nameless, source="again")])
     second = Fleet.from_records({"VM": pool()["VM"]}, source="lone VMs")
     both = Fleet.concatenate([one, second])
     assert both.vms.pool.tolist() == [0, 0, 1, 1]

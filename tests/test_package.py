@@ -59,12 +59,12 @@ def test_types_are_shipped() -> None:
 LAYERS = {
     "kernel": set(),
     "datamodel": set(),
-    "fleet": {"kernel", "inventory"},
-    "inventory": {"datamodel", "fleet", "kernel", "text", "units"},
     "rules": {"fleet", "kernel", "units"},
+    "fleet": {"kernel", "rules", "inventory"},
+    "inventory": {"datamodel", "fleet", "kernel", "rules", "text", "units"},
     "planning": {"_lazy", "fleet", "kernel", "rules", "units"},
-    "xenapi": {"datamodel", "fleet", "kernel", "units", "inventory", "planning", "rules"},
-    "answers": {"_lazy", "datamodel", "fleet", "kernel", "text", "units", "inventory", "planning", "rules", "xenapi"},
+    "xenapi": {"datamodel", "fleet", "kernel", "rules", "units", "inventory", "planning"},
+    "answers": {"_lazy", "datamodel", "fleet", "kernel", "rules", "text", "units", "inventory", "planning", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""
 

@@ -4,8 +4,7 @@ The names below are imported when they are first used: `import xenmem` itself lo
 Amounts are bytes.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # as typing's, whose import would take most of the time of this one
 
 if TYPE_CHECKING:
     from xenmem import kernel
@@ -29,8 +28,10 @@ _HOME = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    value: Any
+def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    value: object
     if name == "__version__":
         from importlib.metadata import version
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.rules.upgrade import overhead_growth
 
 if TYPE_CHECKING:
     from typing import Self
@@ -340,18 +341,23 @@ class Fleet:
 
         Raises
         ------
-        InventoryError : two of them hold the same pool
+        InventoryError : two of them hold the same pool or host
         """
         from xenmem.inventory.error import InventoryError
 
         if not fleets:
             raise ValueError("fleets: nothing to concatenate")
-        seen: dict[str, str] = {}
+        seen: dict[tuple[str, str], str] = {}
         for fleet in fleets:
-            for uuid, source in zip(fleet.pools.uuid, fleet.pools.source, strict=True):
-                if uuid and uuid in seen:
-                    raise InventoryError(source, "", f"pool {uuid} was already read from {seen[uuid]}")
-                seen[uuid] = source
+            sources = fleet.pools.source.tolist()
+            named = [("pool", uuid, source) for uuid, source in zip(fleet.pools.uuid, sources, strict=True)]
+            named += [
+                ("host", uuid, sources[pool]) for uuid, pool in zip(fleet.hosts.uuid, fleet.hosts.pool, strict=True)
+            ]
+            for name, uuid, source in named:
+                if uuid and (name, uuid) in seen:
+                    raise InventoryError(source, "", f"{name} {uuid} was already read from {seen[name, uuid]}")
+                seen[name, uuid] = source
         if len(fleets) == 1:
             (only,) = fleets
             return cls(only.vms, only.hosts, only.pools, only.vm_groups, only.notes)
@@ -451,6 +457,30 @@ class Fleet:
 
         return self._by_model(compute, model)
 
+    def host_overhead_growth(self, model: str) -> Bytes:
+        """By how much the memory_overhead of each host grows once it runs a version that computes with a model.
+
+        Parameters
+        ----------
+        model : name of a kernel model
+
+        Returns
+        -------
+        int64 array, shape (hosts,), bytes; what Xen itself takes is taken to stay
+
+        Raises
+        ------
+        ValueError : the model does not exist
+
+        Notes
+        -----
+        Source: xapi-project/xen-api, ocaml/xapi/dbsync_slave.ml, ``record_host_memory_properties``.
+        """
+        _check_model(model)
+        hosts = self.hosts
+        present = np.where(hosts.model == "", self.pools.model[hosts.pool], hosts.model).tolist()
+        return overhead_growth(hosts.memory_total, hosts.memory_overhead, hosts.boot_free_mem, present, model)
+
     def start_memory(self, policy: str = "dynamic_min", model: str | None = None) -> Bytes:
         """The memory that each VM requires to start, to resume or to be received: normal and shadow part together.
 
@@ -508,14 +538,19 @@ class Fleet:
         return answer
 
     def _by_model(self, compute: Callable[[NDArray[np.intp], str], Bytes], model: str | None) -> Bytes:
-        if model is not None and model not in kernel.MODELS:
-            raise ValueError(f"model: {model!r} is none of {', '.join(kernel.MODELS)}")
+        if model is not None:
+            _check_model(model)
         answer = np.empty(len(self.vms), dtype=np.int64)
         models = np.full(len(self.pools), model, dtype=object) if model is not None else self.pools.model
         for name in dict.fromkeys(models):
             rows = np.flatnonzero((models == name)[self.vms.pool])
             answer[rows] = compute(rows, name)
         return answer
+
+
+def _check_model(model: str) -> None:
+    if model not in kernel.MODELS:
+        raise ValueError(f"model: {model!r} is none of {', '.join(kernel.MODELS)}")
 
 
 _REFERENCES: Final[dict[str, dict[str, str]]] = {

@@ -181,3 +181,14 @@ def test_the_newcomer_is_balanced_with_the_others() -> None:
     )
     result = balloon(fleet, fleet.vms.ref.tolist().index("n"), 0)
     assert {vm.balanced for vm in [*result.vms, result.newcomer]} == {(779938 - 11 * 1024) * KIB}
+
+
+def test_a_host_whose_vms_take_more_than_64_bits_hold(records: Records) -> None:
+    ref, vm = next((ref, vm) for ref, vm in records["VM"].items() if vm["power_state"] == "Running")
+    host, many = vm["resident_on"], 9_000
+    giant = vm | dict.fromkeys(("memory_static_max", "memory_dynamic_max", "memory_dynamic_min"), str(1 << 50))
+    giant |= {"memory_target": str(1 << 50), "is_control_domain": False, "is_a_template": False}
+    records["VM"] |= {f"{ref}.{number}": giant | {"uuid": f"giant-{number}"} for number in range(many)}
+    fleet = xenmem.Fleet.from_records(records)
+    halted = int(np.flatnonzero(fleet.vms.is_guest & (fleet.vms.power_state == xenmem.fleet.PowerState.HALTED))[0])
+    assert balloon(fleet, halted, fleet.hosts.ref.tolist().index(host)).missing > (many - 1) << 50

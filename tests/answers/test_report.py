@@ -245,3 +245,26 @@ def test_notes_of_reading_are_passed_on(small: xenmem.Fleet) -> None:
     notes = answers.report(small).notes
     assert [(note.kind, note.text) for note in notes] == [(note.kind, note.text) for note in small.notes]
     assert notes
+
+
+def test_sums_beyond_64_bits_are_exact() -> None:
+    """Each amount lies in its range, and so does what each host has."""
+    pib, many = 1 << 50, range(9_000)
+    vm = {
+        **{"domain_type": "hvm", "power_state": "Running", "VCPUs_max": 2, "VCPUs_at_startup": 2},
+        **{"HVM_shadow_multiplier": 1.0, "memory_overhead": pib, "memory_static_min": 0},
+        **dict.fromkeys(("memory_static_max", "memory_dynamic_max", "memory_dynamic_min"), pib),
+    }
+    records = {
+        "VM": {
+            f"v{n}": vm | {"resident_on": f"h{n}", "scheduled_to_be_resident_on": f"h{(n + 1) % len(many)}"}
+            for n in many
+        },
+        "host": {f"h{n}": {"metrics": "m", "enabled": True, "software_version": {"xapi": "24.19.2"}} for n in many},
+        "host_metrics": {"m": {"memory_total": pib, "live": True}},
+    }
+    found = {warning.kind: warning for warning in pool_of(records).warnings}
+    overhead = reference.overhead("hvm", pib, 2, 1.0, "pre-26.3")
+    assert found["stored-overhead"].memory == len(many) * (overhead - pib) < -(1 << 62)
+    assert "in all 8929.69PiB above what model pre-26.3 computes" in found["stored-overhead"].text
+    assert found["migrating"].memory == len(many) * 2 * pib > 1 << 63

@@ -168,7 +168,7 @@ def test_other_bad_questions() -> None:
     with pytest.raises(QuestionError, match="host delta: its memory_total is unknown"):
         answers.rolling_update(fleet_of(records))
     fleet = fleet_of(four_hosts())
-    with pytest.raises(QuestionError, match="'next' is neither a model"):
+    with pytest.raises(QuestionError, match="'next' is no version of xapi"):
         answers.rolling_update(fleet, to="next")
     with pytest.raises(QuestionError, match="the fleet has 2 pools: a rolling update is of one"):
         answers.rolling_update(xenmem.Fleet.concatenate([fleet, fleet_of(empty_pool(("x",), name="q"))]))

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import dumps
 import pytest
 from twins import reference
 
@@ -16,8 +17,13 @@ Records = dict[str, dict[str, dict[str, Any]]]
 
 
 def rewritten(naive: reference.Inventory, model: str) -> reference.Inventory:
-    """The inventory as it is once every stored overhead is the model's."""
+    """The inventory as it is once every stored overhead is the model's, the hosts' own for all that it keeps back."""
     answer = copy.deepcopy(naive)
+    for host in answer["host"].values():
+        version = reference.xapi_version(host)
+        present = reference.pool_model(naive) if version is None else reference.model_name_for(version)
+        grown = reference.MODELS[model].host_reserve_mib - reference.MODELS[present].host_reserve_mib
+        host["memory_overhead"] += grown * reference.MIB
     for ref, vm in answer["VM"].items():
         vm["memory_overhead"] = reference.vm_overhead(naive, ref, model)
     return answer
@@ -31,6 +37,7 @@ def check_case(case: Case, naive: reference.Inventory, host: str) -> None:
         if place == host
     ]
     assert case.memory_overhead == sum(overhead for overhead, _ in vms)
+    assert case.host_overhead == naive["host"][host]["memory_overhead"]
     there = reference.memory_total(naive, host) - naive["host"][host]["memory_overhead"]
     for policy in reference.POLICIES:
         left = there - sum(overhead + vm[f"memory_{policy}"] for overhead, vm in vms)
@@ -137,6 +144,30 @@ def test_newly_overcommitted_hosts_are_named(records: Records) -> None:
     assert (pool.newly_overcommitted, pool.no_longer_start, pool.to_model) == ([], [], "pre-26.3")
 
 
+def test_a_host_keeps_back_63_mib_more(tmp_path: Path) -> None:
+    """A host of 64 GiB with three VMs of 16 GiB: 10 839 MiB free before, 10 773 MiB after, 63 of them by the host."""
+    tables = dumps.pool(memory_dynamic_min=str(16 << 30), memory_static_max=str(16 << 30), VCPUs_max="4")
+    guest = tables["VM"].pop(dumps.GUEST)
+    guest |= {"memory_dynamic_max": str(16 << 30), "power_state": "Running", "resident_on": dumps.HOST}
+    guest["memory_overhead"] = str(134 << 20)
+    tables["VM"] |= {f"{dumps.GUEST}{number}": guest | {"uuid": f"guest {number}"} for number in range(3)}
+    limits = ("memory_static_max", "memory_dynamic_max", "memory_dynamic_min")
+    tables["VM"][dumps.DOM0] |= dict.fromkeys(limits, str(4 << 30)) | {"memory_overhead": str(23 << 20)}
+    tables["host"][dumps.HOST]["software_version"] = {"xapi": "26.2", "xapi_build": "26.2.0"}
+    (pool,) = answers.upgrade_check(xenmem.Fleet.from_records(tables), "26.3").pools
+    (host,) = pool.hosts
+    assert [case.host_overhead >> 20 for case in (host.stored, host.present, host.target)] == [1024, 1024, 1087]
+    assert host.stored.free.dynamic_min >> 20 == 10839
+    dom0 = host.target.memory_overhead - 3 * (135 << 20)
+    assert host.target.free.dynamic_min >> 20 == 10839 - 63 - 3 - ((dom0 >> 20) - 23)
+
+
+def test_an_inventory_without_hosts(small: xenmem.Fleet) -> None:
+    fleet = xenmem.Fleet.from_records({"VM": dumps.pool()["VM"]})
+    (pool,) = answers.upgrade_check(fleet, "26.3").pools
+    assert (pool.hosts, pool.no_longer_start, pool.newly_overcommitted) == ([], [], [])
+
+
 @pytest.mark.parametrize(
     ("to", "model"), [("26.3", "26.3"), ("26.4.0", "26.3"), ("25.6", "pre-26.3"), ("pre-26.3",) * 2]
 )
@@ -145,7 +176,31 @@ def test_target_is_a_model_or_a_version(small: xenmem.Fleet, to: str, model: str
     assert (answer.to, answer.to_model) == (to, model)
 
 
+@pytest.mark.parametrize(
+    ("to", "build"), [("xcp-ng-9", "26.4.0"), ("8.3", "26.1.4"), ("xenserver-5.6", ""), ("26.5", "")]
+)
+def test_a_product_stands_for_its_newest_build(small: xenmem.Fleet, to: str, build: str) -> None:
+    assert answers.upgrade_check(small, to).to_build == build
+
+
+def test_the_verdict(records: Records) -> None:
+    full = full_pool(records)
+    for host in full["host"].values():
+        host["software_version"] = {"xapi": "26.2"}
+    (pool,) = answers.upgrade_check(xenmem.Fleet.from_records(full), "26.3").pools
+    grown = (pool.target.memory_overhead - pool.stored.memory_overhead) >> 20
+    assert pool.verdict == (
+        f"VMs take {grown}MiB more, hosts themselves {63 * len(pool.hosts)}MiB more;"
+        f" {len(pool.no_longer_start)} no longer start where they are;"
+        " 1 host is newly overcommitted."
+    )
+    (pool,) = answers.upgrade_check(xenmem.Fleet.from_records(full), "26.2").pools
+    assert pool.verdict.endswith("every VM still starts where it is; no host is newly overcommitted.")
+
+
 @pytest.mark.parametrize("to", ["", "next", "x.y"])
 def test_other_targets_are_refused(small: xenmem.Fleet, to: str) -> None:
-    with pytest.raises(answers.QuestionError, match="neither a model"):
+    with pytest.raises(
+        answers.QuestionError, match=r"no version of xapi .* no model .*pre-8.1.* and no product .*xcp-ng-8.3"
+    ):
         answers.upgrade_check(small, to)

@@ -296,6 +296,50 @@ def test_names_cannot_steer_the_terminal(answer: Answer, small: str, tmp_path: P
     assert "evil\\x1b[2J[bold]\\r\\nname" in table
 
 
+NASTY = {
+    '=HYPERLINK("http://x")': '\'=HYPERLINK("http://x")',
+    "+1": "'+1",
+    "-1+1": "'-1+1",
+    "@SUM(1)": "'@SUM(1)",
+    "\uff1d1": "'\uff1d1",
+    "\x1b[31mred\x1b]0;title\x07": "\\x1b[31mred\\x1b]0;title\\x07",
+    "\x9b31mC1": "\\x9b31mC1",
+    "\u202ertl": "\\u202ertl",
+    "a\r\nb": "a\\r\\nb",
+    "\t=1": "\\t=1",
+    "\x7f": "\\x7f",
+    "\U000e0041": "\\U000e0041",
+    "caf\xe9 \U0001f600": "caf\xe9 \U0001f600",
+    "a=b": "a=b",
+}
+"""Names of VMs, and the cells of CSV that they become."""
+
+
+@pytest.fixture
+def nasty(small: str, tmp_path: Path) -> str:
+    records = json.loads(Path(small).read_text())
+    vms = [vm for vm in records["VM"].values() if vm["power_state"] == "Running"]
+    for vm, name in zip(vms, NASTY, strict=False):
+        vm["name_label"] = name
+    (tmp_path / "nasty.json").write_text(json.dumps(records))
+    return "nasty.json"
+
+
+def test_cells_are_neither_formulas_nor_control_sequences(answer: Answer, nasty: str) -> None:
+    text = answer("report", nasty, "--vms", "--format", "csv")
+    assert set(NASTY.values()) <= {row["name_label"] for row in parsed(text)}
+    assert text.replace("\n", "").isprintable()
+    maximum = answer("maximise", nasty, "a=b", "--total", "0", "--format", "csv")
+    assert int(parsed(maximum)[0]["spare"]) < 0, "an amount stays an amount"
+
+
+def test_json_holds_every_name_and_steers_no_terminal(answer: Answer, nasty: str) -> None:
+    text = answer("report", nasty, "--vms", "--format", "json")
+    assert text.replace("\n", "").isprintable()
+    assert set(NASTY) <= {vm["name_label"] for vm in json.loads(text)["pools"][0]["vms"]}
+    assert "caf\xe9 \U0001f600" in text
+
+
 def test_output_encoding_that_lacks_characters_is_no_error(answer: Answer, small: str) -> None:
     table = answer("report", "--vms", small, PYTHONIOENCODING="ascii")
     assert table.isascii()

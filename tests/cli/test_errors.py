@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from xenmem import answers
+from xenmem.cli import main
+
 Complaint = Callable[..., str]
 
 
@@ -132,7 +135,12 @@ def test_bad_values_are_named_with_their_record(
 
 @pytest.mark.parametrize(
     ("path", "problem"),
-    [("missing", "No such file or directory"), (".", "Is a directory"), ("a\nb\x1b[1m", "a\\nb\\x1b[1m: No such file")],
+    [
+        ("missing", "No such file or directory"),
+        (".", "Is a directory"),
+        ("a\nb\x1b[1m", "a\\nb\\x1b[1m: No such file"),
+        ("", "'': No such file"),
+    ],
 )
 def test_unreadable_paths(complaint: Complaint, path: str, problem: str) -> None:
     assert problem in complaint("report", path)
@@ -146,3 +154,26 @@ def test_one_bad_file_among_good_ones_prints_no_result(complaint: Complaint, sma
 def test_bad_environment(complaint: Complaint, small: str, arguments: list[str]) -> None:
     given = [small if argument == "SMALL" else argument for argument in arguments]
     assert complaint(*given, XENMEM_THREADS="many") == "XENMEM_THREADS: 'many' is not a positive number"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (MemoryError(), "there is not enough memory for this"),
+        (ValueError("size: 7 is outside\n0..6"), "size: 7 is outside 0..6"),
+        (OverflowError("Python int too large to convert to C long"), "Python int too large to convert to C long"),
+    ],
+)
+def test_the_last_resort(
+    small: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, line: str
+) -> None:
+    """Whatever no check has found is no traceback, either."""
+
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    for name in ("explain", "report"):
+        monkeypatch.setattr(answers, name, fail)
+    for arguments in (["report", small], ["explain", small, "lab-git-011", "--format", "json"]):
+        assert main(arguments) == 2
+        assert capsys.readouterr() == ("", f"xenmem: error: {line}\n")

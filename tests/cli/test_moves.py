@@ -325,3 +325,15 @@ def test_interrupt_prints_the_best_so_far(searching: Any) -> None:
     assert shown.endswith(b" \r")
     assert b"Feasible: " in out
     assert b"The search ended early: this is the best so far." in out
+
+
+def test_every_plan_says_what_it_does_not_know(answers: Answers, busy: str) -> None:
+    """A disk on local storage, for one, keeps a VM where it is."""
+    commands = [["evacuate", busy, "delta"], ["rolling-update", busy], ["pack", busy], ["consolidate", busy]]
+    commands += [["rebalance", busy, "--migrations", "1"], ["failover", busy, "--failures", "1", "--vms", "running"]]
+    commands += [["capacity", busy, "--memory", "1GiB", "--vcpus", "1"]]
+    tables = answers(*commands)
+    results = map(json.loads, answers(*([*command, "--format", "json"] for command in commands)))
+    for table, result in zip(tables, results, strict=True):
+        assert "Not checked: storage, networks, GPUs and USB devices, CPU features." in table
+        assert result["not_checked"] == ["storage", "networks", "GPUs and USB devices", "CPU features"]

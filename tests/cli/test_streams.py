@@ -47,6 +47,8 @@ def test_head_gets_its_line(environment: Environment, small: str) -> None:
         ("fit --help >/dev/full", b"xenmem: error: <stdout>: No space left on device\n"),
         ("report - <&-", b"xenmem: error: <stdin>: is closed\n"),
         ('report "$1" >&- 2>&-', b""),
+        ("report missing 2>/dev/full", b""),
+        ("nonsense 2>/dev/full", b""),
     ],
 )
 def test_streams_that_cannot_be_used(environment: Environment, small: str, redirection: str, problem: bytes) -> None:
@@ -75,6 +77,54 @@ def test_interrupt_is_one_line(environment: Environment) -> None:
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert (process.returncode, out, err) == (130, b"", b"xenmem: error: interrupted\n")
+
+
+IMPORTS = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+for name in ("typing", "re", "collections.abc", "contextlib"):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Interrupting())
+from xenmem.cli import main
+sys.exit(main(["report", sys.argv[2]]))
+"""
+"""Ctrl-C while a module is imported."""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "typing",
+        "click",
+        "xenmem.cli.app",
+        "xenmem.cli.arguments",
+        "xenmem.cli.streams",
+        "numpy",
+        "xenmem.answers.report",
+    ],
+)
+def test_interrupts_within_imports(environment: Environment, small: str, module: str) -> None:
+    """Nothing is imported before the command minds interrupts, and nothing in order to say that there was one."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTS, module, small], capture_output=True, env=environment, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"xenmem: error: interrupted\n")
+
+
+@pytest.mark.parametrize("arguments", [["messages", "--all", "--format", "json"], ["--help"], ["balloon", "--help"]])
+def test_texts_without_docstrings(environment: Environment, arguments: list[str]) -> None:
+    plain, optimised = (
+        subprocess.run(
+            [*XENMEM, *arguments], capture_output=True, env=environment | more, timeout=60, check=True
+        ).stdout
+        for more in ({}, {"PYTHONOPTIMIZE": "2"})
+    )
+    assert plain == optimised
 
 
 def slow_report(small: str, environment: Environment, stderr: int) -> "subprocess.Popen[bytes]":

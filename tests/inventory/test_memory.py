@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -28,9 +29,24 @@ else:
 """
 
 
-def read(chunks: Iterable[bytes]) -> str:
+GROWTH = """
+import xenmem, xenmem.inventory, xenmem.inventory.source
+
+def memory(name):
+    return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) << 10
+
+before = memory("VmRSS")
+try:
+    xenmem.read("-")
+except xenmem.InventoryError as error:
+    print(error)
+print(memory("VmHWM") - before)
+"""
+
+
+def read(chunks: Iterable[bytes], program: str = READER) -> str:
     """What the reader says of a stream that ends when it stops listening."""
-    command = [sys.executable, "-c", READER]
+    command = [sys.executable, "-c", program]
     with subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -49,8 +65,8 @@ HEAD = b'<database><table name="VM"><row ref="a" name__label="'
 @pytest.mark.parametrize(
     ("chunks", "message"),
     [
-        (chain([HEAD], repeat(b"x" * MIB, 1000)), "a tag of more than 64 MiB"),
-        (chain([HEAD.replace(b"VM", b"VBD")], repeat(b"x" * MIB, 1000)), "a tag of more than 64 MiB"),
+        (chain([HEAD], repeat(b"x" * MIB, 1000)), "a tag or comment of more than 64 MiB"),
+        (chain([HEAD.replace(b"VM", b"VBD")], repeat(b"x" * MIB, 1000)), "a tag or comment of more than 64 MiB"),
         (chain([b"<database>"], repeat(b"<table>" * MIB, 100)), "<table> within <table>"),
         (chain([b'<database><table name="VBD">'], repeat(b"<row>" * MIB, 100)), "<row> within <row>"),
         (repeat(b"x" * MIB, 1000), "neither a database dump"),
@@ -69,7 +85,7 @@ def test_endless_input(chunks: Iterable[bytes], message: str) -> None:
 def test_a_gzip_bomb() -> None:
     bomb = gzip.compress(HEAD + b"x" * (300 * MIB), compresslevel=1)
     assert len(bomb) < 4 * MIB
-    assert "a tag of more than 64 MiB" in read([bomb])
+    assert "a tag or comment of more than 64 MiB" in read([bomb])
 
 
 @pytest.mark.parametrize("field", [{"snapshot_metadata": "x" * (8 * MIB)}, {"platform": {"x": "y" * (8 * MIB)}}])
@@ -77,7 +93,47 @@ def test_memory_grows_with_the_columns_not_with_the_file(field: dict[str, Any]) 
     document = dump(pool(**field))
     head, rest = document.split(b'<row ref="OpaqueRef:00000000-0000-4000-8000-000000000004"', 1)
     row, tail = rest.split(b"/>", 1)
-    rows = (b'<row ref="OpaqueRef:%d"' % number + row + b"/>" for number in range(40))
+    before, uuid, after = re.split(rb'(?<= uuid=")([^"]*)', row)
+    rows = (
+        b'<row ref="OpaqueRef:%d"' % number + before + uuid[:-12] + b"%012d" % (900 + number) + after + b"/>"
+        for number in range(40)
+    )
     vms, peak = read(chain([head], rows, [tail])).split()
     assert int(vms) == 41
     assert int(peak) < 250
+
+
+@pytest.mark.parametrize("value", [b"'k' &quot;%b&quot;", b"'k' '\\\\%b'"], ids=["double quotes", "a backslash"])
+def test_a_long_quoted_text(value: bytes) -> None:
+    """It took some 200 bytes of memory for each character: possessive repetitions take none."""
+    head, tail = b'<database><table name="host"><row ref="a" software_version="((', b'))"/></table></database>'
+    answer = read(chain([head], [value % (b"a" * (60 * MIB))], [tail])).split()
+    assert answer[0] == "0"
+    assert int(answer[1]) < 500
+
+
+@pytest.mark.parametrize("item", [b"('%d' 'b') ", b"'%d' ", b"('%d') "])
+def test_an_expression_of_many_items(item: bytes) -> None:
+    head, tail = b'<database><table name="host"><row ref="a" software_version="(', b')"/></table></database>'
+    answer = read([head + b"".join(item % number for number in range(2_000_000)) + tail])
+    assert "host a: software_version: s-expression has more than 262,144 atoms and brackets" in answer
+
+
+@pytest.mark.parametrize(
+    ("head", "items", "tail"),
+    [
+        (b"[", repeat(b"0,", 30_000_000), b"0]"),
+        (b"[", repeat(b"{},", 20_000_000), b"{}]"),
+        (b'{"VM":{', repeat(b'"a":0,', 10_000_000), b'"b":0}}'),
+        (b'{"VM":{', (b'"%d":{},' % number for number in range(10**6, 6 * 10**6)), b'"b":{}}}'),
+        (b"{", (b'"%d":0,' % number for number in range(10**6, 6 * 10**6)), b'"b":0}'),
+        (b'{"VM":{"a":{"groups":[', repeat(b"{},", 20_000_000), b"{}]}}}"),
+        (b'{"error":[', repeat(b"{},", 20_000_000), b"{}]}"),
+        (b'{"VM_group":{', (b'"%0242d":{},' % number for number in range(400_000)), b'"b":{}},"host":{"h":{}}}'),
+    ],
+    ids=["numbers", "items", "one name", "members", "classes", "one record", "failure", "rows"],
+)
+def test_hostile_records_take_at_most_four_times_their_text(head: bytes, items: Iterable[bytes], tail: bytes) -> None:
+    document = head + b"".join(items) + tail
+    growth = int(read([document], GROWTH).splitlines()[-1])
+    assert growth < max(4 * len(document), 200 * MIB)

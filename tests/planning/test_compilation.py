@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
@@ -14,6 +15,8 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import xenmem
+from xenmem.kernel import _cache
+from xenmem.planning import compilation
 
 PACKAGE = Path(xenmem.__file__).parent
 ANNOUNCED = "xenmem: compiling, once: some seconds for each question; `xenmem warm-up` does all of it ahead of time\n"
@@ -28,11 +31,12 @@ COMPILES = (
 """Compiles two functions of the package; with an argument as the command does."""
 
 
-def run(*arguments: str, cache: Path, **more: str) -> "subprocess.CompletedProcess[str]":
-    """Run Python with these arguments; what it compiles is kept in the folder."""
+def run(*arguments: str, cache: Path, folder: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with these arguments, in a folder; what it compiles is kept in another."""
     return subprocess.run(
         [sys.executable, *arguments],
         env=os.environ | {"NUMBA_CACHE_DIR": str(cache)} | more,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -115,3 +119,68 @@ def test_warm_up_without_a_folder_is_refused(nowhere: dict[str, str]) -> None:
         "xenmem: error: no folder can keep what is compiled: make that of the package writable, or name one by "
         "NUMBA_CACHE_DIR\n"
     )
+
+
+ANEW = "from xenmem.kernel._jit import jit\n\n\n@jit\ndef twice(x):\n    return 2 * x\n\n\nassert twice(21) == 42\n"
+
+
+def halved(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def garbled(content: bytes) -> bytes:
+    """Machine code and all: run, it would end the process."""
+    return content[:200] + b"\x0b" * (len(content) - 400) + content[-200:]
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", halved, garbled, lambda content: content + b"\0"])
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+def test_damaged_files_are_compiled_anew(tmp_path: Path, suffix: str, damage: Callable[[bytes], bytes]) -> None:
+    (tmp_path / "anew.py").write_text(ANEW)
+    cache = tmp_path / "cache"
+    assert run("anew.py", cache=cache, folder=tmp_path).returncode == 0
+    (kept,) = cache.rglob(f"*.{suffix}")
+    kept.write_bytes(damage(kept.read_bytes()))
+    done = run("anew.py", cache=cache, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, f"compiling anew what is damaged: {kept}\n")
+    again = run("anew.py", cache=cache, folder=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "")
+
+
+def test_files_that_are_folders(tmp_path: Path) -> None:
+    """As good as any that cannot be read, whoever one is; nor can they be written."""
+    (tmp_path / "anew.py").write_text(ANEW)
+    cache = tmp_path / "cache"
+    assert run("anew.py", cache=cache, folder=tmp_path).returncode == 0
+    (kept,) = cache.rglob("*.nbi")
+    kept.unlink()
+    kept.mkdir()
+    done = run("anew.py", cache=cache, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, f"compiling anew what cannot be read: {kept}: Is a directory\n")
+
+
+def test_a_disk_without_room(tmp_path: Path) -> None:
+    """Whatever was asked is answered all the same."""
+    (tmp_path / "anew.py").write_text(ANEW)
+    cache = tmp_path / "cache"
+    for _ in range(2):
+        done = subprocess.run(
+            ["sh", "-c", 'ulimit -f 0 && exec "$0" anew.py', sys.executable],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        (line,) = done.stderr.splitlines()
+        assert done.returncode == 0
+        assert line.startswith(f"what was compiled is not kept: {cache}")
+        assert line.endswith(": File too large")
+
+
+def test_a_warm_up_that_cannot_be_kept_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is nothing else that it is for."""
+    monkeypatch.setattr(compilation, "_questions", lambda: iter(()))
+    monkeypatch.setattr(_cache, "failure", lambda: OSError(28, "No space left on device"))
+    with pytest.raises(OSError, match="No space left on device"):
+        compilation.warm_up()

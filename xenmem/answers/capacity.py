@@ -12,7 +12,7 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers.explain import Shape, host_obstacles, requirement
 from xenmem.answers.failover import MOMENT, Report, check_failures, restart_pools
-from xenmem.answers.naming import PoolHead, QuestionError, Result, identity, pool_head
+from xenmem.answers.naming import NOT_CHECKED, PoolHead, QuestionError, Result, identity, pool_head
 from xenmem.fleet import Fleet
 from xenmem.planning.failures.capacity import Capacity
 
@@ -101,6 +101,7 @@ class Room(Result, frozen=True):
     counted : which VMs are to run again then: see survival
     policy : which amount counts as the memory of a VM that is there
     count, bound : over all pools
+    not_checked : what the pool checks besides before it starts a VM
     """
 
     num_failures: int
@@ -111,6 +112,7 @@ class Room(Result, frozen=True):
     count: int
     bound: int
     pools: list[PoolRoom]
+    not_checked: list[str]
 
 
 def room_for(
@@ -202,6 +204,7 @@ def room_for(
         count=sum(pool.count for pool in found),
         bound=sum(pool.bound for pool in found),
         pools=found,
+        not_checked=list(NOT_CHECKED),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from xenmem import kernel
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Named,
     PoolHead,
     Result,
@@ -22,14 +23,7 @@ from xenmem.fleet import POLICIES, Fleet, PowerState
 from xenmem.rules.start import start_policy
 from xenmem.units import MIB, format_size
 
-NOT_CHECKED: Final = (
-    "storage",
-    "networks",
-    "GPUs and USB devices",
-    "CPU features",
-    "licences",
-    "HA plan",
-)
+NOT_CHECKED_AT_START: Final = (*NOT_CHECKED, "licences", "HA plan")
 """What xapi checks before a VM starts and an inventory does not tell here."""
 
 _NONE: Final = (0, 0, 0, 0)
@@ -259,7 +253,7 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
         operation={PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm], "migrate"),
         obstacles=obstacles,
         hosts=host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles)),
-        not_checked=list(NOT_CHECKED),
+        not_checked=list(NOT_CHECKED_AT_START),
     )
 
 

@@ -12,11 +12,13 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers import script
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Named,
     PoolHead,
     QuestionError,
     Result,
     counted,
+    exact_sum,
     host_label,
     identity,
     known_totals,
@@ -200,11 +202,13 @@ class Survival(Result, frozen=True):
     ----------
     counted : of COUNTED
     policy : which amount counts as the memory of a VM
+    not_checked : what the pool checks besides before it starts a VM
     """
 
     counted: str
     policy: str
     pools: list[PoolSurvival]
+    not_checked: list[str]
 
 
 def failover(
@@ -265,7 +269,7 @@ def failover(
                 remedies=remedy,
             )
         )
-    return Survival(counted=vms, policy=policy, pools=found)
+    return Survival(counted=vms, policy=policy, pools=found, not_checked=list(NOT_CHECKED))
 
 
 def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartPool]:
@@ -340,7 +344,7 @@ def _verdict(
         at_least=at_least,
         at_most=at_most,
         vms=len(pool.vms),
-        memory=int(pool.size.sum()),
+        memory=exact_sum(pool.size),
         failed_hosts=_hosts(fleet, answer.failed_hosts),
         inevitable=answer.inevitable,
         stays_down=_vms(fleet, pool, answer.stays_down),
@@ -387,7 +391,7 @@ def _shares(fleet: Fleet, pool: planning.RestartPool, answer: Failover) -> list[
             **identity(fleet.hosts, row),
             fails=row in answer.failed_hosts,
             vms=int((pool.resident_on == place).sum()),
-            memory=int(pool.size[pool.resident_on == place].sum()),
+            memory=exact_sum(pool.size[pool.resident_on == place]),
             free=int(pool.free[place]),
         )
         for place, row in enumerate(pool.hosts.tolist())

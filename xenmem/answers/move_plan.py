@@ -10,6 +10,7 @@ import numpy as np
 
 from xenmem.answers import script
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Finding,
     Named,
     PoolHead,
@@ -147,6 +148,7 @@ class MovePlan(Result, frozen=True):
     disabled : the host that the plan empties
     own_plan : what the pool itself would do, where that was asked
     warnings : what an operator should know beside
+    not_checked : what the pool checks besides
     """
 
     title: str
@@ -169,6 +171,7 @@ class MovePlan(Result, frozen=True):
     disabled: Named | None
     own_plan: OwnPlan | None
     warnings: list[Finding]
+    not_checked: list[str]
 
 
 def answer_of(
@@ -256,6 +259,7 @@ def answer_of(
         disabled=disabled,
         own_plan=own_plan,
         warnings=[*overcommitments(fleet, policy), *ha_refusals(fleet, shown), *warnings],
+        not_checked=list(NOT_CHECKED),
     )
 
 

@@ -17,6 +17,10 @@ _MAX_USED: Final = 4 * kernel.MAX_BYTES
 _NAMES_SHOWN: Final = 3
 
 
+NOT_CHECKED: Final = ("storage", "networks", "GPUs and USB devices", "CPU features")
+"""What decides besides memory where a VM may run and move, and an inventory does not tell here."""
+
+
 class QuestionError(ValueError):
     """A question that cannot be answered as it was asked. The text is one line."""
 
@@ -152,6 +156,11 @@ def total(amounts: Iterable[Amounts]) -> Amounts:
     return Amounts(**{policy: sum(getattr(row, policy) for row in rows) for policy in POLICIES})
 
 
+def exact_sum(amounts: Bytes) -> int:
+    """The sum of amounts, which int64 need not hold."""
+    return sum(amounts.tolist())
+
+
 def known(amount: int) -> int | None:
     """A measured amount, None if it is unknown."""
     return amount if amount >= 0 else None
@@ -190,15 +199,17 @@ def at_hosts(fleet: Fleet, amount: Bytes, which: Bools | None = None) -> Bytes:
     return sums
 
 
-def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None) -> Bytes:
+def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None, available: Bytes | None = None) -> Bytes:
     """By how much the VMs of each host exceed its memory, 0 where they do not or its memory is unknown.
 
     Parameters
     ----------
     overhead : shape (vms,); the stored one by default
+    available : shape (hosts,), what there is for VMs; by default all but the host's own overhead
     """
     stored = fleet.vms.memory_overhead if overhead is None else overhead
-    excess = at_hosts(fleet, fleet.amount(policy) + stored) - fleet.hosts.available
+    there = fleet.hosts.available if available is None else available
+    excess = at_hosts(fleet, fleet.amount(policy) + stored) - there
     return np.where(known_totals(fleet), np.maximum(excess, 0), 0)
 
 

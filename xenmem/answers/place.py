@@ -12,7 +12,7 @@ import numpy as np
 from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.explain import (
-    NOT_CHECKED,
+    NOT_CHECKED_AT_START,
     host_fits,
     host_obstacles,
     requirement,
@@ -173,7 +173,7 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
         most_room=most_room,
         chosen=chosen,
         hosts=hosts,
-        not_checked=list(NOT_CHECKED),
+        not_checked=list(NOT_CHECKED_AT_START),
     )
 
 

@@ -20,6 +20,7 @@ from xenmem.answers.naming import (
     at,
     at_hosts,
     counted,
+    exact_sum,
     identity,
     known,
     known_totals,
@@ -387,7 +388,7 @@ def _vm_finding(
     if not len(rows):
         return []
     bad: Sequence[int] = rows.tolist()
-    amount = None if memory is None else int(memory[rows].sum())
+    amount = None if memory is None else exact_sum(memory[rows])
     shown = "" if amount is None else f", {format_size(amount)} each time"
     verb = verbs[len(bad) != 1]
     return [
@@ -409,7 +410,7 @@ def _overhead_findings(
     for name in (*kernel.MODELS, ""):
         bad = rows[(missing[rows] != 0) & (belongs_to[rows] == name)].tolist()
         if bad:
-            amount = int(missing[bad].sum())
+            amount = exact_sum(missing[bad])
             whose = f"that of model {name}" if name else "of no known model"
             difference = f"{format_size(abs(amount))} {'below' if amount >= 0 else 'above'}"
             noun = "1 VM has a stored overhead" if len(bad) == 1 else f"{len(bad)} VMs have a stored overhead"

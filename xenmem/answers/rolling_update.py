@@ -14,6 +14,7 @@ from xenmem.answers.explain import host_obstacles
 from xenmem.answers.move_plan import ha_refusals, overcommitments
 from xenmem.answers.moves import BANDWIDTH
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Finding,
     Named,
     PoolHead,
@@ -27,7 +28,7 @@ from xenmem.answers.naming import (
     named,
     pool_head,
 )
-from xenmem.answers.upgrade_check import model_called
+from xenmem.answers.upgrade_check import build_called, model_called
 from xenmem.fleet import Bools, Fleet
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
 from xenmem.units import format_size
@@ -91,7 +92,8 @@ class RollingPlan(Result, frozen=True):
 
     Attributes
     ----------
-    to_model : that hosts compute with after their restart
+    to, to_build, to_model : that hosts run after their restart: as asked for, the xapi that stands for a product (else
+        empty), and the model that they compute with then
     status : ``optimal``, ``feasible``, ``infeasible`` (proved) or ``unknown``
     verdict : the same in a sentence
     interrupted : the search ended early, at its time limit or by Ctrl-C
@@ -102,9 +104,12 @@ class RollingPlan(Result, frozen=True):
     bandwidth : bytes a second, from which the seconds follow
     shortage : why there is no plan, where that is known
     warnings : what an operator should know beside
+    not_checked : what the pool checks besides
     """
 
     pool: PoolHead
+    to: str
+    to_build: str
     to_model: str
     status: str
     verdict: str
@@ -119,6 +124,7 @@ class RollingPlan(Result, frozen=True):
     bandwidth: int
     shortage: Shortage | None
     warnings: list[Finding]
+    not_checked: list[str]
 
 
 def rolling_update(
@@ -137,7 +143,7 @@ def rolling_update(
     ----------
     fleet : of one pool
     order : rows of the hosts in the order of their restarts; by default the order that copies least of those tried
-    to : the model, or the xapi version, that hosts run after their restart
+    to : the model, the xapi version or the product that hosts run after their restart
     immovable : VMs that cannot migrate, and why, beside those of which planning knows it
     bandwidth : bytes that migrations copy in a second, > 0
     time_limit : seconds
@@ -163,7 +169,7 @@ def rolling_update(
         _check_order(fleet, order, able)
     problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet), immovable=immovable)
     update = planning.rolling_update(problem, order, time_limit=time_limit, progress=progress)
-    return _answer(fleet, update, model, bandwidth)
+    return _answer(fleet, update, to, bandwidth)
 
 
 def actions(plan: RollingPlan) -> list[script.Action]:
@@ -213,7 +219,7 @@ def _check_order(fleet: Fleet, order: Sequence[int], able: Sequence[int]) -> Non
             raise QuestionError(f"host {host_label(fleet, host)} is missing from the order")
 
 
-def _answer(fleet: Fleet, update: RollingUpdate, model: str, bandwidth: int) -> RollingPlan:
+def _answer(fleet: Fleet, update: RollingUpdate, to: str, bandwidth: int) -> RollingPlan:
     steps = [
         UpdateStep(
             number=number,
@@ -249,7 +255,9 @@ def _answer(fleet: Fleet, update: RollingUpdate, model: str, bandwidth: int) -> 
     ]
     return RollingPlan(
         pool=pool_head(fleet, 0),
-        to_model=model,
+        to=to,
+        to_build=build_called(to),
+        to_model=model_called(to),
         status=update.status,
         verdict=_verdict(update, len(hosts)),
         interrupted=update.interrupted,
@@ -269,6 +277,7 @@ def _answer(fleet: Fleet, update: RollingUpdate, model: str, bandwidth: int) -> 
             update.missing,
         ),
         warnings=[*overcommitments(fleet, _POLICY), *ha_refusals(fleet, [0]), *aside],
+        not_checked=list(NOT_CHECKED),
     )
 
 

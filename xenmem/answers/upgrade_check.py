@@ -1,7 +1,8 @@
 """What another version of xapi makes of a fleet: overheads, free memory, VMs that no longer start, overcommitted hosts.
 
 Amounts are bytes. Three cases are compared: as stored now, recomputed by the pool's present model, and recomputed by
-the target model. Only VM overheads change; host overheads, which the hypervisor samples at boot, are taken to stay.
+the target model. With the target, a host's own overhead changes by what its toolstack keeps back; what Xen itself takes
+on a host is taken to stay.
 """
 
 import numpy as np
@@ -23,6 +24,7 @@ from xenmem.answers.naming import (
 )
 from xenmem.fleet import POLICIES, Bytes, Fleet
 from xenmem.rules.start import memory_to_start
+from xenmem.units import format_size
 
 
 class Case(Result, frozen=True):
@@ -31,11 +33,13 @@ class Case(Result, frozen=True):
     Attributes
     ----------
     memory_overhead : sum over the VMs that count there, control domains included
+    host_overhead : the host's own, its field memory_overhead
     free : what xapi would answer
     overcommitted : by how much more than there is the VMs may take
     """
 
     memory_overhead: int
+    host_overhead: int
     free: Amounts
     overcommitted: Amounts
 
@@ -58,7 +62,7 @@ class NoLongerStarts(Result, frozen=True):
     ----------
     host : where it is resident, else scheduled, else its affinity
     needed_now, available_now : bytes, by the present model and the stored overheads
-    needed, available : bytes, by the target model; the VM itself is not counted as being there
+    needed, available : bytes, by the target model and the host's overhead then; the VM itself is not counted as there
     """
 
     ref: str
@@ -77,6 +81,7 @@ class PoolUpgrade(Result, frozen=True):
     Attributes
     ----------
     model, to_model : the pool's present model, and the target
+    verdict : what changes, in a sentence
     total : sums over the hosts
     no_longer_start : the VMs that would not start where they are
     newly_overcommitted : hosts that the target overcommits under static_max and that were not before
@@ -85,6 +90,7 @@ class PoolUpgrade(Result, frozen=True):
     pool: PoolHead
     model: str
     to_model: str
+    verdict: str
     hosts: list[HostUpgrade]
     stored: Case
     present: Case
@@ -94,25 +100,37 @@ class PoolUpgrade(Result, frozen=True):
 
 
 class UpgradeCheck(Result, frozen=True):
-    """All pools of a fleet; ``to`` is the model or version that was asked for."""
+    """All pools of a fleet.
+
+    Attributes
+    ----------
+    to : the model, version or product that was asked for
+    to_build : the version of xapi that stands for a product; else empty
+    """
 
     to: str
+    to_build: str
     to_model: str
     pools: list[PoolUpgrade]
 
 
 def model_called(to: str) -> str:
-    """The kernel model of this name, or of this xapi version.
+    """The kernel model of this name, of this xapi version, or of this product.
 
     Raises
     ------
-    QuestionError : it is neither
+    QuestionError : it is none of these; lists what there is
     """
     try:
-        return to if to in kernel.MODELS else kernel.model_name_for(to)
-    except ValueError:
-        models = ", ".join(kernel.MODELS)
-        raise QuestionError(f"{to!r} is neither a model ({models}) nor a xapi version such as 26.4.0") from None
+        return kernel.model_name_for(to)
+    except ValueError as error:
+        raise QuestionError(str(error).removeprefix("version: ")) from None
+
+
+def build_called(to: str) -> str:
+    """The version of xapi that stands for a product; empty for whatever else."""
+    build = kernel.newest_build(to)
+    return "" if build in kernel.MODELS else build
 
 
 def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
@@ -120,11 +138,11 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
 
     Parameters
     ----------
-    to : name of a kernel model, or a xapi version such as ``26.4.0``
+    to : name of a kernel model, a xapi version such as ``26.4.0``, or a product such as ``xcp-ng-9``
 
     Raises
     ------
-    QuestionError : it is neither, or a host's VMs take more than any host has
+    QuestionError : it is none of these, or a host's VMs take more than any host has
 
     Notes
     -----
@@ -133,8 +151,12 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
     """
     name = model_called(to)
     overheads = (fleet.vms.memory_overhead, fleet.overhead(), fleet.overhead(name))
-    cases = [_cases(fleet, overhead) for overhead in overheads]
-    blocked = _no_longer_start(fleet, overheads[2], name)
+    growth = fleet.host_overhead_growth(name)
+    cases = [
+        _cases(fleet, overhead, fleet.hosts.available - grown)
+        for overhead, grown in zip(overheads, (0 * growth, 0 * growth, growth), strict=True)
+    ]
+    blocked = _no_longer_start(fleet, overheads[2], growth, name)
     hosts = [
         HostUpgrade(**identity(fleet.hosts, row), stored=cases[0][row], present=cases[1][row], target=cases[2][row])
         for row in range(len(fleet.hosts))
@@ -142,66 +164,88 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
     pools = []
     for pool in range(len(fleet.pools)):
         there = [hosts[row] for row in np.flatnonzero(fleet.hosts.pool == pool)]
+        no_longer_start = [vm for row, vm in blocked if fleet.vms.pool[row] == pool]
+        newly_overcommitted = [
+            Named(ref=host.ref, uuid=host.uuid, name_label=host.name_label)
+            for host in there
+            if host.target.overcommitted.static_max and not host.stored.overcommitted.static_max
+        ]
+        stored, target_case = (_total([getattr(host, case) for host in there]) for case in ("stored", "target"))
         pools.append(
             PoolUpgrade(
                 pool=pool_head(fleet, pool),
                 model=fleet.pools.model[pool],
                 to_model=name,
+                verdict=_verdict(there, stored, target_case, len(no_longer_start), len(newly_overcommitted)),
                 hosts=there,
-                stored=_total([host.stored for host in there]),
+                stored=stored,
                 present=_total([host.present for host in there]),
-                target=_total([host.target for host in there]),
-                no_longer_start=[vm for row, vm in blocked if fleet.vms.pool[row] == pool],
-                newly_overcommitted=[
-                    Named(ref=host.ref, uuid=host.uuid, name_label=host.name_label)
-                    for host in there
-                    if host.target.overcommitted.static_max and not host.stored.overcommitted.static_max
-                ],
+                target=target_case,
+                no_longer_start=no_longer_start,
+                newly_overcommitted=newly_overcommitted,
             )
         )
-    return UpgradeCheck(to=to, to_model=name, pools=pools)
+    return UpgradeCheck(to=to, to_build=build_called(to), to_model=name, pools=pools)
 
 
-def _cases(fleet: Fleet, overhead: Bytes) -> list[Case]:
+def _verdict(hosts: list[HostUpgrade], stored: Case, target: Case, stuck: int, overcommitted_then: int) -> str:
+    if not hosts:
+        return "No hosts are known: nothing can be said of what is free."
+
+    def change(after: int, before: int) -> str:
+        return f"{format_size(abs(after - before))} {'more' if after >= before else 'less'}"
+
+    vms = change(target.memory_overhead, stored.memory_overhead)
+    own = change(target.host_overhead, stored.host_overhead)
+    starts = f"{stuck} no longer start where they are" if stuck else "every VM still starts where it is"
+    crowded = f"{overcommitted_then} hosts are" if overcommitted_then > 1 else f"{overcommitted_then or 'no'} host is"
+    return f"VMs take {vms}, hosts themselves {own}; {starts}; {crowded} newly overcommitted."
+
+
+def _cases(fleet: Fleet, overhead: Bytes, available: Bytes) -> list[Case]:
     vms = fleet.vms
+    own = (fleet.hosts.memory_overhead + fleet.hosts.available - available).tolist()
     used = at_hosts(fleet, overhead).tolist()
     free = {
         policy: kernel.free_memory(
-            fleet.hosts.available, fleet.amount(policy), overhead, vms.resident_on, vms.scheduled_to_be_resident_on
+            available, fleet.amount(policy), overhead, vms.resident_on, vms.scheduled_to_be_resident_on
         ).tolist()
         for policy in POLICIES
     }
-    excess = {policy: overcommitted(fleet, policy, overhead).tolist() for policy in POLICIES}
+    excess = {policy: overcommitted(fleet, policy, overhead, available).tolist() for policy in POLICIES}
     return [
-        Case(memory_overhead=used[row], free=at(free, row), overcommitted=at(excess, row)) for row in range(len(used))
+        Case(memory_overhead=used[row], host_overhead=own[row], free=at(free, row), overcommitted=at(excess, row))
+        for row in range(len(used))
     ]
 
 
 def _total(cases: list[Case]) -> Case:
     return Case(
         memory_overhead=sum(case.memory_overhead for case in cases),
+        host_overhead=sum(case.host_overhead for case in cases),
         free=total(case.free for case in cases),
         overcommitted=total(case.overcommitted for case in cases),
     )
 
 
-def _no_longer_start(fleet: Fleet, overhead: Bytes, model: str) -> list[tuple[int, NoLongerStarts]]:
+def _no_longer_start(fleet: Fleet, overhead: Bytes, growth: Bytes, model: str) -> list[tuple[int, NoLongerStarts]]:
     vms = fleet.vms
     host = np.where(vms.resident_on >= 0, vms.resident_on, vms.scheduled_to_be_resident_on)
     host = np.where(host >= 0, host, vms.affinity)
     rows = np.flatnonzero(vms.is_guest & (host >= 0))
     rows = rows[known_totals(fleet)[host[rows]]]
 
-    def without_itself(overheads: Bytes) -> Bytes:
-        """Free memory of each VM's host, the VM itself not counted there."""
+    def without_itself(overheads: Bytes, growth: Bytes | int) -> Bytes:
+        """Free memory of the hosts of these VMs, the VM itself not counted there."""
         used = fleet.amount("dynamic_min") + overheads
         times = (vms.resident_on == host).astype(np.int64) + (vms.scheduled_to_be_resident_on == host)
-        left: Bytes = (fleet.hosts.available - at_hosts(fleet, used))[host] + times * used
+        there: Bytes = fleet.hosts.available - growth - at_hosts(fleet, used)
+        left: Bytes = there[host[rows]] + (times * used)[rows]
         return np.maximum(left, 0)
 
     now, then = memory_to_start(fleet), memory_to_start(fleet, model=model)
-    room_now, room_then = without_itself(vms.memory_overhead), without_itself(overhead)
-    blocked = rows[(now[rows] <= room_now[rows]) & (then[rows] > room_then[rows])]
+    room_now, room_then = without_itself(vms.memory_overhead, 0), without_itself(overhead, growth)
+    blocked = (now[rows] <= room_now) & (then[rows] > room_then)
     return [
         (
             row,
@@ -209,10 +253,12 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, model: str) -> list[tuple[in
                 **identity(vms, row),
                 host=Named(**identity(fleet.hosts, int(host[row]))),
                 needed_now=int(now[row]),
-                available_now=int(room_now[row]),
+                available_now=available_now,
                 needed=int(then[row]),
-                available=int(room_then[row]),
+                available=available,
             ),
         )
-        for row in blocked.tolist()
+        for row, available_now, available in zip(
+            rows[blocked].tolist(), room_now[blocked].tolist(), room_then[blocked].tolist(), strict=True
+        )
     ]

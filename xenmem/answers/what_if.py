@@ -11,14 +11,13 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
-from pathlib import Path
 from typing import IO, Any, Final
 
 from xenmem.answers.naming import Amounts, QuestionError, Result
+from xenmem.datamodel import CLASSES
 from xenmem.datamodel.types import RefType
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.message import Message, find
-from xenmem.xenapi.schema import CLASSES
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Change, Database
 
@@ -259,13 +258,13 @@ def _run_lines(script: str, session: Session) -> str:
 
 
 def _shown(script: str) -> str:
-    return "<stdin>" if script == "-" else script
+    return "<stdin>" if script == "-" else script or "''"
 
 
 def _lines(script: str) -> Iterator[tuple[int, bytes]]:
     """The lines that hold something, by number."""
     try:
-        with nullcontext(sys.stdin.buffer) if script == "-" else Path(script).open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if script == "-" else open(script, "rb") as file:  # noqa: PTH123 - '' is no folder
             for number in itertools.count(1):
                 line = file.readline(MAX_LINE + 1)
                 if not line:

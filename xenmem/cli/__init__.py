@@ -4,12 +4,17 @@ Modules are imported when a command needs them: start-up time counts, and only t
 """
 
 import os
-from collections.abc import Sequence
+import sys
+
+TYPE_CHECKING = False  # no import here: an interrupt within it would be a traceback
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["main"]
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: "Sequence[str] | None" = None) -> int:
     """Run the command.
 
     Parameters
@@ -27,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return run(arguments)
     except KeyboardInterrupt:
-        from xenmem.cli.streams import complain
-
-        complain("interrupted")
+        try:
+            if sys.stderr is not None:
+                sys.stderr.write("xenmem: error: interrupted\n")
+        except OSError:  # there is nobody left to tell
+            pass
         return 130

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from xenmem.cli.arguments import (
+    command,
     domain_type_of,
     format_option,
     inventories_argument,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from xenmem.kernel import DomainType
 
 
-@click.command(short_help="Where memory is, what is free, what is amiss.")
+@command("Where memory is, what is free, what is amiss.")
 @inventories_argument
 @click.option("--vms", is_flag=True, help="The table of VMs instead of the table of hosts.")
 @click.option("--sort", metavar="COLUMN", help="Sort by a column of the csv format: amounts from the largest.")
@@ -68,7 +69,7 @@ def report(
     return tables.report(result)
 
 
-@click.command(short_help="One VM piece by piece, and where it could start.")
+@command("One VM piece by piece, and where it could start.")
 @inventory_argument
 @vm_argument
 @model_option
@@ -93,7 +94,7 @@ def explain(inventory: str, vm: str, model: str | None, lenient: bool, form: str
     return tables.explanation(result)
 
 
-@click.command(short_help="The largest memory with which a VM still starts.")
+@command("The largest memory with which a VM still starts.")
 @inventory_argument
 @vm_argument
 @click.option("--host", metavar="HOST", help="Fill this host only.")
@@ -142,7 +143,7 @@ def maximise(
     return tables.maximum(result)
 
 
-@click.command(short_help="How many more VMs of a size fit, and where.")
+@command("How many more VMs of a size fit, and where.")
 @inventories_argument
 @click.option("--memory", metavar="SIZE", callback=size, required=True, help="Memory of each VM.")
 @click.option("--vcpus", metavar="N", type=click.IntRange(min=1), required=True, help="VCPUs_max of each VM.")
@@ -203,9 +204,11 @@ def fit(
     return tables.fit(result)
 
 
-@click.command("upgrade-check", short_help="What another version of xapi changes.")
+@command("What another version of xapi changes.", "upgrade-check")
 @inventories_argument
-@click.option("--to", metavar="MODEL", required=True, help="A model (26.3, pre-26.3) or a xapi version (26.4.0).")
+@click.option(
+    "--to", metavar="MODEL", required=True, help="A model (26.3), a xapi version (26.4.0) or a product (xcp-ng-9)."
+)
 @lenient_option
 @format_option("table", "json", "csv")
 def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: str) -> bytes:
@@ -226,7 +229,7 @@ def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: st
     return tables.upgrade(result)
 
 
-@click.command("what-if", short_help="What a script of messages would change.")
+@command("What a script of messages would change.", "what-if")
 @inventory_argument
 @click.argument("script", metavar="SCRIPT")
 @click.option("--fields", is_flag=True, help="With csv: the fields that change instead of the hosts.")
@@ -259,7 +262,7 @@ def what_if(inventory: str, script: str, fields: bool, lenient: bool, form: str)
     return message_tables.trial(result)
 
 
-@click.command(short_help="The messages that a pool in memory answers.")
+@command("The messages that a pool in memory answers.")
 @click.argument("name", metavar="[NAME]", default="")
 @click.option("--all", "generated", is_flag=True, help="Also those that read or set a field, or list records.")
 @format_option("table", "json")

@@ -7,6 +7,7 @@ import click
 
 from xenmem.cli import accounting, failures, installation, moves
 from xenmem.cli.streams import announce_compilation, complain, deliver, give_up
+from xenmem.text import documentation
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -25,12 +26,16 @@ def run(arguments: Sequence[str] | None) -> int:
         return 2
     except OSError as error:  # while --help or --version printed
         return give_up(error)
+    except MemoryError:
+        complain("there is not enough memory for this")
+        return 2
+    except (ValueError, OverflowError) as error:  # of an answer: no check before it has found what is wrong
+        complain(str(error))
+        return 2
     return deliver(answer)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, no_args_is_help=False)
-@click.version_option(package_name="xenmem", message="%(prog)s %(version)s")
-def app() -> None:
+def _begin() -> None:
     """The memory of Xen pools: what VMs cost, what is free, what fits, what an upgrade changes.
 
     INVENTORY is a pool database dump, XenAPI records as JSON, or the text of `xe ... params=all`, each also as gzip;
@@ -39,24 +44,31 @@ def app() -> None:
     announce_compilation()
 
 
-for _command in (
-    accounting.report,
-    accounting.explain,
-    accounting.maximise,
-    accounting.fit,
-    accounting.upgrade_check,
-    moves.place,
-    moves.pack,
-    moves.evacuate,
-    moves.consolidate,
-    moves.rebalance,
-    moves.rolling_update,
-    failures.failover,
-    failures.capacity,
-    failures.balloon,
-    accounting.what_if,
-    accounting.messages,
-    installation.info,
-    installation.warm_up,
-):
-    app.add_command(_command)
+app = click.Group(
+    "xenmem",
+    [
+        accounting.report,
+        accounting.explain,
+        accounting.maximise,
+        accounting.fit,
+        accounting.upgrade_check,
+        moves.place,
+        moves.pack,
+        moves.evacuate,
+        moves.consolidate,
+        moves.rebalance,
+        moves.rolling_update,
+        failures.failover,
+        failures.capacity,
+        failures.balloon,
+        accounting.what_if,
+        accounting.messages,
+        installation.info,
+        installation.warm_up,
+    ],
+    callback=_begin,
+    help=documentation(_begin),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    no_args_is_help=False,
+)
+click.version_option(package_name="xenmem", message="%(prog)s %(version)s")(app)

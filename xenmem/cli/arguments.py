@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from xenmem.cli.streams import Progress
+from xenmem.text import documentation
 from xenmem.units import format_size, parse_size
 
 if TYPE_CHECKING:
@@ -70,11 +71,12 @@ def size(context: click.Context, parameter: click.Parameter, text: str | None) -
 
 
 def model_name(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    from xenmem.kernel import MODELS
+    from xenmem.kernel import model_name_for
 
-    if text is not None and text not in MODELS:
-        raise click.BadParameter(f"{text!r} is none of {', '.join(MODELS)}")
-    return text
+    try:
+        return None if text is None else model_name_for(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error).removeprefix("version: ")) from None
 
 
 def domain_type_of(context: click.Context, parameter: click.Parameter, text: str) -> "DomainType":
@@ -123,6 +125,16 @@ def emitted(writer: str, heading: Sequence[str], actions: "Sequence[Action]") ->
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
+
+def command(short_help: str, name: str | None = None) -> "Callable[[Command], click.Command]":
+    """Make the decorated function a command of its name, with its docstring as help."""
+
+    def declare(function: Command) -> click.Command:
+        return click.command(name, short_help=short_help, help=documentation(function))(function)
+
+    return declare
+
+
 inventories_argument: Decorator = click.argument("inventories", metavar="INVENTORY...", nargs=-1, required=True)
 inventory_argument: Decorator = click.argument("inventory", metavar="INVENTORY")
 vm_argument: Decorator = click.argument("vm", metavar="VM")
@@ -132,7 +144,7 @@ model_option: Decorator = click.option(
     "--model",
     metavar="MODEL",
     callback=model_name,
-    help="Compute overheads by this model (26.3, pre-26.3) instead of the pool's own.",
+    help="Compute overheads by this model (26.3, pre-26.3), xapi version or product (xcp-ng-9), not by the pool's own.",
 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from xenmem.answers.naming import counted
-from xenmem.cli.page import Page, head, name_of
+from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def survival(result: Survival) -> bytes:
         head(page, pool.pool)
         _survival_of(page, pool, result)
     page.line()
-    page.line(f"Memory counts as {result.policy}. Not checked: storage, networks, GPUs and USB devices, CPU features.")
+    page.line(f"Memory counts as {result.policy}. {not_checked(result)}")
     return page.bytes()
 
 
@@ -150,6 +150,7 @@ def room(result: Room) -> bytes:
     more = "" if result.bound == result.count else f", and no more than {result.bound}"
     fit = "fits" if result.count == 1 else "fit"
     page.line(f"{counted(result.count, f'more {result.domain_type} VM')} {fit}{survived}{more}.", style="bold")
+    page.line(not_checked(result))
     return page.bytes()
 
 

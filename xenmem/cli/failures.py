@@ -6,6 +6,7 @@ import click
 
 from xenmem.cli.arguments import (
     Decorator,
+    command,
     domain_type_of,
     emit_option,
     emitted,
@@ -43,7 +44,7 @@ def _only_one(writer: str | None, form: str) -> None:
 # ------------------------------------------------------------------------------------------------------------ failover
 
 
-@click.command(short_help="Whether all VMs run again after host failures.")
+@command("Whether all VMs run again after host failures.")
 @inventories_argument
 @click.option("--failures", metavar="N", type=click.IntRange(min=0), help="Hosts that fail; else: how many may.")
 @click.option("--one-by-one", is_flag=True, help="One after another, with restarts in between, instead of together.")
@@ -135,7 +136,7 @@ def shapes_of(context: click.Context, parameter: click.Parameter, texts: tuple[s
     return found
 
 
-@click.command(short_help="How many more VMs fit while hosts may still fail.")
+@command("How many more VMs fit while hosts may still fail.")
 @inventories_argument
 @click.option("--memory", metavar="SIZE", callback=size, help="Memory of each new VM.")
 @click.option("--vcpus", metavar="N", type=click.IntRange(min=1), help="VCPUs_max of each new VM.")
@@ -226,7 +227,7 @@ def capacity(
 # ------------------------------------------------------------------------------------------------------------- balloon
 
 
-@click.command(short_help="Where other VMs are squeezed to when one starts.")
+@command("Where other VMs are squeezed to when one starts.")
 @inventory_argument
 @vm_argument
 @click.option("--host", metavar="HOST", help="Start it there; else where the pool ranks first for a start now.")

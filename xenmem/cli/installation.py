@@ -1,12 +1,10 @@
 """The commands about the installation itself: what it is, and what it compiles ahead of time. No inventory is read."""
 
-import click
-
-from xenmem.cli.arguments import format_option, reported
+from xenmem.cli.arguments import command, format_option, reported
 from xenmem.cli.streams import Compilation
 
 
-@click.command()
+@command("Version, models, backends, SIMD level, threads, CPU.")
 @format_option("table", "json")
 def info(form: str) -> bytes:
     """Version, models, backends, SIMD level, threads, CPU."""
@@ -22,7 +20,7 @@ def info(form: str) -> bytes:
     return installation_tables.installation(result)
 
 
-@click.command("warm-up", short_help="Compile all searches ahead of time.")
+@command("Compile all searches ahead of time.", "warm-up")
 @format_option("table", "json")
 def warm_up(form: str) -> bytes:
     """Compile all searches ahead of time, so that no question has to wait for it.

@@ -12,6 +12,7 @@ from xenmem.cli.arguments import (
     Command,
     Decorator,
     bandwidth_option,
+    command,
     emit_option,
     emitted,
     format_option,
@@ -184,7 +185,7 @@ def _answer(
     return search.answer(_shown(result, form, writer, host_rows))
 
 
-@click.command(short_help="Where a VM would start, by the pool's choice and by room.")
+@command("Where a VM would start, by the pool's choice and by room.")
 @inventory_argument
 @vm_argument
 @click.option("--host", metavar="HOST", help="The host for --emit, instead of the one that leaves the most room.")
@@ -219,7 +220,7 @@ def place(
     return plan_tables.placement(result)
 
 
-@click.command(short_help="A place for every VM, by an objective.")
+@command("A place for every VM, by an objective.")
 @inventories_argument
 @click.option(
     "--objective",
@@ -253,7 +254,7 @@ def pack(
     return _answer(ask, inventories, in_bytes=objective == "even", **options)
 
 
-@click.command(short_help="How to empty a host.")
+@command("How to empty a host.")
 @inventory_argument
 @host_argument
 @plan_options("dynamic_min")
@@ -272,7 +273,7 @@ def evacuate(inventory: str, host: str, **options: Any) -> bytes:
     return _answer(ask, [inventory], **options)
 
 
-@click.command(short_help="Which hosts can be emptied.")
+@command("Which hosts can be emptied.")
 @inventories_argument
 @plan_options("dynamic_min")
 def consolidate(inventories: tuple[str, ...], **options: Any) -> bytes:
@@ -286,7 +287,7 @@ def consolidate(inventories: tuple[str, ...], **options: Any) -> bytes:
     return _answer(ask, inventories, **options)
 
 
-@click.command(short_help="The best balance for a number of migrations.")
+@command("The best balance for a number of migrations.")
 @inventories_argument
 @click.option(
     "--migrations",
@@ -307,13 +308,13 @@ def rebalance(inventories: tuple[str, ...], migrations: int, **options: Any) -> 
     return _answer(ask, inventories, in_bytes=True, **options)
 
 
-@click.command("rolling-update", short_help="A rolling pool update, planned before it starts.")
+@command("A rolling pool update, planned before it starts.", "rolling-update")
 @inventory_argument
 @click.option("--order", metavar="HOST,HOST...", multiple=True, help="Restart all hosts in this order.")
 @click.option(
     "--to",
     metavar="MODEL",
-    help="A model (26.3, pre-26.3) or a xapi version that hosts run after their restart; by default the newest model.",
+    help="The model, xapi version or product (xcp-ng-9) of hosts after their restart; by default the newest model.",
 )
 @bandwidth_option
 @time_limit_option

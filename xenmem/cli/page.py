@@ -130,6 +130,17 @@ def by_policy(amounts: Any) -> list[str]:
     return [format_size(getattr(amounts, policy)) for policy in POLICIES]
 
 
+def not_checked(result: Any) -> str:
+    """The line about what an answer does not know."""
+    return f"Not checked: {', '.join(result.not_checked)}."
+
+
+def target(to: str, build: str, model: str) -> str:
+    """What version a question is about: as it was asked for, and as what it was taken."""
+    taken = f", taken as xapi {build}" if build else ""
+    return f"to {to}{taken}" + ("" if to == model else f", model {model}")
+
+
 def head(page: Page, pool: PoolHead, *more: str) -> None:
     """Which pool what follows is about."""
     uuid = f" ({pool.uuid})" if pool.uuid and pool.name_label else ""

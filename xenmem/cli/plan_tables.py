@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from xenmem.answers.naming import counted
-from xenmem.cli.page import Page, amount, duration, head, name_of
+from xenmem.cli.page import Page, amount, duration, head, name_of, not_checked, target
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def placement(result: Placement) -> bytes:
         page.line("The pool itself would answer NO_HOSTS_AVAILABLE.")
     if result.most_room is not None:
         page.line(f"Most is free afterwards on {name_of(result.most_room)}, under {result.policy}.")
-    page.line(f"Not checked: {', '.join(result.not_checked)}.")
+    page.line(not_checked(result))
     return page.bytes()
 
 
@@ -73,6 +73,7 @@ def moves(result: MovePlan) -> bytes:
         page.line(_EARLY, style="yellow")
     if result.blocked:
         page.line(f"The migrations stop short: {result.blocked}.", style="yellow")
+    page.line(not_checked(result))
     page.bullets("Warnings", (warning.text for warning in result.warnings), style="yellow")
     return page.bytes()
 
@@ -125,7 +126,7 @@ def _source(source: Named | None) -> str:
 def rolling(result: RollingPlan) -> bytes:
     """A rolling update: the restarts, then every step."""
     page = Page()
-    head(page, result.pool, f"to {result.to_model}")
+    head(page, result.pool, target(result.to, result.to_build, result.to_model))
     if result.steps:
         page.table(
             ("", "<restarts", "migrations\nbefore", "copied\nbefore"),
@@ -161,6 +162,7 @@ def rolling(result: RollingPlan) -> bytes:
         page.line(_EARLY, style="yellow")
     if result.shortage is not None:
         page.bullets(f"VMs that {name_of(result.shortage.host)} waits for", map(name_of, result.shortage.vms))
+    page.line(not_checked(result))
     page.bullets("Warnings", _texts(result), style="yellow")
     return page.bytes()
 

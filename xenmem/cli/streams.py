@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Self
 
 from xenmem.text import printable
@@ -22,7 +23,8 @@ def complain(problem: str) -> None:
     """Say on stderr, in one line, what is wrong."""
     if sys.stderr is not None:
         line = printable(" ".join(problem.split()))
-        sys.stderr.write(f"xenmem: error: {line}\n")
+        with suppress(OSError):  # there is nobody left to tell
+            sys.stderr.write(f"xenmem: error: {line}\n")
 
 
 class Interrupted(bytes):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from xenmem.answers.naming import counted
-from xenmem.cli.page import POLICY_LINES, Page, amount, by_policy, head, name_of
+from xenmem.cli.page import POLICY_LINES, Page, amount, by_policy, head, name_of, not_checked, target
 from xenmem.fleet import POLICIES
 from xenmem.units import format_size
 
@@ -154,7 +154,7 @@ def explanation(result: Explanation) -> bytes:
     )
     page.line()
     page.line(f"Needed is what {result.boot_policy} requires; available is free under dynamic_min.")
-    page.line(f"Not checked: {', '.join(result.not_checked)}.")
+    page.line(not_checked(result))
     return page.bytes()
 
 
@@ -286,7 +286,11 @@ def upgrade(result: UpgradeCheck) -> bytes:
     for number, pool in enumerate(result.pools):
         if number:
             page.line()
-        head(page, pool.pool, f"to {pool.to_model}")
+        head(page, pool.pool, target(result.to, result.to_build, result.to_model))
+        page.line(pool.verdict)
+        if not pool.hosts:
+            continue
+        page.line()
         total = [("in all", pool)]
         rows = [_upgrade_row(name, item) for name, item in [*((name_of(host), host) for host in pool.hosts), *total]]
         cases = ("as\nstored", f"now\n{pool.model}", f"to\n{pool.to_model}")

@@ -1,21 +1,35 @@
 """Results as rows of named columns: JSON, CSV and sorting.
 
-A nested result gives one column for each of its fields, the names joined by an underscore. Amounts stay bytes.
+A nested result gives one column for each of its fields, the names joined by an underscore. Amounts stay bytes. Texts
+come from inventories and may hold anything: neither form steers a terminal, and no cell of CSV is a formula.
 """
 
 import csv
 import io
+import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
 
+from xenmem.text import printable
+
+_UNUSUAL: Final = re.compile(r"[^ -~\n]+")
+_FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Spreadsheets take a cell that begins so for a formula, unless an apostrophe leads it."""
+
 
 def to_json(result: msgspec.Struct) -> bytes:
-    """A result as indented JSON with a newline at the end."""
-    return msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+    """A result as indented JSON with a newline at the end; characters that do not print are escaped."""
+    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+    return _UNUSUAL.sub(_escaped, encoded.decode()).encode()
+
+
+def _escaped(unusual: re.Match[str]) -> str:
+    return unusual[0] if unusual[0].isprintable() else "".join(json.dumps(c)[1:-1] for c in unusual[0])
 
 
 def columns(row_type: type[msgspec.Struct]) -> dict[str, tuple[str, ...]]:
@@ -56,7 +70,7 @@ def to_csv(row_type: type[msgspec.Struct], pools: Iterable[tuple[Any, Sequence[A
     writer.writerow(["pool_uuid", "pool_name_label", *paths])
     for head, rows in pools:
         for row in rows:
-            writer.writerow([head.uuid, head.name_label, *(_text(cell(row, path)) for path in paths.values())])
+            writer.writerow(map(_text, [head.uuid, head.name_label, *(cell(row, path) for path in paths.values())]))
     return text.getvalue().encode(errors="backslashreplace")
 
 
@@ -65,7 +79,9 @@ def _text(value: Any) -> Any:
         case bool():
             return "true" if value else "false"
         case list():
-            return "; ".join(_reference(item) if isinstance(item, msgspec.Struct) else str(item) for item in value)
+            return _text("; ".join(_reference(one) if isinstance(one, msgspec.Struct) else str(one) for one in value))
+        case str():
+            return printable(f"'{value}" if value.startswith(_FORMULA) else value)
         case _:
             return value
 

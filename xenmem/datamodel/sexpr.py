@@ -11,11 +11,14 @@ Expression = str | list["Expression"]
 
 _PROTECTED: Final = re.compile("%([._tnr%])")
 _MEANS: Final = {".": " ", "_": "  ", "t": "\t", "n": "\n", "r": "\r", "%": "%"}
-_TOKEN: Final = re.compile(r"""\s+|;[^\n]*|([()])|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""", re.DOTALL)
-_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
-_PLAIN_MAP: Final = re.compile(r"\((?:\('[^'\\]*' '[^'\\]*'\)(?: (?=\())?)*\)")
+# possessive, since a repetition that may be taken back costs memory for each character of a long text
+_TOKEN: Final = re.compile(r"""\s++|;[^\n]*+|([()])|'((?:[^'\\]++|\\.)*+)'|"((?:[^"\\]++|\\.)*+)\"""", re.DOTALL)
+_PLAIN_MAP: Final = re.compile(r"\((?:\('[^'\\]*+' '[^'\\]*+'\)(?: (?=\())?)*+\)")
 _PLAIN_PAIR: Final = re.compile(r"\('([^'\\]*)' '([^'\\]*)'\)")
 _MAX_DEPTH: Final = 64
+
+MAX_TOKENS: Final = 1 << 18
+"""Most atoms and brackets of one expression: each costs some 60 bytes, however short it is written."""
 
 
 def unprotect(text: str) -> str:
@@ -36,11 +39,11 @@ def parse(text: str) -> Expression:
 
     Raises
     ------
-    ValueError : the text is not one s-expression, or nests deeper than 64 levels
+    ValueError : the text is not one s-expression, nests deeper than 64 levels, or has more than MAX_TOKENS tokens
     """
     top: list[Expression] = []
     stack = [top]
-    position = 0
+    position = tokens = 0
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -49,9 +52,12 @@ def parse(text: str) -> Expression:
         kind = match.lastindex
         if kind is None:
             continue
+        tokens += 1
+        if tokens > MAX_TOKENS:
+            raise ValueError(f"s-expression has more than {MAX_TOKENS:,} atoms and brackets")
         token = match[kind]
         if kind != 1:
-            stack[-1].append(_ESCAPED.sub(r"\1", token) if "\\" in token else token)
+            stack[-1].append(_unescaped(token) if "\\" in token else token)
         elif token == "(":
             if len(stack) > _MAX_DEPTH:
                 raise ValueError("s-expression nests too deep")
@@ -67,6 +73,11 @@ def parse(text: str) -> Expression:
     return top[0]
 
 
+def _unescaped(token: str) -> str:
+    """Each backslash makes the next character literal: of two in a row one stays, any other goes."""
+    return "\\".join(part.replace("\\", "") for part in token.split("\\\\"))
+
+
 def parse_map(text: str) -> dict[str, str]:
     """The map that a text is: ``(('k' 'v') ('k2' 'v2'))``.
 
@@ -76,7 +87,7 @@ def parse_map(text: str) -> dict[str, str]:
     """
     if text == "()":
         return {}
-    if _PLAIN_MAP.fullmatch(text):
+    if text.count("'") <= MAX_TOKENS and _PLAIN_MAP.fullmatch(text):
         return dict(_PLAIN_PAIR.findall(text))
     answer = {}
     expression = parse(text)

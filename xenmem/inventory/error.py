@@ -31,3 +31,9 @@ def shown(value: object) -> str:
     """A value as messages show it: quoted, on one line, and cut when it is long."""
     text = repr(value[:200] if isinstance(value, str) else value)
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def named(class_name: str, ref: object) -> str:
+    """A row as messages name it; a reference may be of any length."""
+    text = str(ref)
+    return f"{class_name} {text}" if len(text) <= 80 else f"{class_name} {text[:77]}..."

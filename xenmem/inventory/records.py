@@ -17,6 +17,7 @@ from xenmem.inventory import xmlrpc
 from xenmem.inventory.assemble import FLEET, Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
+from xenmem.inventory.head import BYTE_ORDER_MARK, HEAD_BYTES, head_of
 from xenmem.inventory.schema import TABLES, Column
 from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable
 
@@ -26,8 +27,16 @@ MAX_JSON_BYTES: Final = 2 << 30
 MAX_XMLRPC_BYTES: Final = 256 << 20
 """Largest XML-RPC answer: all of it becomes Python objects."""
 
-_HEAD_BYTES: Final = 4096
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+MAX_RECORD_BYTES: Final = 4 << 20
+"""Longest JSON record, and most text of records that is decoded at a time: that may take 25 times its size."""
+
+FREE_MEMBERS: Final = 1 << 17
+MEMBER_BYTES: Final = 256
+"""Of the members of a map and the items of a list so many are free, the others have so much text on average: each costs
+some 300 bytes, however short it is."""
+
+MAX_ENVELOPES: Final = 4
+"""Most answers within answers: each is looked through as a whole."""
 
 Document = Any
 """A part of a document: msgspec.Raw where it is still JSON text, else what it was decoded to."""
@@ -65,9 +74,13 @@ class RecordsCodec:
         return self.mapping(value).get(key)
 
     def items(self, value: Any) -> Sequence[str]:
-        """A set is a list of texts."""
-        if isinstance(value, (list, tuple)) and (not value or all(isinstance(item, str) for item in value)):
-            return value
+        """A set is a list of texts; JSON-RPC gives ints as numbers."""
+        if isinstance(value, (list, tuple)):
+            kinds = set(map(type, value))
+            if kinds <= {str}:
+                return value
+            if kinds <= {str, int}:
+                return list(map(str, value))
         raise ValueError(f"{shown(value)} is not a set of texts")
 
     def boot_record(self, value: str) -> BootRecord | None:
@@ -84,8 +97,8 @@ class _Ref(str):
 _BY_REF: Final = dict[_Ref, msgspec.Raw]
 
 
-class _DuplicateKeyError(ValueError):
-    """A part of the document above the records names a member twice."""
+class _DocumentError(Exception):
+    """A part of the document above the records is none; no ValueError, since msgspec makes those its own."""
 
 
 def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool = False) -> list[T]:
@@ -104,15 +117,15 @@ def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool 
     InventoryError : the document is no such thing, or a record is bad
     """
     reader = _Reader(source, lenient, target)
-    is_xml = file.peek(_HEAD_BYTES)[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"<")
+    is_xml = head_of(file).lstrip().startswith(b"<")
     document = _whole(file, MAX_XMLRPC_BYTES if is_xml else MAX_JSON_BYTES, source)
     try:
         if is_xml:
             return reader.pools(xmlrpc.parse_response(document))
-        if document.startswith(_BYTE_ORDER_MARK):
-            del document[: len(_BYTE_ORDER_MARK)]
+        if document.startswith(BYTE_ORDER_MARK):
+            del document[: len(BYTE_ORDER_MARK)]
         return reader.pools(msgspec.json.decode(document, type=msgspec.Raw))
-    except _DuplicateKeyError as error:
+    except _DocumentError as error:
         raise reader.error(str(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise reader.error(f"not JSON: {error}") from None
@@ -147,20 +160,24 @@ class _Reader(Generic[T]):
     def error(self, problem: str, place: str = "") -> InventoryError:
         return InventoryError(self.source, place, problem)
 
-    def pools(self, document: Document) -> list[T]:
+    def pools(self, document: Document, envelopes: int = 0) -> list[T]:
         """The pools of a document of any accepted shape."""
         items = _as_list(document)
         if items is not None:
             if items and all(_is_map_of_classes(_as_map(item)) for item in items):
-                return [self._numbered(number).pool(item) for number, item in enumerate(items)]
+                return [self._numbered(number).pool(item, _as_map(item)) for number, item in enumerate(items)]
             return [self.lone_records(items)]
         members = _as_map(document)
         if members is None:
-            raise self.error("neither records nor an answer of the API")
+            raise self.error(_NO_RECORDS)
         if "pools" in members and (several := _as_list(members["pools"])) is not None:
             return self.pools(several) if several else self._nothing()
         answer = self._answer(members)
-        return [self.pool(document)] if answer is None else self.pools(answer)
+        if answer is None:
+            return [self.pool(document, members)]
+        if envelopes == MAX_ENVELOPES:
+            raise self.error("answers within answers")
+        return self.pools(answer, envelopes + 1)
 
     def _nothing(self) -> list[T]:
         raise self.error("holds no pools")
@@ -171,19 +188,18 @@ class _Reader(Generic[T]):
     def _answer(self, members: Mapping[str, Document]) -> Document | None:
         """What an answer of the API carries; None if the members are not those of an answer."""
         if "Status" in members and members.keys() <= {"Status", "Value", "ErrorDescription"}:
-            if _plain(members["Status"]) == "Success" and "Value" in members:
+            if _short(members["Status"]) == "Success" and "Value" in members:
                 return members["Value"]
-            raise self.error(f"the answer is a failure: {shown(_plain(members.get('ErrorDescription')))}")
+            raise self.error(f"the answer is a failure: {shown(_short(members.get('ErrorDescription')))}")
         if ("result" in members or "error" in members) and members.keys() <= {"jsonrpc", "result", "error", "id"}:
-            if _plain(members.get("error")) is not None:
-                raise self.error(f"the answer is a failure: {shown(_plain(members['error']))}")
+            if (failure := _short(members.get("error"))) is not None:
+                raise self.error(f"the answer is a failure: {shown(failure)}")
             if "result" in members:
                 return members["result"]
         return None
 
-    def pool(self, document: Document) -> T:
-        """One pool: a map of classes, one class, or one record."""
-        members = _as_map(document)
+    def pool(self, document: Document, members: Mapping[str, Document] | None) -> T:
+        """One pool: a map of classes, one class, or one record; given also by its members."""
         if not members:
             raise self.error("holds no records")
         if _is_map_of_classes(members):
@@ -192,7 +208,7 @@ class _Reader(Generic[T]):
             return self.lone_records([document])
         name = self._class_of(_as_map(next(iter(members.values()))))
         if name is None:
-            raise self.error("neither records nor an answer of the API")
+            raise self.error(_of_xen_orchestra([members, _as_map(next(iter(members.values())))]) or _NO_RECORDS)
         return self.classes({name: document})
 
     def classes(self, classes: Mapping[str, Document]) -> T:
@@ -208,13 +224,16 @@ class _Reader(Generic[T]):
     def lone_records(self, items: Iterable[Document]) -> T:
         """One pool: records without references, which go by their uuid."""
         by_class: dict[str, list[tuple[str, Document]]] = {}
+        record: Mapping[str, Document] | None = None
         for number, item in enumerate(items):
             record = _as_map(item)
             if record is None:
-                raise self.error(f"{shown(_plain(item))} is not a record", f"item {number}")
+                raise self.error("not a record", f"item {number}")
             name = self._class_of(record)
             if name is not None:
-                by_class.setdefault(name, []).append((_plain(record.get("uuid")), item))
+                by_class.setdefault(name, []).append((_short(record.get("uuid")), item))
+        if not by_class and record is not None:
+            raise self.error(_of_xen_orchestra([record]) or f"none of its records is known for what it is: {_READ_ARE}")
         codec = RecordsCodec()
         origin = Origin(self.source, lenient=self.lenient)
         tables = self.target.raw_tables(codec, origin)
@@ -233,12 +252,15 @@ class _Reader(Generic[T]):
         name = table.schema.name
         if isinstance(document, msgspec.Raw):
             try:
-                records, refs = _members(document)
+                records, repeated = _members(document)
             except msgspec.ValidationError:
                 raise self.error(f"{name}: not a map of reference to record") from None
-            for ref in _repeated(records, refs):
-                table.skip(self.error(f"{name} {shown(ref)}: duplicate ref"))
-            yield from ((str(ref), record) for ref, record in records.items())
+            for again in repeated:
+                table.skip(self.error(f"{name} {shown(again)}: duplicate ref"))
+            refs = [*reversed(records)]
+            while refs:  # what has been read is let go
+                ref = refs.pop()
+                yield str(ref), records.pop(ref)
         elif isinstance(document, Mapping):
             yield from document.items()
         else:
@@ -248,19 +270,24 @@ class _Reader(Generic[T]):
         fields = table.fields
         decode = _decoder(table)
         rows: list[tuple[Any, ...]] = []
+        size = 0
         for ref, record in records:
             if isinstance(record, msgspec.Raw):
+                size += len(record)
                 try:
+                    if len(record) > MAX_RECORD_BYTES:
+                        raise ValueError(f"a record of more than {MAX_RECORD_BYTES >> 20} MiB")
                     rows.append((ref, *decode(record)))
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                    table.skip(self.error(f"{table.schema.name} {ref}: {error}"))
+                except ValueError as error:
+                    table.skip(self.error(f"{table.named(ref)}: {error}"))
             elif isinstance(record, Mapping):
                 rows.append((ref, *map(record.get, fields)))
             else:
-                table.skip(self.error(f"{table.schema.name} {ref}: {shown(record)} is not a record"))
-            if len(rows) == CHUNK_ROWS:
-                table.add(rows, range(CHUNK_ROWS))
+                table.skip(self.error(f"{table.named(ref)}: {shown(record)} is not a record"))
+            if len(rows) == CHUNK_ROWS or size > MAX_RECORD_BYTES:
+                table.add(rows, range(len(rows)))
                 rows = []
+                size = 0
         table.add(rows, range(len(rows)))
 
 
@@ -283,42 +310,98 @@ def _decoder(table: RawTable) -> Any:
 
 
 def _members(document: msgspec.Raw) -> tuple[dict[_Ref, msgspec.Raw], list[str]]:
-    """The members of a JSON object, of those named alike the last, and all names as they come."""
-    names: list[str] = []
+    """The members of a JSON object, of those named alike the last, and the names beyond the first of each."""
+    made = 0
+    most = _most(document)
 
-    def remember(kind: type, name: str) -> _Ref:
-        names.append(name)
+    def count(kind: type, name: str) -> _Ref:
+        nonlocal made
+        made += 1
+        if made > most:
+            raise _DocumentError(_TOO_SMALL)
         return _Ref(name)
 
-    return msgspec.json.decode(document, type=_BY_REF, dec_hook=remember), names
+    members = msgspec.json.decode(document, type=_BY_REF, dec_hook=count)
+    return members, [] if len(members) == made else _repeated(document)
 
 
-def _repeated(members: Mapping[_Ref, object], names: Sequence[str]) -> list[str]:
-    """The names beyond the first of each."""
-    return [] if len(names) == len(members) else list((Counter(names) - Counter(dict.fromkeys(names, 1))).elements())
+def _repeated(document: msgspec.Raw) -> list[str]:
+    """The names of members of a JSON object beyond the first of each."""
+    names: Counter[str] = Counter()
+
+    def remember(kind: type, name: str) -> _Ref:
+        names[name] += 1
+        return _Ref(name)
+
+    msgspec.json.decode(document, type=_BY_REF, dec_hook=remember)
+    return list((names - Counter(dict.fromkeys(names, 1))).elements())
+
+
+def _most(document: msgspec.Raw) -> int:
+    return FREE_MEMBERS + len(document) // MEMBER_BYTES
+
+
+_TOO_SMALL: Final = f"more than {FREE_MEMBERS:,} items, and of less than {MEMBER_BYTES} bytes on average: no records"
 
 
 def _as_map(document: Document) -> Mapping[str, Document] | None:
     if isinstance(document, msgspec.Raw):
         if bytes(memoryview(document)[:1]) != b"{":
             return None
-        members, names = _members(document)
-        if repeated := _repeated(members, names):
-            raise _DuplicateKeyError(f"{shown(repeated[0])} is there twice")
+        members, repeated = _members(document)
+        if repeated:
+            raise _DocumentError(f"{shown(repeated[0])} is there twice")
         return cast(dict[str, msgspec.Raw], members)
     return document if isinstance(document, Mapping) else None
 
 
 def _as_list(document: Document) -> Sequence[Document] | None:
+    """The items of a list, which must all be objects: that is looked at before there is anything for each."""
     if isinstance(document, msgspec.Raw):
         if bytes(memoryview(document)[:1]) != b"[":
             return None
+        made = 0
+        most = _most(document)
+
+        class Item(msgspec.Struct, gc=False):
+            def __post_init__(self) -> None:
+                nonlocal made
+                made += 1
+                if made > most:
+                    raise _DocumentError(_TOO_SMALL)
+
+        try:
+            msgspec.json.decode(document, type=list[Item])
+        except msgspec.ValidationError:
+            raise _DocumentError(f"item {made}: not a record") from None
         return msgspec.json.decode(document, type=list[msgspec.Raw])
     return document if isinstance(document, list) else None
 
 
-def _plain(document: Document) -> Any:
-    return msgspec.json.decode(document) if isinstance(document, msgspec.Raw) else document
+def _short(document: Document) -> Any:
+    """A value that is text or of a few items; of a long one its beginning as text."""
+    if not isinstance(document, msgspec.Raw):
+        return document
+    if len(document) > HEAD_BYTES:
+        return bytes(memoryview(document)[:HEAD_BYTES]).decode(errors="replace")
+    return msgspec.json.decode(document)
+
+
+_READ_ARE: Final = "read are XenAPI records as VM.get_all_records answers, by class or of one class"
+_NO_RECORDS: Final = f"neither records nor an answer of the API: {_READ_ARE}"
+
+
+def _of_xen_orchestra(candidates: Iterable[Mapping[str, Document] | None]) -> str:
+    """What to say of objects of Xen Orchestra, which look like records; empty if they are none."""
+    if any(
+        members is not None and {"type", "id"} <= members.keys() and _POOL_OF_XO & members.keys()
+        for members in candidates
+    ):
+        return f"objects of Xen Orchestra, and not of the pool: {_READ_ARE}"
+    return ""
+
+
+_POOL_OF_XO: Final = frozenset(("$pool", "$poolId"))
 
 
 def _is_map_of_classes(members: Mapping[str, Document] | None) -> bool:

@@ -15,6 +15,9 @@ from xenmem.kernel import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS, DomainTyp
 UNSPECIFIED: Final = 255
 """Code of a domain type that is still to be derived."""
 
+MAX_NAME: Final = 1 << 16
+"""Most characters of a reference, a uuid or a name: whatever shows it must not be drowned by it."""
+
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -42,9 +45,9 @@ class Column:
     Attributes
     ----------
     path : the field's path in the data model, `/` between namespace and name
-    default : what a missing field becomes; None and not optional: the record is useless without it
+    default : what a missing field becomes; None and not optional: no overhead can be computed without it
     optional : a missing field becomes None
-    low, high : the valid range of a number
+    low, high : the valid range of a number; most characters of a text
     members : spelling to code of an enumeration
     key : which entry of the map
     target : the table that a reference points into
@@ -106,7 +109,7 @@ class TableSchema:
 
 
 def _text(path: str, **more: object) -> Column:
-    return Column(path, Kind.TEXT, default="", **more)  # type: ignore[arg-type]
+    return Column(path, Kind.TEXT, default="", high=MAX_NAME, **more)  # type: ignore[arg-type]
 
 
 def _amount(path: str, default: int | None, *, low: int = 0, xe: str | None = None) -> Column:
@@ -135,20 +138,20 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("power_state", Kind.ENUM, default=PowerState.HALTED.value, members=_POWER_STATES),
                 Column("domain_type", Kind.ENUM, default=UNSPECIFIED, members=_DOMAIN_TYPES),
                 Column("domain_type", Kind.PRESENT, name="has_domain_type"),
-                Column("HVM/boot_policy", Kind.FILLED, default=False, name="has_boot_policy"),
+                Column("HVM/boot_policy", Kind.FILLED, default=True, name="has_boot_policy"),
                 Column("requires_reboot", Kind.PRESENT, name="has_requires_reboot"),
                 Column("domid", Kind.INT, default=-1, low=-1, xe="dom-id"),
                 _flag("is_control_domain"),
                 _flag("is_a_template"),
                 _flag("is_a_snapshot"),
                 _amount("memory/static_max", None),
-                _amount("memory/dynamic_max", None),
-                _amount("memory/dynamic_min", None),
-                _amount("memory/static_min", None),
+                _amount("memory/dynamic_max", -1),
+                _amount("memory/dynamic_min", -1),
+                _amount("memory/static_min", 0),
                 _amount("memory/target", 0, low=-1, xe=""),
                 _amount("memory/overhead", -1),
                 Column("VCPUs/max", Kind.INT, high=MAX_VCPUS),
-                Column("VCPUs/at_startup", Kind.INT, high=MAX_VCPUS),
+                Column("VCPUs/at_startup", Kind.INT, default=-1, high=MAX_VCPUS),
                 Column("HVM/shadow_multiplier", Kind.FLOAT, default=1.0, high=MAX_SHADOW_MULTIPLIER),
                 Column("platform", Kind.ENTRY, optional=True, key="videoram", name="videoram"),
                 Column("platform", Kind.ENTRY, optional=True, key="vcpu-unrestricted", name="vcpu_unrestricted"),

@@ -7,6 +7,7 @@ Amounts are bytes. Knows no file and no reference between tables.
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -14,11 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.fleet import Note
-from xenmem.inventory.error import InventoryError, shown
-from xenmem.inventory.schema import Column, Kind, TableSchema
+from xenmem.inventory.error import InventoryError, named, shown
+from xenmem.inventory.schema import MAX_NAME, Column, Kind, TableSchema
 
 CHUNK_ROWS: Final = 2048
 """Rows that are converted at a time: enough for bulk conversion, few enough to keep the raw values small."""
+
+MAX_ROWS: Final = 1 << 20
+"""Most rows of one class in one inventory; the largest pools have some ten thousand VMs."""
+
+MAX_ENTRIES: Final = 1 << 22
+"""Most entries in all sets or maps of one column: what is kept of each is some 100 bytes, however short it is."""
 
 NULL: Final = -1
 """Code of a reference that points nowhere; other codes index RawTable.references."""
@@ -26,6 +33,8 @@ NULL: Final = -1
 _NULL_REFERENCES: Final = ("OpaqueRef:NULL", "", "<not in database>", "<invalid reference>")
 _MAX_DIGITS: Final = 20
 _FLOAT: Final = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_TEXT: Final = frozenset((str,))
+_SCALARS: Final = frozenset((str, int, float))
 _BOOLS: Final = {"true": True, "false": False, True: True, False: False}
 
 _DTYPES: Final[Mapping[Kind, type[np.generic]]] = {
@@ -123,6 +132,8 @@ class RawTable:
         self._chunks: dict[str, list[NDArray[Any]]] = {column.result: [] for column in self.columns}
         self._positions: list[NDArray[np.int64]] = []
         self._shared: dict[str, str] = {}
+        self._uuids: set[str] = set()
+        self._entries_of: Counter[str] = Counter()
         self._members = {
             column.result: {codec.spell(member): code for member, code in column.members.items()}
             for column in self.columns
@@ -178,6 +189,10 @@ class RawTable:
         """The place of a row for messages."""
         return self.codec.place(int(np.concatenate(self._positions)[row])) if self._positions else ""
 
+    def named(self, ref: object) -> str:
+        """A row for messages, by its reference."""
+        return named(self.schema.name, ref)
+
     def notes(self) -> Iterable[Note]:
         """What reading this table assumed by itself."""
         if self.skipped:
@@ -198,25 +213,32 @@ class RawTable:
         self.skipped += 1
 
     def _is_good(self, row: tuple[Any, ...], position: int) -> bool:
-        """Whether the row can be converted by itself, and its reference is new; the row is remembered as seen."""
+        """Whether the row can be converted by itself, and its ref and uuid are new; the row is remembered as seen."""
         ref = row[0]
         try:
             if not isinstance(ref, str) or not ref:
                 raise ValueError(f"{self.schema.name} row without ref")
             try:
-                self._convert([row])
+                _check_length("ref", [ref], MAX_NAME)
+                arrays, _ = self._convert([row])
             except ValueError as problem:
-                raise ValueError(f"{self.schema.name} {ref}: {problem}") from None
+                raise ValueError(f"{self.named(ref)}: {problem}") from None
             if ref in self.rows or ref in self._seen:
-                raise ValueError(f"{self.schema.name} {ref}: duplicate ref")
+                raise ValueError(f"{self.named(ref)}: duplicate ref")
+            uuids = _uuids(arrays)
+            for uuid in uuids:
+                if uuid in self._uuids or uuid in self._seen_uuids:
+                    raise ValueError(f"{self.named(ref)}: uuid: {shown(uuid)} is that of another row")
         except ValueError as problem:
             self.skip(InventoryError(self.source, self.codec.place(position), str(problem)))
             return False
         self._seen.add(ref)
+        self._seen_uuids.update(uuids)
         return True
 
     def _add(self, rows: Sequence[tuple[Any, ...]], positions: Sequence[int]) -> None:
         self._seen: set[str] = set()
+        self._seen_uuids: set[str] = set()
         if not rows:
             return
         refs = [row[0] for row in rows]
@@ -224,7 +246,13 @@ class RawTable:
             raise ValueError("row without ref")
         if len(set(refs)) != len(refs) or not self.rows.keys().isdisjoint(refs):
             raise ValueError("duplicate ref")
+        _check_length("ref", refs, MAX_NAME)
         arrays, missing = self._convert(rows)
+        uuids = _uuids(arrays)
+        if len(set(uuids)) != len(uuids) or not self._uuids.isdisjoint(uuids):
+            raise ValueError("duplicate uuid")
+        self._bound(len(rows), arrays, positions[-1])
+        self._uuids.update(uuids)
         for name, array in arrays.items():
             self._chunks[name].append(array)
         for name, (count, first) in missing.items():
@@ -232,6 +260,18 @@ class RawTable:
             self.missing[name] = before + count, example
         self.rows.update(zip(refs, range(len(self.rows), len(self.rows) + len(refs)), strict=True))
         self._positions.append(np.array(positions, dtype=np.int64))
+
+    def _bound(self, rows: int, arrays: Mapping[str, NDArray[Any]], position: int) -> None:
+        """Refuse an inventory of more rows or entries than any pool has."""
+        if len(self.rows) + rows > MAX_ROWS:
+            problem = f"more than {MAX_ROWS:,} {self.schema.name} rows"
+            raise InventoryError(self.source, self.codec.place(position), problem)
+        for column in self.columns:
+            if column.kind in (Kind.MAP, Kind.REFS):
+                self._entries_of[column.result] += sum(map(len, arrays[column.result]))
+                if self._entries_of[column.result] > MAX_ENTRIES:
+                    problem = f"{self.schema.name}: {column.api}: more than {MAX_ENTRIES:,} entries in all"
+                    raise InventoryError(self.source, self.codec.place(position), problem)
 
     def _convert(self, rows: Sequence[tuple[Any, ...]]) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[int, int]]]:
         arrays: dict[str, NDArray[Any]] = {}
@@ -261,7 +301,7 @@ class RawTable:
             if None not in values:
                 raise
         if column.default is None and not column.optional:
-            raise ValueError("missing, and nothing can be computed without it")
+            raise ValueError("missing, and no overhead can be computed without it")
         if column.kind in (Kind.MAP, Kind.REFS):
             filled = np.fromiter((column.default for _ in values), object, len(values))
         else:
@@ -272,6 +312,8 @@ class RawTable:
 
     def _texts(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
         joined = _joined(values)
+        if len(joined) > column.high:
+            _check_length("", values, column.high)  # of the raw text, which is no shorter
         texts = list(map(self.codec.text, values)) if "%" in joined else values
         return np.fromiter(texts, object, len(values))
 
@@ -316,7 +358,8 @@ class RawTable:
 
     def _maps(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
         _none_missing(values)
-        return np.fromiter((dict(self.codec.mapping(value)) for value in values), object, len(values))
+        maps = [_of_texts(self.codec.mapping(value)) for value in values]
+        return np.fromiter(maps, object, len(maps))
 
     def _entries(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
         _none_missing(values)
@@ -346,6 +389,28 @@ def _joined(values: Sequence[Any]) -> str:
     except TypeError:
         value = next(value for value in values if not isinstance(value, str))
         raise ValueError(f"{shown(value)} is not text") from None
+
+
+def _of_texts(entries: Mapping[Any, Any]) -> dict[str, str]:
+    """A map with its values as texts; JSON gives ints as numbers."""
+    kinds = set(map(type, entries.values()))
+    if kinds <= _TEXT:
+        return dict(entries)
+    if not kinds <= _SCALARS:
+        raise ValueError(f"{shown(entries)} is not a map of texts")
+    return {key: str(value) for key, value in entries.items()}
+
+
+def _check_length(field: str, texts: Sequence[str], most: int) -> None:
+    for text in texts:
+        if len(text) > most:
+            prefix = f"{field}: " if field else ""
+            raise ValueError(f"{prefix}a text of {len(text):,} characters, more than {most:,}")
+
+
+def _uuids(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    """The uuids of some rows, without those that are empty or are not read."""
+    return list(filter(None, arrays["uuid"].tolist())) if "uuid" in arrays else []
 
 
 def _none_missing(values: Sequence[Any]) -> None:

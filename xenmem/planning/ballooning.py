@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from xenmem import kernel
 from xenmem.fleet import PowerState
 from xenmem.planning.xapi.balloon import (
     INACCURACY_KIB,
     NEWCOMER,
-    PRE_26_3_SLUSH_FUND_KIB,
     SLUSH_FUND_KIB,
     Domain,
     Host,
@@ -293,13 +293,13 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
         raise ValueError(f"vm: {vms.name_label[vm]} runs already")
     if fleet.hosts.memory_total[host] < 0:
         raise ValueError(f"host: memory_total of {fleet.hosts.name_label[host]} is unknown")
-    slush = PRE_26_3_SLUSH_FUND_KIB if fleet.hosts.model[host] == "pre-26.3" else SLUSH_FUND_KIB
+    slush = kernel.MODELS[fleet.hosts.model[host] or kernel.DEFAULT_MODEL].host_reserve_mib << 10
     rows = np.flatnonzero((vms.resident_on == host) & vms.is_guest)
     fixed = np.flatnonzero((vms.resident_on == host) & ~vms.is_guest)
     target = np.where(vms.memory_target > 0, vms.memory_target, vms.memory_dynamic_max)
     free = int(fleet.hosts.available[host])
-    free -= int((vms.memory_dynamic_max[fixed] + vms.memory_overhead[fixed]).sum())
-    free -= int((target[rows] + vms.memory_overhead[rows]).sum())
+    free -= sum((vms.memory_dynamic_max[fixed] + vms.memory_overhead[fixed]).tolist())  # more than int64 may hold
+    free -= sum((target[rows] + vms.memory_overhead[rows]).tolist())
     domains = [
         Domain(
             domid=place,

@@ -18,7 +18,7 @@ from numba.core import event
 
 from xenmem import kernel, planning
 from xenmem.fleet import Fleet
-from xenmem.kernel import _numba, checks
+from xenmem.kernel import _cache, _numba, checks
 from xenmem.kernel._jit import ANNOUNCEMENT, is_of_xenmem
 from xenmem.planning import xapi
 from xenmem.planning.search.compiled import feasibility
@@ -84,6 +84,8 @@ def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUp:
                 question()
             if len(recorder.compiled) == before:
                 break
+    if (failure := _cache.failure()) is not None:
+        raise failure
     return WarmUp(tuple(recorder.compiled), perf_counter() - began, os.path.commonpath(folders))
 
 

@@ -1,1 +1,1 @@
-"""xapi's rules as small pure functions, over scalars and columns alike, each with its file and function of xapi."""
+"""xapi's rules as small functions over scalars and columns, which Fleet and database both ask; none knows either."""

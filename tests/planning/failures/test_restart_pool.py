@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pools import pool
 from twins import stepwise
 
 import xenmem
@@ -79,6 +80,18 @@ def test_update_needs_the_overhead_of_both_models(fleet: xenmem.Fleet) -> None:
     amount = fleet.vms.memory_dynamic_min[problem.vms]
     assert (problem.need[:, 1] >= amount + fleet.overhead("26.3")[problem.vms]).all()
     assert (problem.need[:, 0] >= amount + fleet.vms.memory_overhead[problem.vms]).all()
+
+
+def test_a_host_keeps_back_63_mib_more_after_its_update() -> None:
+    """Hosts of 5000 MiB have 4937 then: too few for two VMs of 2469 to come home."""
+    vms: list[tuple[int, int | None]] = [(2469, 0), (2469, 0), (1000, 1), (1000, 2)]
+    before = pool([5000] * 3, vms, builds=["26.2.0"] * 3)
+    problem = UpdateProblem.from_fleet(before, model="26.3")
+    assert ((problem.capacity[:, 0] - problem.capacity[:, 1]) >> 20).tolist() == [63] * 3
+    assert rolling_update(problem).status == "infeasible"
+    assert rolling_update(UpdateProblem.from_fleet(before, model="pre-26.3")).steps
+    after = pool([5000] * 3, vms, builds=["26.3.0"] * 3)
+    assert rolling_update(UpdateProblem.from_fleet(after, model="26.3")).steps
 
 
 def test_balloon_never_promises_more_than_there_is(fleet: xenmem.Fleet) -> None:

@@ -23,7 +23,7 @@ def test_negative_requests() -> None:
 def test_a_domain_is_stuck_after_more_than_five_seconds() -> None:
     world = World([STUCK], 1000, 1.0)
     with pytest.raises(DomainsRefusedError) as raised:
-        balloon.free_memory(world, 300, slush_fund_kib=balloon.PRE_26_3_SLUSH_FUND_KIB)
+        balloon.free_memory(world, 300, slush_fund_kib=9216)
     assert raised.value.domids == (3,)
     assert world.now() == 6.0
 

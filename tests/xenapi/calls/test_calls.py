@@ -258,6 +258,13 @@ class TestSessions:
         assert details(lambda: pool.dispatch("VM.get_all", (ref,))) == ["SESSION_INVALID", ref]
         assert ref not in pool.database.session
 
+    @pytest.mark.parametrize("prefix", ["", "Async."])
+    def test_a_message_that_waits_is_use(self, pool: Pool, session: Session, add_vm: AddVM, prefix: str) -> None:
+        handle = session.handle
+        add_vm(start_delay=3 * 24 * 3600)
+        pool.dispatch(f"{prefix}VM.start", (handle, "vm", False, False))
+        pool.dispatch("VM.get_all", (handle,))
+
     def test_five_hundred_for_one_user(self, pool: Pool) -> None:
         refs = []
         for _ in range(501):

@@ -1,16 +1,19 @@
 """Inventories into the database and out again: every field, every format, and the same free memory as a Fleet."""
 
+import io
+import json
 import runpy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dumps import HOST, pool
 
 import xenmem
+from xenmem.datamodel import CLASSES
 from xenmem.inventory import InventoryError
 from xenmem.xenapi import Database, Pool
 from xenmem.xenapi.door import stubs
-from xenmem.xenapi.schema import CLASSES
 from xenmem.xenapi.store import loading, saving
 from xenmem.xenapi.store.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, free_memory, overhead, start_memory
 
@@ -102,6 +105,20 @@ def test_old_pools_are_upgraded(old_records: Path) -> None:
     assert {vm.domain_type for vm in database.VM} <= {"hvm", "pv"}
     for vm in database.VM:
         assert vm.memory_overhead == overhead(database.model, vm)
+
+
+def test_hosts_without_hardware_platform_versions_have_that_of_old_servers() -> None:
+    """They had none, so that no VM could start there; datamodel_host.ml: the default is [0]."""
+    database = loading.read(io.BytesIO(json.dumps(pool()).encode()))
+    assert [host.virtual_hardware_platform_versions for host in database.host] == [(0,)]
+
+
+@pytest.mark.parametrize("versions", [[0, 1, 2], ["0", "1", "2"]])
+def test_sets_of_ints_are_numbers_in_json_rpc(versions: list[object]) -> None:
+    tables = pool()
+    tables["host"][HOST]["virtual_hardware_platform_versions"] = versions
+    database = loading.read(io.BytesIO(json.dumps(tables).encode()))
+    assert [host.virtual_hardware_platform_versions for host in database.host] == [(0, 1, 2)]
 
 
 def test_operations_under_way_are_left_behind(data: Path) -> None:

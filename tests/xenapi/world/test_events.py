@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from small_pool import build_database, refused, row, vm_row
 
+from xenmem.datamodel import CLASSES
 from xenmem.xenapi import Clock, Failure, Pace, Pool, Session
 from xenmem.xenapi.messages.event import DAY_SECONDS
 from xenmem.xenapi.world.events import Queue
@@ -28,15 +29,16 @@ def test_from_the_beginning(session: Session, add_vm: AddVM) -> None:
     add_vm()
     answer = take(session, ["VM"])
     assert sorted(brief(answer)) == [("add", "vm", "h1dom0"), ("add", "vm", "h2dom0"), ("add", "vm", "vm")]
-    assert answer["valid_ref_counts"] == {
+    counts = answer["valid_ref_counts"]
+    assert counts.keys() == {
+        name.lower() for name, schema in CLASSES.items() if schema.in_database and schema.has_events
+    }
+    assert {name: count for name, count in counts.items() if count} == {
         "vm": 3,
         "vm_metrics": 3,
-        "vm_guest_metrics": 0,
-        "vm_group": 0,
         "host": 2,
         "host_metrics": 2,
         "pool": 1,
-        "task": 0,
     }
     event = next(event for event in answer["events"] if event["ref"] == "vm")
     assert event["snapshot"] == session.xenapi.VM.get_record("vm")
@@ -321,6 +323,28 @@ class TestNext:
         session.xenapi.event.register(["vm"])
         pool.clock.call_at(pool.clock.now() + 5, lambda: pool.database.write(vm, "name_label", "x"))
         assert len(session.xenapi.event.next()) == 1
+
+    def test_does_not_wait_for_what_will_never_happen(self, pool: Pool, session: Session) -> None:
+        session.xenapi.event.register(["vm"])
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(session.xenapi.event.next()), daemon=True)
+        thread.start()
+        thread.join(10)
+        assert answers == [[]]
+
+    def test_waits_for_another_thread(self) -> None:
+        pool = Pool(build_database(), clock=Clock(pace=Pace.REAL))
+        session = Session(pool)
+        session.login_with_password("root", "")
+        session.xenapi.event.register(["host"])
+        answers: list[Any] = []
+        thread = threading.Thread(target=lambda: answers.append(session.xenapi.event.next()), daemon=True)
+        thread.start()
+        time.sleep(0.05)
+        assert answers == []
+        session.xenapi.host.set_name_label("h1", "x")
+        thread.join(10)
+        assert [event["ref"] for event in answers[0]] == ["h1"]
 
     def test_nothing_is_kept_for_sessions_that_ended(self, pool: Pool, session: Session) -> None:
         session.xenapi.event.register(["*"])

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from small_pool import limits, refused, vm_row
+from small_pool import everything, limits, refused, vm_row
 
 from xenmem.planning.xapi import balloon
 from xenmem.units import GIB, KIB, MIB
@@ -349,3 +349,49 @@ def test_the_journal_says_who_squeezed(pool: Pool, session: Session, add_vm: Add
     assert pool.database.journal()[-1].origin.who == "root"
     pool.database.undo(2)
     assert pool.database.VM_metrics["bigm"].memory_actual == later[-1].old > before
+
+
+class TestUndo:
+    """What one message changed is undone as a whole, although squeezed writes in between."""
+
+    @pytest.fixture
+    def scene(self, add_vm: AddVM) -> None:
+        add_vm("big", **ranged(10 * GIB, 58 * GIB, other_config={GUEST: "cooperative"}))
+        add_vm("mover", **ranged(18 * GIB, 18 * GIB, resident_on="h2"))
+        add_vm("new", **limits(20 * GIB))
+
+    @pytest.mark.parametrize(
+        ("method", "parameters"),
+        [
+            ("VM.start", ("new", False, False)),
+            ("VM.start_on", ("new", "h1", False, False)),
+            ("VM.pool_migrate", ("mover", "h1", {})),
+            ("host.evacuate", ("h2",)),
+            ("event.from", (["VM/new"], "", 60.0)),
+            ("Async.VM.start", ("new", False, False)),
+            ("Async.host.evacuate", ("h2",)),
+        ],
+    )
+    def test_a_message(self, pool: Pool, session: Session, scene: None, method: str, parameters: Any) -> None:
+        pool.database.write(pool.database.host["h2"], "enabled", False)
+        session.xenapi.VM.set_memory_dynamic_range("big", str(10 * GIB), str(57 * GIB))
+        if method == "event.from":
+            parameters = (parameters[0], session.xenapi.event_from(parameters[0], "", 0.0)["token"], parameters[2])
+        start, before = pool.database.snapshot(), everything(pool)
+        session.xenapi_request(method, parameters)
+        assert everything(pool) != before
+        assert "squeezed" in {change.origin.who for change in pool.database.journal(start)}
+        pool.database.undo()
+        assert everything(pool) == before
+
+    def test_one_message_of_two_that_wait(self, add_vm: AddVM, pool: Pool, scene: None) -> None:
+        """What began later is undone alone, if it ended last."""
+        pool = Pool(pool.database, clock=Clock(pool.clock.now(), Pace.DRIVEN))
+        session = Session(pool)
+        session.login_with_password("root", "")
+        session.xenapi.Async.VM.start_on("new", "h1", False, False)
+        pool.clock.advance(1)
+        before = everything(pool)
+        session.xenapi.VM.set_name_label("mover", "x")
+        pool.database.undo()
+        assert everything(pool) == before

@@ -174,6 +174,7 @@ class UpdateProblem:
 
         Notes
         -----
+        After its restart a host has less for VMs by what its own overhead grows. A control domain keeps its overhead.
         A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
         stored and recomputed. A host that it comes to is asked for what the VM needs to start. A halted VM for which a
         host keeps memory is not on it, but the memory is not free.
@@ -185,7 +186,8 @@ class UpdateProblem:
         guests = vms[(place[now[vms]] >= 0) & fleet.vms.is_guest[vms]]
         moving = np.zeros(len(fleet.vms), np.bool_)
         moving[guests] = True
-        capacity = room(fleet, "dynamic_min", moving)[hosts]
+        before = room(fleet, "dynamic_min", moving)
+        capacity = np.column_stack([before, before - fleet.host_overhead_growth(model)])[hosts]
         stored = fleet.vms.memory_overhead
 
         def needed(name: str | None) -> Bytes:

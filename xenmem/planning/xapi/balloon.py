@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol, TypeVar
 
+from xenmem.kernel import DEFAULT_MODEL, MODELS
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
 
-SLUSH_FUND_KIB: Final = 73728
-"""Kept free at all times (the 9216 of pools before 26.3 is PRE_26_3_SLUSH_FUND_KIB)."""
-PRE_26_3_SLUSH_FUND_KIB: Final = 9216
+SLUSH_FUND_KIB: Final = MODELS[DEFAULT_MODEL].host_reserve_mib << 10
+"""Kept free at all times; that of another model follows from its host_reserve_mib likewise."""
 TOLERANCE_KIB: Final = 512
 INACCURACY_KIB: Final = 4
 STUCK_AFTER: Final = 5.0

@@ -77,7 +77,7 @@ class Call:
     def origin(self) -> Origin:
         """What the journal says of the call."""
         if self._origin is None:
-            self._origin = Origin(self.login.user, self.pool.clock.now(), self.message.full_name)
+            self._origin = Origin(self.login.user, self.clock.now(), self.message.full_name, self.db.journaled)
         return self._origin
 
     def begin(self, row: "rows.VM | rows.host", operation: str) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, INT64_MIN, NULL
 from xenmem.kernel import checks
+from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, find
 from xenmem.xenapi.door.session import Session
@@ -23,7 +24,7 @@ from xenmem.xenapi.rules import boot, operations
 from xenmem.xenapi.store import accounting, rows
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.world.clock import Pace
-from xenmem.xenapi.world.features import Feature, is_enabled, is_truthy
+from xenmem.xenapi.world.features import Feature, is_enabled
 from xenmem.xenapi.world.hooks import is_overridden
 
 Bools = npt.NDArray[np.bool_]

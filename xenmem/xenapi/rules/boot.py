@@ -12,8 +12,9 @@ from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, NULL, shown_float
 from xenmem.planning.versions import Version, version_of
 from xenmem.rules.start import starts_with_static_max
+from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.world.features import Feature, assert_enabled, is_truthy
+from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call

@@ -9,9 +9,9 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.datamodel.types import NULL
+from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import host_operations
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.world.features import is_truthy
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call

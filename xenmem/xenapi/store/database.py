@@ -7,16 +7,19 @@ global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows
 
 import random
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
+from xenmem.datamodel import CLASSES, RELATIONS, ClassSchema
 from xenmem.datamodel.errors import HANDLE_INVALID, UUID_INVALID
-from xenmem.datamodel.types import NULL
+from xenmem.datamodel.types import NULL, SetType
 from xenmem.kernel import OverheadModel
-from xenmem.xenapi.schema import CLASSES, ClassSchema
+from xenmem.rules.hosts import CURRENT, Model, model_name, pool_model
 from xenmem.xenapi.store import rows
-from xenmem.xenapi.store.rows import ROW_CLASSES, Row
+from xenmem.xenapi.store.rows import ROW_CLASSES, Row, stored_fields
 
 R = TypeVar("R", bound=Row)
 
@@ -35,11 +38,13 @@ class Origin(NamedTuple):
     who : user name
     when : seconds since 1970
     message : its name, empty where none was called
+    began : how many writes had been journaled when it began; negative where no message was called
     """
 
     who: str = ""
     when: float = 0.0
     message: str = ""
+    began: int = -1
 
 
 class Author(Protocol):
@@ -105,7 +110,7 @@ class Table(Generic[R]):
     loaded : generation in which rows were last loaded
     """
 
-    __slots__ = ("_by_label", "_by_uuid", "_descending", "changed", "deleted", "loaded", "rows", "schema")
+    __slots__ = ("_by_label", "_by_uuid", "_descending", "_has_label", "changed", "deleted", "loaded", "rows", "schema")
 
     def __init__(self, schema: ClassSchema) -> None:
         self.schema = schema
@@ -115,6 +120,7 @@ class Table(Generic[R]):
         self.loaded = 0
         self._by_uuid: dict[str, str] = {}
         self._by_label: dict[str, dict[str, None]] = {}
+        self._has_label = "name_label" in schema.fields
         self._descending: tuple[str, ...] | None = None
 
     def __getitem__(self, ref: str) -> R:
@@ -184,7 +190,7 @@ class Table(Generic[R]):
         self._descending = None
         self.deleted.pop(ref, None)
         self._by_uuid[row.uuid] = ref  # type: ignore[attr-defined]
-        if "name_label" in self.schema.fields:
+        if self._has_label:
             self._by_label.setdefault(row.name_label, {})[ref] = None  # type: ignore[attr-defined]
 
     def _unindex(self, row: R, generation: int) -> None:
@@ -197,7 +203,7 @@ class Table(Generic[R]):
             for forgotten in list(self.deleted)[: len(self.deleted) - _KEPT_DELETED]:
                 del self.deleted[forgotten]
         self._reindex_uuid(row, row.uuid, None)  # type: ignore[attr-defined]
-        if "name_label" in self.schema.fields:
+        if self._has_label:
             self._reindex_label(row, row.name_label, None)  # type: ignore[attr-defined]
 
     def _reindex_uuid(self, row: Row, old: str, new: str | None) -> None:
@@ -233,7 +239,8 @@ class Database:
     configured : generation in which a VM last came or got another other_config
     author : who makes the changes now being made; set by whoever holds the lock
     the_pool : the one row of its table
-    VM, VM_metrics, VM_guest_metrics, VM_group, host, host_metrics, pool, task, session : the tables
+    tables : of every class, by its name; those that the server itself needs have attributes of their own
+    unknown : tables that the data model does not know, as they came: by name, reference and column
     """
 
     def __init__(self, *, seed: int | None = None, max_journal: int = MAX_JOURNAL) -> None:
@@ -244,7 +251,10 @@ class Database:
         self.regroupings = 0
         self.configured = 1
         self.author: Author = _Nobody()
-        self.tables: Final[dict[str, Table[Any]]] = {name: Table(schema) for name, schema in CLASSES.items()}
+        self.tables: Final[dict[str, Table[Any]]] = {
+            name: Table(row_class.schema) for name, row_class in ROW_CLASSES.items()
+        }
+        self.unknown: dict[str, dict[str, dict[str, Any]]] = {}
         self.VM: Final[Table[rows.VM]] = self.tables["VM"]
         self.VM_metrics: Final[Table[rows.VM_metrics]] = self.tables["VM_metrics"]
         self.VM_guest_metrics: Final[Table[rows.VM_guest_metrics]] = self.tables["VM_guest_metrics"]
@@ -258,8 +268,10 @@ class Database:
         self._max_journal = max_journal
         self._journal: list[_Entry] = []
         self._forgotten = 0
+        self._waiting: Final = threading.local()
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
+        self._assumed = CURRENT
         self.the_pool: rows.pool
 
     # ------------------------------------------------------------------------------------------------------- reading
@@ -268,16 +280,19 @@ class Database:
     def model(self) -> OverheadModel:
         """The overhead model that the coordinator computes with (inventory-formats, section 4).
 
-        Where its version is unknown, that of the other hosts if they agree, else the current one.
+        Where its version is unknown, that of the other hosts if they agree, else the one to `assume`.
         """
         if self._model is None:
             pool = next(iter(self.pool), None)
             master = self.host.get(pool.master) if pool is not None else None
-            own = _model_name(master) if master is not None else ""
-            others = {name for host in self.host if (name := _model_name(host))}
-            name = own or (others.pop() if len(others) == 1 else kernel.DEFAULT_MODEL)
-            self._model = kernel.MODELS[name]
+            own = model_name(master.software_version) if master is not None else ""
+            hosts = (model_name(host.software_version) for host in self.host)
+            self._model = kernel.MODELS[pool_model(own, hosts, self._assumed).name]
         return self._model
+
+    def assume(self, model: Model) -> None:
+        """Take a model where no host tells its version."""
+        self._assumed, self._model = model, None
 
     def recounted_since(self, recount: int) -> Iterator[str]:
         """Hosts whose memory, or what is used of it, changed after a recount, the latest first; some may be gone."""
@@ -308,13 +323,13 @@ class Database:
     def create(self, row: Row) -> None:
         """Take a row into the database."""
         self.generation += 1
-        self._link(row)
+        self._take_in(row)
         self._remember(row, _MADE)
 
     def destroy(self, row: Row) -> None:
         """Remove a row."""
         self.generation += 1
-        self._unlink(row)
+        self._take_out(row)
         self._remember(row, _DESTROYED)
 
     def write(self, row: Row, field: str, value: Any) -> None:
@@ -332,7 +347,7 @@ class Database:
         self.generation += 1
         setattr(row, field, value)
         self._touch(row)
-        effect = _EFFECTS[row.class_name].get(field)
+        effect = _EFFECTS[row.table].get(field)
         if effect is not None:
             effect(self, row, old, value)
         self._remember(row, ((field, old, value),))
@@ -383,14 +398,29 @@ class Database:
 
     def load(self, class_name: str, loaded: Iterable[Row]) -> None:
         """Take rows of an inventory in, without journal."""
-        for row in loaded:
-            self._link(row)
-        table = self.tables[class_name]
-        table.changed.clear()
-        table.loaded = self.generation
+        self.load_all({class_name: loaded})
+
+    def load_all(self, loaded: Mapping[str, Iterable[Row]]) -> None:
+        """Take rows of several classes in, without journal.
+
+        Of each relation the side that lists the others is made anew, if there are any others: the reference counts.
+
+        Parameters
+        ----------
+        loaded : rows by class
+        """
+        for class_name, rows_of_class in loaded.items():
+            for row in rows_of_class:
+                self._link(row, _ARRIVALS.get(class_name))
+            table = self.tables[class_name]
+            table.changed.clear()
+            table.loaded = self.generation
+        for relation in _RELATIONS:
+            if relation.source in loaded or relation.target in loaded:
+                relation.rebuild(self)
 
     def _remember(self, row: Row, changes: Sequence[_Field]) -> None:
-        if row.schema.transient:
+        if not row.schema.persistent:
             return
         journal = self._journal
         journal.append((self.generation, self.author.origin, row, changes))
@@ -402,7 +432,7 @@ class Database:
     def _assign(self, row: Row, values: Mapping[str, Any]) -> list[_Field]:
         """Set fields with what follows from them; those that changed."""
         changes: list[_Field] = []
-        effects = _EFFECTS[row.class_name]
+        effects = _EFFECTS[row.table]
         for field, new in values.items():
             old = getattr(row, field)
             if old != new:
@@ -414,7 +444,7 @@ class Database:
 
     def _touch(self, row: Row, operation: str = "mod") -> None:
         row.mtime = generation = self.generation
-        changed = self.tables[row.class_name].changed
+        changed = self.tables[row.table].changed
         changed.pop(row.ref, None)
         changed[row.ref] = generation
         if self.observers:
@@ -429,19 +459,25 @@ class Database:
         self._recounted.pop(host, None)
         self._recounted[host] = self.recounts
 
-    def _link(self, row: Row) -> None:
+    def _take_in(self, row: Row) -> None:
+        self._link(row, _ARRIVALS.get(row.table))
+        for relation in _RELATIONS_FROM.get(row.table, ()):
+            relation.change(self, row, (), relation.targets(row))
+
+    def _link(self, row: Row, arrived: "_Arrival | None") -> None:
         row.ctime = self.generation
-        self.tables[row.class_name]._index(row)
+        self.tables[row.table]._index(row)
         self._touch(row, "add")
-        arrived = _ARRIVALS.get(row.class_name)
         if arrived is not None:
             arrived(self, row, 1)
 
-    def _unlink(self, row: Row) -> None:
-        self.tables[row.class_name]._unindex(row, self.generation)
-        left = _ARRIVALS.get(row.class_name)
+    def _take_out(self, row: Row) -> None:
+        self.tables[row.table]._unindex(row, self.generation)
+        left = _ARRIVALS.get(row.table)
         if left is not None:
             left(self, row, -1)
+        for relation in _RELATIONS_FROM.get(row.table, ()):
+            relation.change(self, row, relation.targets(row), ())
         if self.observers:
             self._tell("del", row)
 
@@ -451,15 +487,36 @@ class Database:
         """The changes since a snapshot, or all that are kept, the earliest first."""
         start = 0 if since is None else self._start(since)
         return [
-            Change(generation, origin, row.class_name, row.ref, field, old, new)
+            Change(generation, origin, row.table, row.ref, field, old, new)
             for generation, origin, row, changes in self._journal[start:]
             for field, old, new in changes
         ]
 
+    @property
+    def journaled(self) -> int:
+        """How many writes were journaled since the database was made, less those undone."""
+        return self._forgotten + len(self._journal)
+
+    @contextmanager
+    def waiting(self, author: Author) -> Iterator[None]:
+        """Let what happens in this thread meanwhile, while a message waits, be undone with the message."""
+        outer = self.awaited
+        self._waiting.author = author
+        try:
+            yield
+        finally:
+            self._waiting.author = outer
+
+    @property
+    def awaited(self) -> Author | None:
+        """Who waits in this thread for time to pass."""
+        author: Author | None = getattr(self._waiting, "author", None)
+        return author
+
     def snapshot(self) -> Snapshot:
         """The present state, to be restored later."""
         with self.lock:
-            return Snapshot(self._forgotten + len(self._journal), self._last_generation(len(self._journal)))
+            return Snapshot(self.journaled, self._last_generation(len(self._journal)))
 
     def restore(self, snapshot: Snapshot) -> None:
         """Undo every change since a snapshot; sessions and tasks stay.
@@ -477,16 +534,28 @@ class Database:
         Raises
         ------
         ValueError : the journal does not hold so many
+
+        Notes
+        -----
+        With a message goes all that was changed since it began, also by guests and by others while it waited.
         """
         with self.lock:
             start = len(self._journal)
             for _ in range(messages):
-                if not start:
+                start = self._began(start) if start else -1
+                if start < 0:
                     raise ValueError(f"messages: the journal does not hold {messages}")
-                origin = self._journal[start - 1][1]
-                while start and self._journal[start - 1][1] is origin:
-                    start -= 1
             self._undo_to(start)
+
+    def _began(self, end: int) -> int:
+        """Where in the journal that began which ends here; negative if it is forgotten."""
+        start = end - 1
+        origin = self._journal[start][1]
+        if origin.began >= 0:
+            return min(origin.began - self._forgotten, start)
+        while start and self._journal[start - 1][1] is origin:
+            start -= 1
+        return start
 
     def _start(self, snapshot: Snapshot) -> int:
         start = snapshot.position - self._forgotten
@@ -502,20 +571,12 @@ class Database:
             _, _, row, changes = self._journal.pop()
             self.generation += 1
             if changes is _MADE:
-                self._unlink(row)
+                self._take_out(row)
             elif changes is _DESTROYED:
-                self._link(row)
+                self._take_in(row)
             else:
                 self._assign(row, {cast(str, field): old for field, old, _ in changes})
                 self._touch(row)
-
-
-def _model_name(host: rows.host) -> str:
-    version = host.software_version.get("xapi_build") or host.software_version.get("xapi") or ""
-    try:
-        return kernel.model_name_for(version)
-    except ValueError:
-        return ""
 
 
 # ------------------------------------------------------------------------------------------------ what follows a change
@@ -659,17 +720,90 @@ def _forget_model(database: Database, row: Row, old: Any, new: Any) -> None:
 
 
 def _rename(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.class_name]._reindex_label(row, old, new)
+    database.tables[row.table]._reindex_label(row, old, new)
 
 
 def _change_uuid(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.class_name]._reindex_uuid(row, old, new)
+    database.tables[row.table]._reindex_uuid(row, old, new)
 
 
 _Effect = Callable[[Database, Any, Any, Any], None]
+_Arrival = Callable[[Database, Any, int], None]
+
+
+class _Relation:
+    """References of one class to another, which lists the rows that point to each of its own.
+
+    Parameters
+    ----------
+    source, field : the class and its field: a reference, or a set of them
+    target, many : the class that it points to, and the field with the references of those who do, in ascending order
+    """
+
+    def __init__(self, source: str, field: str, target: str, many: str) -> None:
+        self.source = source
+        self.field = field
+        self.target = target
+        self.many = many
+        self._is_set = isinstance(CLASSES[source].fields[field].type, SetType)
+
+    def targets(self, row: Row) -> tuple[str, ...]:
+        """What a row points to."""
+        value = getattr(row, self.field)
+        return value if self._is_set else (value,)
+
+    def effect(self, database: Database, row: Row, old: Any, new: Any) -> None:
+        """The field got another value."""
+        self.change(database, row, *((old, new) if self._is_set else ((old,), (new,))))
+
+    def change(self, database: Database, row: Row, old: tuple[str, ...], new: tuple[str, ...]) -> None:
+        """A row points to others than before."""
+        if old != new:
+            for ref in old:
+                self._list(database, ref, row.ref, False)
+            for ref in new:
+                self._list(database, ref, row.ref, True)
+
+    def rebuild(self, database: Database) -> None:
+        """List anew who points to each row; where nobody could, what an inventory says stands."""
+        sources = database.tables[self.source]
+        pointing: dict[str, list[str]] = {}
+        for row in sources:
+            for ref in self.targets(row):
+                pointing.setdefault(ref, []).append(row.ref)
+        for row in database.tables[self.target]:
+            listed = pointing.get(row.ref, ()) if sources else getattr(row, self.many)
+            setattr(row, self.many, tuple(sorted(listed)))
+
+    def _list(self, database: Database, target: str, ref: str, belongs: bool) -> None:
+        row = database.tables[self.target].get(target)
+        if row is None:
+            return
+        listed: tuple[str, ...] = getattr(row, self.many)
+        place = bisect_left(listed, ref)
+        end = place + (place < len(listed) and listed[place] == ref)
+        if belongs != (end > place):
+            setattr(row, self.many, (*listed[:place], *((ref,) if belongs else ()), *listed[end:]))
+            database._touch(row)
+
+
+_RELATIONS: Final = tuple(
+    _Relation(*relation)
+    for relation in RELATIONS
+    if relation[:2] != relation[2:]
+    and relation[3] in stored_fields(relation[2])
+    and CLASSES[relation[2]].fields[relation[3]].inverse is not None
+)
+"""Those whose other side is held by rows; hosts and VM groups count who points to them by themselves."""
+
+_RELATIONS_FROM: Final = {
+    name: tuple(relation for relation in _RELATIONS if relation.source == name) for name in ROW_CLASSES
+}
 
 _EFFECTS: Final[dict[str, dict[str, _Effect]]] = {
-    name: {"uuid": _change_uuid, "name_label": _rename} for name in CLASSES
+    name: {"uuid": _change_uuid, "name_label": _rename}
+    | {relation.field: relation.effect for relation in _RELATIONS_FROM[name]}
+    for name in ROW_CLASSES
 }
 _EFFECTS["VM"] |= {
     "resident_on": _move_resident,
@@ -686,7 +820,7 @@ _EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resi
 _EFFECTS["host_metrics"]["memory_total"] = _measure
 
 _ARRIVALS: Final = cast(
-    dict[str, Callable[[Database, Any, int], None]],
+    dict[str, _Arrival],
     {
         "VM": _arrive_vm,
         "VM_group": _arrive_group,

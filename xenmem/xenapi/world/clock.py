@@ -142,7 +142,7 @@ class Clock:
         changed : held by the caller, and let go of while it waits; notified when it may be done
         is_done : whether it is
         deadline : seconds since 1970, or infinity. Where time jumps, it jumps to what is next due, and with nothing due
-            to the deadline; without one, it then stands still until another thread does something
+            to the deadline; without one it is then too late, for nothing will ever happen
         """
 
         def too_late() -> None:
@@ -157,10 +157,9 @@ class Clock:
             if self.pace is Pace.JUMP:
                 due = self.next_due()
                 moment = deadline if due is None else min(deadline, due)
-                if moment < math.inf:
-                    self._advance_to(max(moment, now))
-                else:
-                    changed.wait()
+                if moment == math.inf:
+                    return
+                self._advance_to(max(moment, now))
             elif self.pace is Pace.REAL:
                 changed.wait(min(deadline - now, threading.TIMEOUT_MAX))
             else:

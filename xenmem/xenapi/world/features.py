@@ -35,8 +35,3 @@ def assert_enabled(database: "Database", feature: Feature) -> None:
     """Raise LICENCE_RESTRICTION unless the pool has a feature."""
     if not is_enabled(database, feature):
         raise LICENCE_RESTRICTION(feature.value[0])
-
-
-def is_truthy(value: str | None) -> bool:
-    """A flag of VM.platform: `true` or `1` in any case (vm_platform.ml: is_true with default false)."""
-    return value is not None and value.lower() in ("true", "1")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel.errors import HOST_NOT_ENOUGH_FREE_MEMORY, INVALID_VALUE, VMS_FAILED_TO_COOPERATE, Failure
 from xenmem.datamodel.types import INT
-from xenmem.kernel import MODELS
 from xenmem.planning.xapi import balloon
 from xenmem.planning.xapi.balloon import Domain, Host
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
@@ -332,10 +331,15 @@ class _SqueezedHost:
 
     @contextmanager
     def _in_its_own_time(self) -> Iterator[None]:
-        """What no message does: the database is locked, and the journal says that it was squeezed."""
+        """What no message does: the database is locked, and the journal says that it was squeezed.
+
+        What happens while a message waits for time to pass is undone with the message.
+        """
         database = self._database
         with database.lock:
-            outer, database.author = database.author, _Squeezed(Origin(SQUEEZED, self._clock.now()))
+            awaited = database.awaited
+            began = database.journaled if awaited is None else awaited.origin.began
+            outer, database.author = database.author, _Squeezed(Origin(SQUEEZED, self._clock.now(), "", began))
             try:
                 yield
             finally:
@@ -368,8 +372,7 @@ class _SqueezedHost:
 
     @property
     def _slush_fund(self) -> int:
-        is_old = self._database.model == MODELS["pre-26.3"]
-        return balloon.PRE_26_3_SLUSH_FUND_KIB if is_old else balloon.SLUSH_FUND_KIB
+        return self._database.model.host_reserve_mib << 10
 
     def _behaviour(self, ref: str) -> tuple[Behaviour, int]:
         """How a guest balloons; where its other_config says something else, it does not, and others need not fail."""
