@@ -23,7 +23,7 @@ from xenmem.answers.naming import (
     total,
 )
 from xenmem.fleet import POLICIES, Bytes, Fleet
-from xenmem.rules.start import memory_to_start
+from xenmem.planning.pool_view import memory_to_start
 from xenmem.units import format_size
 
 

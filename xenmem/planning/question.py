@@ -16,10 +16,9 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning.checks import LARGEST_AMOUNT, as_amounts, as_rows, check_range, check_total, integer
-from xenmem.planning.pool_view import able_hosts, place_in, room
+from xenmem.planning.pool_view import able_hosts, memory_to_start, place_in, room
 from xenmem.planning.versions import version_ranks
 from xenmem.rules.migration import refusals, too_wide, whereabouts
-from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
-from xenmem.planning.pool_view import able_hosts_of_pool, place_in, room
+from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
 from xenmem.planning.question import cannot_move
 from xenmem.planning.versions import version_ranks
 from xenmem.rules.migration import whereabouts
-from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -88,7 +87,7 @@ class UpdateProblem:
 
         Parameters
         ----------
-        capacity, need, asked : with one column, the same before and after
+        capacity, need : with one column, as asked, too, the same before and after
         asked : None: what the VM takes; what is below that counts as that
         copied : None: what the VM needs before
         start : None: every VM is at home

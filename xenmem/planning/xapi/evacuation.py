@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
+from xenmem.planning.pool_view import memory_to_leave
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
@@ -26,7 +27,7 @@ from xenmem.planning.xapi.binpack import (
 )
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
 from xenmem.planning.xapi.failover import rows_of_pool
-from xenmem.rules.start import is_protected, memory_to_leave
+from xenmem.rules.start import is_protected
 
 Counts = NDArray[np.int64]
 Error = tuple[str, ...]
