@@ -26,7 +26,8 @@ from xenmem.answers.naming import (
     named,
     pool_head,
 )
-from xenmem.fleet import Bools, Bytes, Fleet
+from xenmem.columns import Bools, Bytes
+from xenmem.fleet import Fleet
 from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
 

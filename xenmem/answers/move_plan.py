@@ -26,7 +26,8 @@ from xenmem.answers.naming import (
     overcommitted,
     pool_head,
 )
-from xenmem.fleet import Bools, Bytes, Fleet, PowerState
+from xenmem.columns import Bools, Bytes
+from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.plan import Plan
 from xenmem.rules.migration import whereabouts
 from xenmem.units import format_size
