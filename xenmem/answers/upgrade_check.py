@@ -24,7 +24,7 @@ from xenmem.answers.naming import (
 )
 from xenmem.columns import Bytes
 from xenmem.fleet import POLICIES, Fleet
-from xenmem.rules.start import memory_to_start
+from xenmem.planning.pool_view import memory_to_start
 from xenmem.units import format_size
 
 

@@ -169,12 +169,9 @@ def _answer(
     in_bytes : whether the value of the objective is an amount
     """
     fleet = read_fleet(inventories, lenient)
-    from xenmem.answers.immovable import refused_migrations
-
     with reported(ValueError), Search(_described(in_bytes)) as search:
         result = ask(
             fleet,
-            immovable=refused_migrations(fleet, inventories, lenient=lenient),
             policy=policy,
             bandwidth=bandwidth,
             time_limit=time_limit,
@@ -339,7 +336,6 @@ def rolling_update(
     """
     fleet = read_fleet([inventory], lenient)
     from xenmem import answers, kernel
-    from xenmem.answers.immovable import refused_migrations
     from xenmem.answers.naming import find_host
     from xenmem.answers.rolling_update import RestartedHost, UpdateStep, actions, heading
     from xenmem.cli import values
@@ -350,7 +346,6 @@ def rolling_update(
             fleet,
             [find_host(fleet, name) for text in order for name in text.split(",")] or None,
             to=kernel.DEFAULT_MODEL if to is None else to,
-            immovable=refused_migrations(fleet, [inventory], lenient=lenient),
             bandwidth=bandwidth,
             time_limit=time_limit or DEFAULT_TIME_LIMIT,
             progress=search,
