@@ -17,7 +17,6 @@ from xenmem.answers.naming import (
     PoolHead,
     QuestionError,
     Result,
-    counted,
     exact_sum,
     host_label,
     identity,
@@ -29,6 +28,7 @@ from xenmem.answers.naming import (
 from xenmem.fleet import Bools, Bytes, Fleet
 from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
+from xenmem.text import counted
 
 Report = Callable[[planning.Progress], None]
 

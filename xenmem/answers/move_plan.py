@@ -17,7 +17,6 @@ from xenmem.answers.naming import (
     QuestionError,
     Result,
     at_hosts,
-    counted,
     host_label,
     identity,
     known_totals,
@@ -28,6 +27,7 @@ from xenmem.answers.naming import (
 )
 from xenmem.fleet import Bools, Bytes, Fleet, PowerState
 from xenmem.planning.plan import Plan
+from xenmem.text import counted
 from xenmem.units import format_size
 
 _VALUES: Final = {

@@ -12,11 +12,12 @@ from xenmem import planning
 from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.immovable import standing_still, too_wide
 from xenmem.answers.move_plan import MovePlan, OwnPlan, answer_of, is_nowhere
-from xenmem.answers.naming import Finding, QuestionError, counted, host_label, listed, named, refs, vm_label
+from xenmem.answers.naming import Finding, QuestionError, host_label, listed, named, refs, vm_label
 from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet
 from xenmem.planning.evacuation import guests_on_hosts
 from xenmem.planning.versions import version_ranks
+from xenmem.text import counted
 from xenmem.units import format_size
 
 Report = Callable[[planning.Progress], None]

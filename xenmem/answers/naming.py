@@ -135,11 +135,6 @@ def labels(table: Table, rows: Sequence[int]) -> str:
     return listed(shown + [""] * (len(rows) - len(shown)))
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """``1 host``, ``2 hosts``."""
-    return f"1 {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
-
-
 def refs(table: Table, rows: Iterable[int]) -> list[str]:
     """The references of rows."""
     return [table.ref[row] for row in rows]

@@ -19,7 +19,6 @@ from xenmem.answers.naming import (
     Result,
     at,
     at_hosts,
-    counted,
     exact_sum,
     identity,
     known,
@@ -34,6 +33,7 @@ from xenmem.answers.naming import (
     total,
 )
 from xenmem.fleet import POLICIES, Bools, Bytes, Fleet, Note, PowerState
+from xenmem.text import counted
 from xenmem.units import format_size
 
 

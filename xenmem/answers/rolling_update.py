@@ -21,7 +21,6 @@ from xenmem.answers.naming import (
     PoolHead,
     QuestionError,
     Result,
-    counted,
     host_label,
     identity,
     known_totals,
@@ -34,6 +33,7 @@ from xenmem.answers.naming import (
 from xenmem.answers.upgrade_check import build_called, model_called
 from xenmem.fleet import Bools, Fleet
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
+from xenmem.text import counted
 from xenmem.units import format_size
 
 _POLICY: Final = "dynamic_min"
