@@ -75,7 +75,7 @@ def everything(pool: Pool) -> dict[str, Any]:
     """Every field of every row that is part of the inventory, and every sum."""
     state: dict[str, Any] = {}
     for name, table in pool.database.tables.items():
-        if not table.schema.transient:
+        if table.schema.persistent:
             for one in table:
                 state[name, one.ref] = {field: getattr(one, field) for field in table.schema.fields}
     for host in pool.database.host:

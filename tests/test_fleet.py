@@ -161,6 +161,20 @@ def test_an_overhead_that_both_models_give_is_the_pools_own() -> None:
     assert Fleet.from_records(tables).stored_overhead_model()[1] == "pre-26.3"
 
 
+def test_what_is_not_in_the_file_is_noted() -> None:
+    """It counted as nothing, and nobody was told."""
+    tables = pool()
+    assert {note.kind for note in Fleet.from_records(tables).notes} == {"missing"}
+    tables["host"]["OpaqueRef:second"] = tables["host"][HOST] | {"uuid": "second", "control_domain": "OpaqueRef:NULL"}
+    (note,) = [note for note in Fleet.from_records(tables).notes if note.kind != "missing"]
+    assert note.text == "1 host has no control domain in the inventory: what it holds is not counted"
+    assert (note.kind, note.count, note.example) == ("no-control-domain", 1, "host OpaqueRef:second")
+    del tables["VM"]
+    notes = {note.kind: note for note in Fleet.from_records(tables).notes}
+    assert notes["no-vms"].text == "no VM records: what runs on the hosts is not counted, control domains included"
+    assert "no-control-domain" not in notes
+
+
 def test_notes_say_everything_once(old_records: Path) -> None:
     notes = xenmem.read(old_records).notes
     assert len({str(note) for note in notes}) == len(notes)
@@ -175,6 +189,10 @@ def test_concatenate() -> None:
         Fleet.concatenate([one, one])
     with pytest.raises(ValueError, match="fleets: nothing to concatenate"):
         Fleet.concatenate([])
+    nameless = pool()
+    del nameless["pool"]
+    with pytest.raises(InventoryError, match="again: host host was already read from records"):
+        Fleet.concatenate([Fleet.from_records(nameless), Fleet.from_records(nameless, source="again")])
     second = Fleet.from_records({"VM": pool()["VM"]}, source="lone VMs")
     both = Fleet.concatenate([one, second])
     assert both.vms.pool.tolist() == [0, 0, 1, 1]

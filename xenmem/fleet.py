@@ -336,18 +336,23 @@ class Fleet:
 
         Raises
         ------
-        InventoryError : two of them hold the same pool
+        InventoryError : two of them hold the same pool or host
         """
         from xenmem.inventory.error import InventoryError
 
         if not fleets:
             raise ValueError("fleets: nothing to concatenate")
-        seen: dict[str, str] = {}
+        seen: dict[tuple[str, str], str] = {}
         for fleet in fleets:
-            for uuid, source in zip(fleet.pools.uuid, fleet.pools.source, strict=True):
-                if uuid and uuid in seen:
-                    raise InventoryError(source, "", f"pool {uuid} was already read from {seen[uuid]}")
-                seen[uuid] = source
+            sources = fleet.pools.source.tolist()
+            named = [("pool", uuid, source) for uuid, source in zip(fleet.pools.uuid, sources, strict=True)]
+            named += [
+                ("host", uuid, sources[pool]) for uuid, pool in zip(fleet.hosts.uuid, fleet.hosts.pool, strict=True)
+            ]
+            for name, uuid, source in named:
+                if uuid and (name, uuid) in seen:
+                    raise InventoryError(source, "", f"{name} {uuid} was already read from {seen[name, uuid]}")
+                seen[name, uuid] = source
         if len(fleets) == 1:
             (only,) = fleets
             return cls(only.vms, only.hosts, only.pools, only.vm_groups, only.notes)

@@ -8,6 +8,9 @@ import msgspec
 
 from xenmem.datamodel import CLASSES, CODES, ENUMS, RELATIONS, ClassSchema, Field, KeyRoles, MessageSchema
 
+_NOBODY = {"object private": None}
+"""What the dump has for a message that no role may send."""
+
 
 def class_facts(schema: ClassSchema) -> dict[str, Any]:
     """A class with its fields and messages."""
@@ -46,7 +49,7 @@ def _message(message: MessageSchema) -> dict[str, Any]:
             for one in message.parameters
         ],
         "result": message.result,
-        "role": message.role.spelling if message.role is not None else None,
+        "role": message.role.spelling if message.role is not None else _NOBODY.get(message.kind, "none"),
         "since": message.since,
         **({} if message.is_async else {"async": False}),
         **({} if message.has_session else {"session": False}),

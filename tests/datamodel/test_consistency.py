@@ -74,10 +74,10 @@ def test_roles_of_single_keys() -> None:
     roles = field.key_roles
     assert roles is not None
     assert field.role is Role.VM_ADMIN
-    assert roles.get("folder") is Role.VM_OPERATOR
-    assert roles.get("XenCenter.CustomFields.owner") is Role.VM_OPERATOR
-    assert roles.get("pci") is Role.POOL_ADMIN
-    assert roles.get("auto_poweron") is None
+    assert roles.find("folder") == ("folder", Role.VM_OPERATOR)
+    assert roles.find("XenCenter.CustomFields.owner") == ("XenCenter.CustomFields.*", Role.VM_OPERATOR)
+    assert roles.find("pci") == ("pci", Role.POOL_ADMIN)
+    assert roles.find("auto_poweron") is None
 
 
 def test_what_no_client_may_set_has_no_setter_for_clients() -> None:

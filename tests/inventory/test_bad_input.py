@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from dumps import DOM0, GUEST, HOST, METRICS, POOL, dump, pool, row, vm
+from twins import reference
 
 import xenmem
 from xenmem import Fleet, InventoryError
-from xenmem.inventory import records, table, xe
+from xenmem.inventory import records, source, table, xe
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE database [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
@@ -224,9 +225,11 @@ def test_the_number_of_rows_and_of_entries_is_bounded(monkeypatch: pytest.Monkey
         assert "more than 1 VM rows" in refused(document, lenient=True)
 
 
-@pytest.mark.parametrize("value", [[], {}, None, [[[]]]])
+@pytest.mark.parametrize("value", [[], {}, None, True, [[[]]]])
 def test_the_values_of_a_map_are_texts(value: Any) -> None:
     tables = pool()
+    tables["host"][HOST]["software_version"] = {"xapi": 26.17, "build": 7}
+    assert Fleet.from_records(tables).hosts.software_version.tolist() == [{"xapi": "26.17", "build": "7"}]
     tables["host"][HOST]["software_version"] = {"xapi": value}
     assert "is not a map of texts" in refused(json.dumps(tables).encode())
 
@@ -238,6 +241,29 @@ def test_answers_within_answers() -> None:
         answer = b'{"result": ' + answer + b', "id": 1}'
     assert len(xenmem.read(io.BytesIO(answer)).vms) == 2
     assert refused(b'{"result": ' + answer + b"}") == "pool.file: answers within answers"
+
+
+@pytest.mark.parametrize("booted", [False, True])
+def test_an_overhead_that_cannot_be_counted(booted: bool) -> None:
+    """Each value was in its range, and most questions about the fleet failed."""
+    large = {"memory_static_max": str(2**49), "HVM_shadow_multiplier": 1024.0}
+    tables = pool()
+    if booted:
+        values = "".join(f" ('{name}' '{value}')" for name, value in large.items())
+        tables["VM"][GUEST] |= {"last_booted_record": f"('struct'{values})", "power_state": "Running"}
+        for record in tables["VM"].values():
+            del record["domain_type"]
+    else:
+        tables["VM"][GUEST] |= large
+    for document in (dump(tables, schema=72), json.dumps(tables).encode()):
+        text = refused(document)
+        assert f"VM {GUEST}: memory_static_max and HVM_shadow_multiplier give an overhead of more than 1 PiB" in text
+        fleet = xenmem.read(io.BytesIO(document), lenient=True)
+        assert fleet.vms.uuid.tolist() == ["dom0"]
+        assert "1 bad VM rows were skipped" in {note.text for note in fleet.notes}
+    fleet = Fleet.from_records(pool(memory_static_max=str(2**49), HVM_shadow_multiplier=200.0))
+    expected = reference.overhead("hvm", 2**49, 2, 200.0, "26.3")
+    assert fleet.overhead("26.3").tolist()[1] == expected > 2**49
 
 
 def test_a_column_without_which_nothing_can_be_computed() -> None:
@@ -274,7 +300,9 @@ def test_xe_text_with_other_trouble(data: Path) -> None:
     text = (data / "inventories" / "pool-small.xe.txt").read_bytes()
     assert "not UTF-8" in refused(text + b"\xff\xfe\n")
     minimal = b"uuid ( RO)           : 6f613b0e-0000-4000-8000-000000000000\n    power-state ( RO): halted\n"
-    assert "xe lists need params=all" in refused(minimal)
+    assert "none of its 1 records shows what tells VMs (memory-static-max, power-state) or hosts" in refused(minimal)
+    nameless = b"name-label ( RW)    : web\n   power-state ( RO): halted\n"
+    assert "text of xe without uuids: list with params=all, or name uuid among the params" in refused(nameless)
     merged = re.sub(rb"\nuuid( \( RO\) +: 7579109c)", rb"\nuvid\1", text)
     assert merged != text
     assert re.search(r"line \d+: name-label is there twice in one record", refused(merged))
@@ -294,6 +322,8 @@ def test_xe_values_do_not_grow_without_bound(data: Path, monkeypatch: pytest.Mon
     place = text.index(b"\n", text.rindex(b"name-label ( RW): "))
     assert xenmem.read(io.BytesIO(text[:place] + b"\n" * 30_000 + text[place:])).vms.ref.size == 61
     assert "a record of more than" in refused(text[:place] + b"\n" * 70_000 + text[place:])
+    monkeypatch.setattr(xe, "MAX_VALUE_LINES", 1000)
+    assert "a value of more than 1,000 lines" in refused(text[:place] + b"\n" * 2_000 + text[place:])
 
 
 @pytest.mark.parametrize("damage", [{4: 0, -3: 255}, {2: 99}, {30: 0, 31: 0, 32: 0}])
@@ -315,11 +345,27 @@ def test_an_unknown_total_below_the_largest_overhead() -> None:
     assert fleet.free_memory().tolist() == [0]
 
 
+def test_gzip_that_unpacks_beyond_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "MAX_UNPACKED_BYTES", 1 << 20)
+    document = dump(pool())
+    assert "unpacks to more than 0 GiB and 200 times its size" in refused(gzip.compress(document + b" " * (4 << 20)))
+    packed = gzip.compress(document + b" " * (4 << 20), 0)
+    assert len(xenmem.read(io.BytesIO(packed)).vms) == 2
+
+
+def test_a_tag_of_many_attributes() -> None:
+    """All were made before they were counted."""
+    attributes = b" ".join(b'a%d=""' % number for number in range(300_000))
+    assert "a tag of more than 65536 attributes" in refused(b'<database><table name="VM"><row ref="a" ' + attributes)
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(InventoryError, match=message) as caught:
             xenmem.read(path)
         assert str(caught.value).startswith(str(path))
+    with pytest.raises(InventoryError, match=r"^'': No such file"):
+        xenmem.read("")
     with pytest.raises(TypeError, match="opened as text"):
         xenmem.read(io.StringIO("x"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="source: nothing to read"):

@@ -126,7 +126,7 @@ def test_the_format_can_be_named(data: Path) -> None:
     assert xenmem.read(path, "statedb").pools.format.tolist() == ["statedb"]
     with pytest.raises(InventoryError, match="<database> within <> is not XML-RPC"):
         xenmem.read(path, "records")
-    with pytest.raises(InventoryError, match="neither VMs nor hosts"):
+    with pytest.raises(InventoryError, match="no text of xe: there each record begins with its uuid"):
         xenmem.read(path, "xe")
     with pytest.raises(ValueError, match="format: 'parquet' is none of statedb, records, xe"):
         xenmem.read(path, "parquet")
@@ -154,6 +154,7 @@ def test_several_files_make_one_fleet(data: Path, tmp_path: Path) -> None:
 def test_several_pools_in_one_file_of_records(shape: object) -> None:
     second = pool()
     second["pool"] = {"OpaqueRef:other": next(iter(second["pool"].values())) | {"uuid": "other"}}
+    second["host"][HOST] = second["host"][HOST] | {"uuid": "other host"}
     document = json.dumps(shape([pool(), second])).encode()  # type: ignore[operator]
     fleet = xenmem.read(io.BytesIO(document))
     assert fleet.pools.uuid.tolist() == ["pool", "other"]
@@ -264,6 +265,77 @@ def test_a_failure_as_answer_says_so() -> None:
     ):
         with pytest.raises(InventoryError, match=r"the answer is a failure: .*SESSION_INVALID"):
             xenmem.read(io.BytesIO(json.dumps(answer).encode()))
+
+
+@pytest.mark.parametrize("change", ["pasted", "pasted, blanks collapsed", "prompt", "prompt in brackets", "blanks"])
+def test_pasted_xe_text_reads_alike(data: Path, fleets: dict[str, Fleet], change: str) -> None:
+    """Alignment was needed to find the parameters, and a bracket before the list made the text JSON."""
+    text = (data / "inventories" / SMALL[2]).read_text()
+    if change.startswith("pasted"):
+        text = re.sub(
+            r"(?m)^(?!uuid)\S+ \([ SM]R[OW]\) *: .*\n", "", text
+        )  # what a description holds is told by alignment
+        text = re.sub(r"(?m)^ +(?=\S+ \([ SM]R[OW]\))", "", text)
+        text = re.sub(r"(?m) +$", "", re.sub(" +", " ", text)) if "collapsed" in change else text
+    elif change == "blanks":
+        text = " \n" * 5000 + text
+    else:
+        text = f"{'[17:00 host-a ~]#' if 'brackets' in change else 'host-a ~#'} xe vm-list params=all\n{text}"
+    fleet, expected = xenmem.read(io.BytesIO(text.encode())), fleets[SMALL[2]]
+    for name in ("vms", "hosts", "pools"):
+        for column in columns(getattr(expected, name)):
+            if column != "source" and not (column == "name_label" and "collapsed" in change):
+                assert (
+                    getattr(getattr(fleet, name), column).tolist() == getattr(getattr(expected, name), column).tolist()
+                )
+
+
+def test_blanks_before_a_document_change_no_place() -> None:
+    """A file that began with more than 4 KiB of them was called empty."""
+    tables = pool()
+    assert len(xenmem.read(io.BytesIO(b" " * 9000 + json.dumps(tables).encode())).vms) == 2
+    document = b" " * 9000 + dump(tables).partition(b"\n")[2]
+    assert len(xenmem.read(io.BytesIO(document)).vms) == 2
+    broken = document.replace(b'name__label="dom0"', b"")[:-400]
+    with pytest.raises(InventoryError, match=rf"byte {len(broken)}: the dump is cut short"):
+        xenmem.read(io.BytesIO(broken))
+
+
+CHOSEN = """uuid ( RO)               : 6b8f3a35-0000-4000-8000-000000000001
+          name-label ( RW): app
+         power-state ( RO): halted
+   memory-static-max ( RW): 1073741824
+{}           VCPUs-max ( RW): 2
+
+
+"""
+
+
+def test_chosen_params_of_xe() -> None:
+    """They were refused for limits that have no part in the overhead."""
+    fleet = xenmem.read(io.BytesIO(CHOSEN.format("").encode()))
+    assert fleet.overhead("pre-26.3").tolist() == [12 << 20]  # hvm, 1 GiB, 2 vCPUs: as xe printed it (12582912)
+    assert fleet.vms.memory_dynamic_min.tolist() == fleet.vms.memory_dynamic_max.tolist() == [1 << 30]
+    assert fleet.vms.VCPUs_at_startup.tolist() == [2]
+    assert fleet.pools.model.tolist() == [kernel.DEFAULT_MODEL]
+    notes = {note.kind: note.text for note in fleet.notes}
+    assert "1 VM has no memory_dynamic_max, memory_dynamic_min: the limit above taken" in notes["limits-assumed"]
+    assert "1 of them lack that, too, and are taken for hvm" in notes["domain-type-derived"]
+    limits = "  memory-dynamic-max ( RW): 805306368\n      VCPUs-at-startup ( RW): 1\n"
+    fleet = xenmem.read(io.BytesIO(CHOSEN.format(limits).encode()))
+    assert fleet.vms.memory_dynamic_min.tolist() == fleet.vms.memory_dynamic_max.tolist() == [805306368]
+    assert fleet.vms.VCPUs_at_startup.tolist() == [1]
+
+
+XO = {"type": "VM", "id": "a", "uuid": "a", "$pool": "b", "power_state": "Running", "memory": {"static": [0, 1]}}
+
+
+@pytest.mark.parametrize("document", [XO, [XO, XO], {"a": XO}])
+def test_objects_of_xen_orchestra_are_called_so(document: object) -> None:
+    with pytest.raises(
+        InventoryError, match=r"objects of Xen Orchestra.*: read are XenAPI records as VM\.get_all_records"
+    ):
+        xenmem.read(io.BytesIO(json.dumps(document).encode()))
 
 
 def test_records_of_2008(old_records: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -92,7 +93,11 @@ def test_memory_grows_with_the_columns_not_with_the_file(field: dict[str, Any]) 
     document = dump(pool(**field))
     head, rest = document.split(b'<row ref="OpaqueRef:00000000-0000-4000-8000-000000000004"', 1)
     row, tail = rest.split(b"/>", 1)
-    rows = (b'<row ref="OpaqueRef:%d"' % number + row + b"/>" for number in range(40))
+    before, uuid, after = re.split(rb'(?<= uuid=")([^"]*)', row)
+    rows = (
+        b'<row ref="OpaqueRef:%d"' % number + before + uuid[:-12] + b"%012d" % (900 + number) + after + b"/>"
+        for number in range(40)
+    )
     vms, peak = read(chain([head], rows, [tail])).split()
     assert int(vms) == 41
     assert int(peak) < 250

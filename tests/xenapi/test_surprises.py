@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from xenmem.datamodel import enum
 from xenmem.units import GIB
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.door.pool import Process
-from xenmem.xenapi.schema import VM_OPERATIONS
 
 AddVM = Callable[..., Any]
 
@@ -72,7 +72,7 @@ class TestAllowedOperations:
         operations: list[str] = session.xenapi.VM.get_allowed_operations(ref)
         assert session.xenapi.VM.get_record(ref)["allowed_operations"] == operations
         assert session.xenapi.VM.get_all_records()[ref]["allowed_operations"] == operations
-        order = [operation for operation in reversed(VM_OPERATIONS.members) if operation in operations]
+        order = [operation for operation in reversed(enum("vm_operations").members) if operation in operations]
         assert operations == order, "the last declared first"
         return operations
 

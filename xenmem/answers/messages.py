@@ -1,9 +1,9 @@
 """The messages that a pool in memory answers, as they are declared. Computes nothing."""
 
 from xenmem.answers.naming import QuestionError, Result
+from xenmem.datamodel import CLASSES
 from xenmem.xenapi import messages
 from xenmem.xenapi.calls.message import REQUIRED, Message, find, of_class
-from xenmem.xenapi.schema import CLASSES
 
 
 class ParameterDeclaration(Result, frozen=True):

@@ -14,10 +14,10 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import IO, Any, Final
 
 from xenmem.answers.naming import Amounts, QuestionError, Result
+from xenmem.datamodel import CLASSES
 from xenmem.datamodel.types import RefType
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.message import Message, find
-from xenmem.xenapi.schema import CLASSES
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Change, Database
 

@@ -26,7 +26,6 @@ class Role(IntEnum):
     VM_POWER_ADMIN = 3
     POOL_OPERATOR = 4
     POOL_ADMIN = 5
-    NONE = 6  # no client: only the server itself
 
     @classmethod
     def named(cls, name: str) -> "Role":
@@ -52,22 +51,21 @@ class KeyRoles:
 
     Parameters
     ----------
-    roles : role by key, the first that fits counts
+    roles : role by key
     """
 
-    __slots__ = ("_exact", "_prefixes", "declared")
+    __slots__ = ("_prefixes", "declared")
 
     def __init__(self, roles: Mapping[str, Role]) -> None:
         self.declared = dict(roles)
-        self._exact = {key: role for key, role in roles.items() if not key.endswith("*")}
-        self._prefixes = tuple((key[:-1], role) for key, role in roles.items() if key.endswith("*"))
+        self._prefixes = tuple((key, role) for key, role in roles.items() if key.endswith("*"))
 
-    def get(self, key: str) -> Role | None:
-        """The role of a key, None if it is the field's."""
-        found = self._exact.get(key)
-        if found is None:
-            found = next((role for prefix, role in self._prefixes if key.startswith(prefix)), None)
-        return found
+    def find(self, key: str) -> tuple[str, Role] | None:
+        """Of a key what it fits and that one's role, None if it has the field's (ocaml/xapi/rbac.ml)."""
+        role = self.declared.get(key)
+        if role is not None:
+            return key, role
+        return next((fit for fit in self._prefixes if key.startswith(fit[0][:-1])), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class Field:
     internal : in the database only, absent from records and without messages
     since, deprecated, removed : releases; reading a removed field by itself answers MESSAGE_REMOVED
     persistent : a server that starts keeps the value of the dump
-    role, reader : who may use the generated setter, and the getter
+    role, reader : who may use the generated setter, None if no role is enough; and the getter
     key_roles : roles of single keys of the map, None if all are the field's
     xe : the parameter's name in xe text where it is not the field's with dashes; empty where there is none
     doc : one line, empty where the name says it all
@@ -104,7 +102,7 @@ class Field:
     deprecated: str
     removed: str
     persistent: bool
-    role: Role
+    role: Role | None
     reader: Role
     key_roles: KeyRoles | None
     xe: str | None
@@ -155,7 +153,7 @@ class MessageSchema:
     name : without the class
     kind : `custom`, or what it is generated as: `object get_record`, `getter name_label`, `setter name_label`, ...
     parameters, result : the result as the data model spells its type
-    role : who may send it; None if nobody can
+    role : who may send it; None if no role is enough: the server's own root and other hosts alone may
     since, deprecated, removed : releases; a removed message answers MESSAGE_REMOVED
     is_async : there is an asynchronous form
     errors : the codes that the data model declares
@@ -194,9 +192,10 @@ class ClassSchema:
     since, deprecated, removed : releases
     in_database : it has rows
     lists : get_all and its kin exist
-    role, reader : who may set its fields, and read whole rows
+    role, reader : who may set its fields, None if no role is enough; and read whole rows
     constructor : clients may use the generated create and destroy
-    events : event.from tells of its rows
+    has_events : clients are told of its rows' changes; of sessions they are not, for a reference is all that it takes
+        to be somebody else (datamodel.ml: gen_events)
     persistent : its rows are written to files; those of others are no part of the pool's inventory
     signature : fields by which a lone record is known to be of this class
     fields : all, in byte order of their API names
@@ -209,10 +208,10 @@ class ClassSchema:
     removed: str
     in_database: bool
     lists: bool
-    role: Role
+    role: Role | None
     reader: Role
     constructor: bool
-    events: bool
+    has_events: bool
     persistent: bool
     signature: frozenset[str]
     fields: Mapping[str, Field]
@@ -255,7 +254,7 @@ _INVERSES: Final = {(target, many): (source, field) for source, field, target, m
 
 
 def _class(name: str, facts: ClassFacts) -> ClassSchema:
-    role = Role.named(facts.role)
+    role = _role(facts.role)
     fields = [_field(name, role, path, field) for path, field in facts.fields.items()]
     return ClassSchema(
         name,
@@ -275,10 +274,14 @@ def _class(name: str, facts: ClassFacts) -> ClassSchema:
     )
 
 
-def _field(class_name: str, role: Role, path: str, facts: FieldFacts) -> Field:
+def _role(name: str) -> Role | None:
+    return None if name == "none" else Role.named(name)
+
+
+def _field(class_name: str, role: Role | None, path: str, facts: FieldFacts) -> Field:
     type = parse(facts.type)
     name = path.replace("/", "_")
-    own_role = Role.POOL_ADMIN if name == "uuid" else Role.named(facts.role) if facts.role else role
+    own_role = Role.POOL_ADMIN if name == "uuid" else _role(facts.role) if facts.role else role
     return Field(
         path,
         type,
@@ -325,7 +328,7 @@ def _declared(name: str, facts: MessageFacts) -> MessageSchema:
         kind="custom",
         parameters=tuple(ParameterSchema(*parameter) for parameter in facts.parameters),
         result=facts.result,
-        role=Role.named(facts.role),
+        role=_role(facts.role),
         since=facts.since,
         is_async=facts.is_async,
         errors=facts.errors,

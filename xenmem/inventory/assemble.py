@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.fleet import Bools, Fleet, Hosts, Note, Objects, Pools, PowerState, Rows, VMGroups, VMs
-from xenmem.inventory.error import InventoryError, shown
+from xenmem.inventory.error import InventoryError, named, shown
 from xenmem.inventory.schema import TABLES, UNSPECIFIED, TableSchema
 from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
 from xenmem.rules import hosts as host_rules
@@ -25,7 +25,19 @@ Columns = dict[str, Column]
 
 _DANGLING: Final = -2
 _PLACEMENTS: Final = np.array(list(TABLES["VM_group"].columns[-1].members or ()), dtype=object)
-_HAVE_THEIR_OWN_NOTE: Final = frozenset({"domain_type", "memory_overhead", "scheduled_to_be_resident_on", "metrics"})
+_LIMITS: Final = (("memory_dynamic_max", "memory_static_max"), ("memory_dynamic_min", "memory_dynamic_max"))
+"""Dynamic limits, and what stands for each that a record lacks."""
+_HAVE_THEIR_OWN_NOTE: Final = frozenset(
+    {
+        "domain_type",
+        "has_boot_policy",
+        "memory_dynamic_max",
+        "memory_dynamic_min",
+        "memory_overhead",
+        "metrics",
+        "scheduled_to_be_resident_on",
+    }
+)
 _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "boot_free_mem",
     "control_domain",
@@ -125,11 +137,13 @@ class _Assembler:
     def fleet(self) -> Fleet:
         for table in self.tables.values():
             self._note_missing(table)
+        self._fill_limits()
         hosts, hosts_map = self._hosts()
         vms, vms_map = self._vms(hosts_map, len(hosts["ref"]))
         groups = self._vm_groups()
         pools = self._pools(hosts, hosts_map)
         self._link_control_domains(hosts, vms_map)
+        self._note_what_is_not_there(vms, hosts)
         self._derive_domain_types(vms, hosts)
         self._account(vms)
         self._fill_overheads(vms, pools)
@@ -183,10 +197,53 @@ class _Assembler:
         raw = self.tables[table]
         ref = self.columns[table]["ref"][row]
         value = raw.references(column)[self.columns[table][column][row]]
-        return f"{raw.schema.name} {ref}: {column}: {shown(value)} is not in the inventory"
+        return f"{raw.named(ref)}: {column}: {shown(value)} is not in the inventory"
 
     def _all_rows(self, table: str) -> NDArray[np.int32]:
         return np.arange(len(self.tables[table]), dtype=np.int32)
+
+    def _fill_limits(self) -> None:
+        """The limits that chosen params of xe leave out: none has a part in the overhead."""
+        vms = self.columns["VM"]
+        lacking = [name for name, _ in _LIMITS if name in self.tables["VM"].missing]
+        for name, above in _LIMITS:
+            vms[name] = np.where(vms[name] < 0, vms[above], vms[name])
+        vms["VCPUs_at_startup"] = np.where(vms["VCPUs_at_startup"] < 0, vms["VCPUs_max"], vms["VCPUs_at_startup"])
+        if lacking:
+            count, example = max(self.tables["VM"].missing[name] for name in lacking)
+            text = f"{_counted(count, 'VM', 'has', 'have')} no {', '.join(lacking)}: the limit above taken"
+            self._note("limits-assumed", f"{text}, so that free memory is a lower bound", count, example)
+
+    def _reject_uncountable(self, vms: Columns) -> Bools:
+        """Which VMs would have more overhead than can be counted with, in some model and as some domain type."""
+        amounts = {name: vms[name].copy() for name in ("memory_static_max", "VCPUs_max", "HVM_shadow_multiplier")}
+        records: Objects = vms.get("last_booted_record", np.zeros(0, object))
+        for row in [row for row, record in enumerate(records) if record is not None]:
+            for column, value in zip(amounts.values(), records[row], strict=False):
+                column[row] = column[row] if value is None else value
+        largest = [
+            kernel.overhead(kernel.DomainType.PV_IN_PVH, *amounts.values(), model=model) for model in kernel.MODELS
+        ]
+        bad: Bools = np.max(largest, axis=0, initial=0) > kernel.MAX_BYTES
+        raw = self.tables["VM"]
+        for row in np.flatnonzero(bad).tolist():
+            problem = "memory_static_max and HVM_shadow_multiplier give an overhead of more than 1 PiB"
+            raw.skip(InventoryError(self.origin.source, raw.where(row), f"{raw.named(vms['ref'][row])}: {problem}"))
+        return bad
+
+    def _note_what_is_not_there(self, vms: Columns, hosts: Columns) -> None:
+        """What the file lacks counts as nothing, though it is there."""
+        count = len(hosts["ref"])
+        if not len(vms["ref"]):
+            self._note("no-vms", "no VM records: what runs on the hosts is not counted, control domains included", 0)
+            return
+        resident_on = vms["resident_on"][vms["is_control_domain"]]
+        without = np.bincount(resident_on[resident_on >= 0], minlength=count) == 0
+        if without.any():
+            number = int(without.sum())
+            text = f"{_counted(number, 'host', 'has', 'have')} no control domain in the inventory"
+            example = named("host", hosts["ref"][without.argmax()])
+            self._note("no-control-domain", f"{text}: what it holds is not counted", number, example)
 
     def _hosts(self) -> tuple[Columns, NDArray[np.int32]]:
         hosts = self.columns["host"]
@@ -204,7 +261,7 @@ class _Assembler:
                 "no-host-metrics",
                 f"{_counted(number, 'host', 'has', 'have')} no metrics: memory_total unknown, taken as not live",
                 number,
-                hosts["ref"][(unknown & keep).argmax()],
+                named("host", hosts["ref"][(unknown & keep).argmax()]),
             )
         for name, neutral in (("memory_total", -1), ("memory_free", -1), ("live", False)):
             hosts[name] = _gather(metrics_table[name], metrics, neutral)
@@ -217,7 +274,7 @@ class _Assembler:
 
     def _vms(self, hosts_map: NDArray[np.int32], hosts: int) -> tuple[Columns, NDArray[np.int32]]:
         vms = self.columns["VM"]
-        keep = np.ones(len(vms["ref"]), dtype=np.bool_)
+        keep = ~self._reject_uncountable(vms)
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             resolved = self._resolve("VM", name, hosts_map)
             dangling = resolved == _DANGLING
@@ -286,7 +343,7 @@ class _Assembler:
             groups[row] = tuple(rows[ref] for ref in refs if ref in rows)
             if len(groups[row]) != len(refs):
                 lost = next(ref for ref in refs if ref not in rows)
-                example = example or f"VM {vms['ref'][row]}: groups: {shown(lost)} is not in the inventory"
+                example = example or f"{named('VM', vms['ref'][row])}: groups: {shown(lost)} is not in the inventory"
                 dangling += len(refs) - len(groups[row])
         if dangling:
             text = f"{dangling} references to VM groups that are not in the inventory"
@@ -342,9 +399,10 @@ class _Assembler:
     def _pool_model(self, hosts: Columns, master: int) -> str:
         """The coordinator's version computes; what to take when it is unknown is said in a note."""
         own = hosts["model"][master] if master >= 0 else ""
-        model = host_rules.pool_model(
-            own, hosts["model"], host_rules.assumed_model(self.columns["VM"]["has_domain_type"].tolist())
-        )
+        # chosen params of xe leave out the domain_type of any server, but a whole record has an HVM_boot_policy
+        is_whole = not self.tables["VM"].missing.get("has_boot_policy", (0, ""))[0]
+        tells = self.columns["VM"]["has_domain_type"].tolist() if is_whole else []
+        model = host_rules.pool_model(own, hosts["model"], host_rules.assumed_model(tells))
         if model.because:
             text = f"the coordinator's xapi version is unknown: model {model.name} taken ({model.because})"
             self._note("model-assumed", text, 1)
@@ -361,7 +419,7 @@ class _Assembler:
         control_domain = np.array([*linked, -1], dtype=np.int32)[codes]
         dangling = control_domain == _DANGLING
         if dangling.any():
-            example = f"host {hosts['ref'][dangling.argmax()]}"
+            example = named("host", hosts["ref"][dangling.argmax()])
             number = int(dangling.sum())
             self._note(
                 "dangling-control-domain",
@@ -386,11 +444,13 @@ class _Assembler:
         derived = np.where(upgrade.derives_hvm(is_hvm, always_pv), kernel.DomainType.HVM, kernel.DomainType.PV)
         vms["domain_type"] = np.where(unspecified, derived, vms["domain_type"]).astype(np.uint8)
         number = int(unspecified.sum())
+        lacking = self.tables["VM"].missing.get("has_boot_policy", (0, ""))[0]
         self._note(
             "domain-type-derived",
-            f"{_counted(number, 'VM', 'names', 'name')} no domain_type: derived from HVM_boot_policy",
+            f"{_counted(number, 'VM', 'names', 'name')} no domain_type: derived from HVM_boot_policy"
+            + (f"; {lacking} of them lack that, too, and are taken for hvm unless control domains" if lacking else ""),
             number,
-            f"VM {vms['ref'][unspecified.argmax()]}",
+            named("VM", vms["ref"][unspecified.argmax()]),
         )
 
     def _is_domain_zero(self, vms: Columns, hosts: Columns) -> Bools:
@@ -436,7 +496,7 @@ class _Assembler:
                     f"{_counted(number, 'VM', 'was', 'were')} changed while live:"
                     " up to 7.2 the server computes with what they booted with",
                     number,
-                    f"VM {vms['ref'][changed.argmax()]}",
+                    named("VM", vms["ref"][changed.argmax()]),
                 )
         vms.update(accounted)
 
@@ -468,7 +528,7 @@ class _Assembler:
             "overhead-recomputed",
             f"{_counted(len(rows), 'VM', 'has', 'have')} no memory_overhead: recomputed with model {pools['model'][0]}",
             len(rows),
-            f"VM {vms['ref'][rows[0]]}",
+            named("VM", vms["ref"][rows[0]]),
         )
 
 

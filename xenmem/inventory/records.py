@@ -17,6 +17,7 @@ from xenmem.inventory import xmlrpc
 from xenmem.inventory.assemble import FLEET, Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
+from xenmem.inventory.head import BYTE_ORDER_MARK, HEAD_BYTES, head_of
 from xenmem.inventory.schema import TABLES, Column
 from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable
 
@@ -36,9 +37,6 @@ some 300 bytes, however short it is."""
 
 MAX_ENVELOPES: Final = 4
 """Most answers within answers: each is looked through as a whole."""
-
-_HEAD_BYTES: Final = 4096
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 Document = Any
 """A part of a document: msgspec.Raw where it is still JSON text, else what it was decoded to."""
@@ -119,13 +117,13 @@ def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool 
     InventoryError : the document is no such thing, or a record is bad
     """
     reader = _Reader(source, lenient, target)
-    is_xml = file.peek(_HEAD_BYTES)[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"<")
+    is_xml = head_of(file).lstrip().startswith(b"<")
     document = _whole(file, MAX_XMLRPC_BYTES if is_xml else MAX_JSON_BYTES, source)
     try:
         if is_xml:
             return reader.pools(xmlrpc.parse_response(document))
-        if document.startswith(_BYTE_ORDER_MARK):
-            del document[: len(_BYTE_ORDER_MARK)]
+        if document.startswith(BYTE_ORDER_MARK):
+            del document[: len(BYTE_ORDER_MARK)]
         return reader.pools(msgspec.json.decode(document, type=msgspec.Raw))
     except _DocumentError as error:
         raise reader.error(str(error)) from None
@@ -171,7 +169,7 @@ class _Reader(Generic[T]):
             return [self.lone_records(items)]
         members = _as_map(document)
         if members is None:
-            raise self.error("neither records nor an answer of the API")
+            raise self.error(_NO_RECORDS)
         if "pools" in members and (several := _as_list(members["pools"])) is not None:
             return self.pools(several) if several else self._nothing()
         answer = self._answer(members)
@@ -210,7 +208,7 @@ class _Reader(Generic[T]):
             return self.lone_records([document])
         name = self._class_of(_as_map(next(iter(members.values()))))
         if name is None:
-            raise self.error("neither records nor an answer of the API")
+            raise self.error(_of_xen_orchestra([members, _as_map(next(iter(members.values())))]) or _NO_RECORDS)
         return self.classes({name: document})
 
     def classes(self, classes: Mapping[str, Document]) -> T:
@@ -226,6 +224,7 @@ class _Reader(Generic[T]):
     def lone_records(self, items: Iterable[Document]) -> T:
         """One pool: records without references, which go by their uuid."""
         by_class: dict[str, list[tuple[str, Document]]] = {}
+        record: Mapping[str, Document] | None = None
         for number, item in enumerate(items):
             record = _as_map(item)
             if record is None:
@@ -233,6 +232,8 @@ class _Reader(Generic[T]):
             name = self._class_of(record)
             if name is not None:
                 by_class.setdefault(name, []).append((_short(record.get("uuid")), item))
+        if not by_class and record is not None:
+            raise self.error(_of_xen_orchestra([record]) or f"none of its records is known for what it is: {_READ_ARE}")
         codec = RecordsCodec()
         origin = Origin(self.source, lenient=self.lenient)
         tables = self.target.raw_tables(codec, origin)
@@ -381,9 +382,26 @@ def _short(document: Document) -> Any:
     """A value that is text or of a few items; of a long one its beginning as text."""
     if not isinstance(document, msgspec.Raw):
         return document
-    if len(document) > _HEAD_BYTES:
-        return bytes(memoryview(document)[:_HEAD_BYTES]).decode(errors="replace")
+    if len(document) > HEAD_BYTES:
+        return bytes(memoryview(document)[:HEAD_BYTES]).decode(errors="replace")
     return msgspec.json.decode(document)
+
+
+_READ_ARE: Final = "read are XenAPI records as VM.get_all_records answers, by class or of one class"
+_NO_RECORDS: Final = f"neither records nor an answer of the API: {_READ_ARE}"
+
+
+def _of_xen_orchestra(candidates: Iterable[Mapping[str, Document] | None]) -> str:
+    """What to say of objects of Xen Orchestra, which look like records; empty if they are none."""
+    if any(
+        members is not None and {"type", "id"} <= members.keys() and _POOL_OF_XO & members.keys()
+        for members in candidates
+    ):
+        return f"objects of Xen Orchestra, and not of the pool: {_READ_ARE}"
+    return ""
+
+
+_POOL_OF_XO: Final = frozenset(("$pool", "$poolId"))
 
 
 def _is_map_of_classes(members: Mapping[str, Document] | None) -> bool:

@@ -45,7 +45,7 @@ class Column:
     Attributes
     ----------
     path : the field's path in the data model, `/` between namespace and name
-    default : what a missing field becomes; None and not optional: the record is useless without it
+    default : what a missing field becomes; None and not optional: no overhead can be computed without it
     optional : a missing field becomes None
     low, high : the valid range of a number; most characters of a text
     members : spelling to code of an enumeration
@@ -138,20 +138,20 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("power_state", Kind.ENUM, default=PowerState.HALTED.value, members=_POWER_STATES),
                 Column("domain_type", Kind.ENUM, default=UNSPECIFIED, members=_DOMAIN_TYPES),
                 Column("domain_type", Kind.PRESENT, name="has_domain_type"),
-                Column("HVM/boot_policy", Kind.FILLED, default=False, name="has_boot_policy"),
+                Column("HVM/boot_policy", Kind.FILLED, default=True, name="has_boot_policy"),
                 Column("requires_reboot", Kind.PRESENT, name="has_requires_reboot"),
                 Column("domid", Kind.INT, default=-1, low=-1, xe="dom-id"),
                 _flag("is_control_domain"),
                 _flag("is_a_template"),
                 _flag("is_a_snapshot"),
                 _amount("memory/static_max", None),
-                _amount("memory/dynamic_max", None),
-                _amount("memory/dynamic_min", None),
-                _amount("memory/static_min", None),
+                _amount("memory/dynamic_max", -1),
+                _amount("memory/dynamic_min", -1),
+                _amount("memory/static_min", 0),
                 _amount("memory/target", 0, low=-1, xe=""),
                 _amount("memory/overhead", -1),
                 Column("VCPUs/max", Kind.INT, high=MAX_VCPUS),
-                Column("VCPUs/at_startup", Kind.INT, high=MAX_VCPUS),
+                Column("VCPUs/at_startup", Kind.INT, default=-1, high=MAX_VCPUS),
                 Column("HVM/shadow_multiplier", Kind.FLOAT, default=1.0, high=MAX_SHADOW_MULTIPLIER),
                 Column("platform", Kind.ENTRY, optional=True, key="videoram", name="videoram"),
                 Column("platform", Kind.ENTRY, optional=True, key="vcpu-unrestricted", name="vcpu_unrestricted"),

@@ -19,6 +19,7 @@ from xenmem.fleet import Fleet
 from xenmem.inventory import records, statedb, xe
 from xenmem.inventory.assemble import FLEET, T, Target
 from xenmem.inventory.error import InventoryError, shown
+from xenmem.inventory.head import HEAD_BYTES, head_of
 
 Source = str | os.PathLike[str] | IO[bytes]
 Progress = Callable[[int, int | None], None]
@@ -27,12 +28,18 @@ _READERS: Final = {"statedb": statedb.read, "records": records.read, "xe": xe.re
 
 FORMATS: Final = tuple(_READERS)
 
+MAX_BLANK_BYTES: Final = 1 << 20
+"""Most blanks before a document: they are kept, so that places are those of the file."""
+
+MAX_UNPACKED_BYTES: Final = 1 << 30
+MAX_RATIO: Final = 200
+"""A gzip file that unpacks to more bytes, and to so many times its own, is no inventory: those give 10 to 50 times."""
+
 _BUFFER_BYTES: Final = 1 << 20
-_HEAD_BYTES: Final = 4096
 _GZIP: Final = b"\x1f\x8b"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _XE_RECORD: Final = re.compile(rb"^uuid \( RO\) *: ", re.MULTILINE)
+_XE_LABEL: Final = re.compile(rb"^[A-Za-z-]+ \([ SM]R[OW]\) *: ", re.MULTILINE)
 
 
 def read(
@@ -94,8 +101,7 @@ def _read_one(
     name = _name(source)
     try:
         with _opened(source) as file:
-            stream = _unpacked(io.BufferedReader(_Pieces(file, progress), _BUFFER_BYTES))
-            head = stream.peek(_HEAD_BYTES)[:_HEAD_BYTES].removeprefix(_BYTE_ORDER_MARK)
+            stream, head = _looked_at(_unpacked(file, progress, name), name)
             reader = _READERS[_sniffed(head, name) if format is None else format]
             return reader(stream, target, source=name, lenient=lenient)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -120,36 +126,80 @@ def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
     return nullcontext(source)
 
 
-def _unpacked(stream: io.BufferedReader) -> io.BufferedReader:
+def _unpacked(file: IO[bytes], progress: Progress | None, name: str) -> io.BufferedReader:
+    packed = _Pieces(file, progress)
+    stream: io.BufferedReader = io.BufferedReader(packed, _BUFFER_BYTES)
     if stream.peek(2)[:2] != _GZIP:
         return stream
-    return io.BufferedReader(_Pieces(gzip.GzipFile(fileobj=stream)), _BUFFER_BYTES)
+
+    def check(done: int, total: int | None) -> None:
+        if done > MAX_UNPACKED_BYTES and done > MAX_RATIO * packed.done:
+            problem = f"unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB and {MAX_RATIO} times its size"
+            raise InventoryError(name, "", f"{problem}: unpack it first if it is an inventory")
+
+    return io.BufferedReader(_Pieces(gzip.GzipFile(fileobj=stream), check), _BUFFER_BYTES)
 
 
-def _sniffed(head: bytes, name: str) -> str:
-    start = head.lstrip()
+def _looked_at(stream: io.BufferedReader, name: str) -> tuple[io.BufferedReader, bytes]:
+    """The stream from its beginning, and the first bytes from the first on that is not blank."""
+    head = head_of(stream)
+    if head.strip():
+        return stream, head.lstrip()
+    blanks = bytearray()
+    while not head.strip() and len(blanks) <= MAX_BLANK_BYTES and (data := stream.read1(_BUFFER_BYTES)):
+        blanks += data
+        head = data
+    blanks += stream.read1(_BUFFER_BYTES)
+    if len(blanks) > MAX_BLANK_BYTES:
+        raise InventoryError(name, "", f"begins with more than {MAX_BLANK_BYTES >> 20} MiB of blanks")
+    return io.BufferedReader(_Pieces(_Rejoined(blanks, stream)), _BUFFER_BYTES), bytes(blanks).lstrip()[:HEAD_BYTES]
+
+
+def _sniffed(start: bytes, name: str) -> str:
     if not start:
         problem = "the file is empty"
         raise InventoryError(name, "", f"{problem}; a bug report holds an empty dump when its own parser failed")
     if start.startswith(b"<"):
-        return "records" if b"<methodResponse" in head else "statedb"
+        return "records" if b"<methodResponse" in start else "statedb"
+    if _XE_RECORD.search(start):  # before JSON, since a prompt may begin with a bracket; JSON has no such line
+        return "xe"
     if start.startswith((b"{", b"[")):
         return "records"
-    if _XE_RECORD.search(head):
-        return "xe"
-    if head.startswith(_UTF_16):
+    if start.startswith(_UTF_16):
         raise InventoryError(name, "", "the text is UTF-16: convert it to UTF-8")
+    if _XE_LABEL.search(start):
+        raise InventoryError(name, "", "text of xe without uuids: list with params=all, or name uuid among the params")
     text = shown(start[:40].decode(errors="replace"))
     raise InventoryError(name, "", f"neither a database dump, nor records, nor the text of xe: starts with {text}")
+
+
+class _Rejoined(io.RawIOBase):
+    """What was taken from a stream, and the rest of it."""
+
+    def __init__(self, taken: bytearray, rest: io.BufferedReader) -> None:
+        self._taken = taken
+        self._rest = rest
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        if not self._taken:
+            return self._rest.readinto1(buffer)
+        view = memoryview(buffer)
+        count = min(len(view), len(self._taken))
+        view[:count] = self._taken[:count]
+        del self._taken[:count]
+        return count
 
 
 class _Pieces(io.RawIOBase):
     """A file in pieces as they come, each enough to tell the format, and how much of it was read."""
 
-    def __init__(self, file: IO[bytes] | io.BufferedIOBase, progress: Progress | None = None) -> None:
+    def __init__(self, file: IO[bytes] | io.BufferedIOBase | io.RawIOBase, progress: Progress | None = None) -> None:
         self._file = file
         self._progress = progress
-        self._done = 0
+        self.done = 0
         self._total = _size(file) if progress else None
 
     def readable(self) -> bool:
@@ -157,13 +207,13 @@ class _Pieces(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         view = memoryview(buffer)
-        wanted = min(_HEAD_BYTES, len(view))
+        wanted = min(HEAD_BYTES, len(view))
         count = 0
         while count < wanted and (piece := self._read(view[count:])):
             count += piece
-        self._done += count
+        self.done += count
         if self._progress is not None:
-            self._progress(self._done, self._total)
+            self._progress(self.done, self._total)
         return count
 
     def _read(self, view: memoryview) -> int:
@@ -178,7 +228,7 @@ class _Pieces(io.RawIOBase):
         return len(data)
 
 
-def _size(file: IO[bytes] | io.BufferedIOBase) -> int | None:
+def _size(file: IO[bytes] | io.BufferedIOBase | io.RawIOBase) -> int | None:
     try:
         status = os.fstat(file.fileno())
     except (AttributeError, OSError):

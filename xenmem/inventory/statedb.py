@@ -22,11 +22,12 @@ MAX_TAG_BYTES: Final = 64 << 20
 """Longest start tag; a row is one, and its longest attributes are sets of references, a few MB in the largest pools."""
 
 MAX_NAMES: Final = 65536
-"""Most different element and attribute names; a dump has about 1500."""
+"""Most different element and attribute names, and most attributes of a tag; a dump has about 1500 names."""
 
 _READ_BYTES: Final = 1 << 20
 _LONG_TAG_BYTES: Final = 1 << 16
-_CHUNK_BYTES: Final = 16 << 20
+_CHUNK_BYTES: Final = 8 << 20
+_ATTRIBUTE: Final = re.compile(rb"=\s*[\"']")
 _NAME: Final = re.compile(r"[^\s/>]+")
 _PARENTS: Final = {"database": "", "manifest": "database", "pair": "manifest", "table": "database", "row": "table"}
 
@@ -129,7 +130,7 @@ class _Reader(Generic[T]):
         return InventoryError(self.source, place, problem)
 
     def read(self, file: BufferedReader) -> T:
-        fed = unparsed = 0
+        fed = unparsed = attributes = 0
         complete = False
         try:
             # as it comes; but expat starts a tag anew with each piece, so that one that is long wants large pieces
@@ -139,6 +140,10 @@ class _Reader(Generic[T]):
                 unparsed = fed - self.parser.CurrentByteIndex
                 if unparsed > MAX_TAG_BYTES:
                     raise self.error(f"a tag or comment of more than {MAX_TAG_BYTES >> 20} MiB")
+                # expat makes all attributes of a tag when it ends: of a long one they are counted before
+                attributes = attributes + len(_ATTRIBUTE.findall(data)) if unparsed > _LONG_TAG_BYTES else 0
+                if attributes > MAX_NAMES:
+                    raise self.error(f"a tag of more than {MAX_NAMES} attributes")
                 if len(self.parser.intern) > MAX_NAMES:
                     raise self.error(f"more than {MAX_NAMES} different names")
             complete = True

@@ -33,7 +33,8 @@ NULL: Final = -1
 _NULL_REFERENCES: Final = ("OpaqueRef:NULL", "", "<not in database>", "<invalid reference>")
 _MAX_DIGITS: Final = 20
 _FLOAT: Final = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
-_SCALARS: Final = frozenset((str, int, float, bool))
+_TEXT: Final = frozenset((str,))
+_SCALARS: Final = frozenset((str, int, float))
 _BOOLS: Final = {"true": True, "false": False, True: True, False: False}
 
 _DTYPES: Final[Mapping[Kind, type[np.generic]]] = {
@@ -300,7 +301,7 @@ class RawTable:
             if None not in values:
                 raise
         if column.default is None and not column.optional:
-            raise ValueError("missing, and nothing can be computed without it")
+            raise ValueError("missing, and no overhead can be computed without it")
         if column.kind in (Kind.MAP, Kind.REFS):
             filled = np.fromiter((column.default for _ in values), object, len(values))
         else:
@@ -357,10 +358,7 @@ class RawTable:
 
     def _maps(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
         _none_missing(values)
-        maps = [dict(self.codec.mapping(value)) for value in values]
-        for entries in maps:
-            if not set(map(type, entries.values())) <= _SCALARS:
-                raise ValueError(f"{shown(entries)} is not a map of texts")
+        maps = [_of_texts(self.codec.mapping(value)) for value in values]
         return np.fromiter(maps, object, len(maps))
 
     def _entries(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
@@ -391,6 +389,16 @@ def _joined(values: Sequence[Any]) -> str:
     except TypeError:
         value = next(value for value in values if not isinstance(value, str))
         raise ValueError(f"{shown(value)} is not text") from None
+
+
+def _of_texts(entries: Mapping[Any, Any]) -> dict[str, str]:
+    """A map with its values as texts; JSON gives ints as numbers."""
+    kinds = set(map(type, entries.values()))
+    if kinds <= _TEXT:
+        return dict(entries)
+    if not kinds <= _SCALARS:
+        raise ValueError(f"{shown(entries)} is not a map of texts")
+    return {key: str(value) for key, value in entries.items()}
 
 
 def _check_length(field: str, texts: Sequence[str], most: int) -> None:

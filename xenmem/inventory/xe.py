@@ -1,7 +1,8 @@
 """The text of `xe ... params=all`: lists of pools, hosts, VMs and VM groups, one after the other.
 
-Values are raw and may span lines; records are cut by the column of their labels (inventory-formats, section 7.1).
-References are uuids. Read line by line; positions are line numbers. Knows nothing of arrays.
+Values are raw and may span lines; records are cut by the column of their labels (inventory-formats, section 7.1), or
+by the labels alone where a paste has lost its indentation. References are uuids. Read line by line; positions are line
+numbers. Knows nothing of arrays.
 """
 
 import re
@@ -12,15 +13,19 @@ from typing import Any, Final
 from xenmem.inventory.assemble import Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError
+from xenmem.inventory.head import BYTE_ORDER_MARK
 from xenmem.inventory.schema import TABLES, Column, Kind
 from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable
 
 MAX_LINE_BYTES: Final = 16 << 20
 """Longest line; and most text in one record's values."""
 
-_BYTE_ORDER_MARK: Final = "\ufeff"
-_FIRST: Final = re.compile(r"uuid \( RO\) *(?=: [0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$)")
+MAX_VALUE_LINES: Final = 1 << 16
+"""Most lines of one value: each costs some 60 bytes, however short it is."""
+
+_FIRST: Final = re.compile(r"uuid \( RO\) *(?=: [0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12} *$)")
 _LABEL: Final = re.compile(r" *([A-Za-z][A-Za-z0-9_-]*) \((?: RO| RW|SRO|SRW|MRO|MRW)\)(?: \[DEPRECATED\])?")
+_PASTED: Final = re.compile(_LABEL.pattern + r":(?: |$)")
 _UNKNOWN: Final = frozenset(
     ("<not in database>", "<unknown>", "<unknown time>", "<expensive field>", "<invalid reference>")
 )
@@ -85,20 +90,33 @@ def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool 
     tables = target.raw_tables(codec, origin)
     batches: dict[str, tuple[list[tuple[Any, ...]], list[int]]] = {name: ([], []) for name in tables}
     wanted = frozenset(field for table in tables.values() for field in table.fields) | _SIGNING
+
+    def flush() -> None:
+        for name, (rows, lines) in batches.items():
+            tables[name].add(rows, lines)
+            rows.clear()
+            lines.clear()
+
+    count = size = 0
     for line, record in _records(file, source, wanted):
+        count += 1
+        size += sum(map(len, record.values()))
         record["metrics"] = record["uuid"]
         for name in _classes(record):
             rows, lines = batches[name]
             rows.append(_row(tables[name], record))
             lines.append(line)
-            if len(rows) == CHUNK_ROWS:
-                tables[name].add(rows, lines)
-                rows.clear()
-                lines.clear()
-    for name, (rows, lines) in batches.items():
-        tables[name].add(rows, lines)
+        if count % CHUNK_ROWS == 0 or size > MAX_LINE_BYTES:
+            flush()
+            size = 0
+    flush()
+    if not count:
+        raise InventoryError(source, "", "no text of xe: there each record begins with its uuid")
     if not len(tables["VM"]) and not len(tables["host"]) and not any(table.skipped for table in tables.values()):
-        raise InventoryError(source, "", "holds neither VMs nor hosts; xe lists need params=all")
+        shown_by = " or ".join(f"{name}s ({', '.join(sorted(_SIGNATURES[name]))})" for name in ("VM", "host"))
+        raise InventoryError(
+            source, "", f"none of its {count} records shows what tells {shown_by}: list with params=all"
+        )
     return [target.assemble(tables, codec, origin)]
 
 
@@ -140,12 +158,13 @@ def _lines(file: BufferedReader, source: str) -> Iterator[tuple[int, str, bool]]
             text = data.removesuffix(b"\n").removesuffix(b"\r" if is_crlf else b"").decode()
         except UnicodeDecodeError as error:
             raise InventoryError(source, f"line {number}", f"not UTF-8: byte {data[error.start]:#04x}") from None
-        yield number, text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text, data.endswith(b"\n")
+        yield number, text.removeprefix(BYTE_ORDER_MARK.decode()) if number == 1 else text, data.endswith(b"\n")
 
 
 def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and wanted parameters of each record."""
     start = width = size = 0
+    pasted = False
     record: dict[str, list[str]] = {}
     value: list[str] | None = None
     for number, line, has_end in _lines(file, source):
@@ -154,20 +173,26 @@ def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Itera
             if record:
                 yield start, _joined(record, value)
             start, width, size = number, first.end(), 0
-            value = [line[width + 2 :]]
+            value = [line[width + 2 :].rstrip()]
             record = {"uuid": value}
             continue
         if not record:
             continue
         label = _LABEL.fullmatch(line, 0, width) if line[width : width + 2] in (": ", ":") else None
+        if number == start + 1:  # a uuid has one line, so that this is a parameter, wherever it stands
+            pasted = label is None
+        if pasted:
+            label = _PASTED.match(line)
         if label:
-            value = [line[width + 2 :]] if label[1] in wanted else None
+            value = [line[label.end() if pasted else width + 2 :]] if label[1] in wanted else None
             if value is not None:
                 if label[1] in record:
                     raise InventoryError(source, f"line {number}", f"{label[1]} is there twice in one record")
                 record[label[1]] = value
         elif value is not None:
             value.append(line)
+            if len(value) > MAX_VALUE_LINES:
+                raise InventoryError(source, f"line {start}", f"a value of more than {MAX_VALUE_LINES:,} lines")
         size += len(line) + 1 if value is not None else 0
         if size > MAX_LINE_BYTES:
             raise InventoryError(source, f"line {start}", f"a record of more than {MAX_LINE_BYTES >> 20} MiB")

@@ -3,11 +3,11 @@
 `connect` gives a client that is logged in; `Pool` is the pool itself, `Database` its rows. Amounts are bytes.
 """
 
+from xenmem.datamodel import Role
 from xenmem.datamodel.errors import Failure
 from xenmem.xenapi.door.batch import Batch, TransactionError
 from xenmem.xenapi.door.pool import Pool, User
 from xenmem.xenapi.door.session import Session, connect
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store.database import Change, Database, Origin, Snapshot
 from xenmem.xenapi.world.clock import Clock, Pace
 from xenmem.xenapi.world.guests import BallooningGuests, Guests

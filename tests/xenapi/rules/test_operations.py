@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from small_pool import build_database, row, vm_row
 
+from xenmem.datamodel import enum
 from xenmem.datamodel.errors import OPERATION_NOT_ALLOWED
 from xenmem.xenapi import Clock, Hooks, Pool, Session
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.rules import operations
-from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"
@@ -47,7 +47,7 @@ def build_pool(seed: int, hooks: Hooks | None = None) -> Pool:
     }
     for number in range(200):
         ref, unusual = f"vm{number}", lambda: dice.random() < 0.15
-        vm = vm_row(database, ref, power_state=dice.choice(POWER_STATE.members), is_control_domain=unusual())
+        vm = vm_row(database, ref, power_state=dice.choice(enum("vm_power_state").members), is_control_domain=unusual())
         vm.domain_type = dice.choice(("hvm", "hvm", "hvm", "pv", "pvh"))
         vm.is_a_template, vm.is_a_snapshot = unusual(), unusual()
         vm.is_default_template = unusual()
@@ -67,7 +67,7 @@ def build_pool(seed: int, hooks: Hooks | None = None) -> Pool:
             database.load("VM_guest_metrics", [guest])
             vm.guest_metrics = guest.ref
         if unusual():
-            vm.blocked_operations = {dice.choice(VM_OPERATIONS.members): "no"}
+            vm.blocked_operations = {dice.choice(enum("vm_operations").members): "no"}
         if unusual():
             vm.current_operations = {"task": dice.choice(("clone", "snapshot", "migrate_send", "hard_shutdown"))}
         database.load("VM", [vm])

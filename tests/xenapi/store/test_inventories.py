@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from inventory.dumps import HOST, pool
+from dumps import HOST, pool
 
 import xenmem
+from xenmem.datamodel import CLASSES
 from xenmem.inventory import InventoryError
 from xenmem.xenapi import Database, Pool
 from xenmem.xenapi.door import stubs
-from xenmem.xenapi.schema import CLASSES
 from xenmem.xenapi.store import loading, saving
 from xenmem.xenapi.store.accounting import DYNAMIC_MAX, DYNAMIC_MIN, STATIC_MAX, free_memory, overhead, start_memory
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
+from xenmem.datamodel import CLASSES, KeyRoles, MessageSchema, Role, enum
 from xenmem.datamodel.errors import MESSAGE_PARAMETER_COUNT_MISMATCH, ErrorCode
 from xenmem.datamodel.types import (
     BOOL,
@@ -27,7 +28,6 @@ from xenmem.datamodel.types import (
     Type,
 )
 from xenmem.text import documentation
-from xenmem.xenapi.schema import DOMAIN_TYPE, Role
 
 Int = Annotated[int, INT]
 Float = Annotated[float, FLOAT]
@@ -36,7 +36,7 @@ String = Annotated[str, STRING]
 Date = Annotated[str, DATETIME]
 Strings = Annotated[tuple[str, ...], STRINGS]
 StringMap = Annotated[dict[str, str], STRING_MAP]
-DomainTypeName = Annotated[str, DOMAIN_TYPE]
+DomainTypeName = Annotated[str, enum("domain_type")]
 VMRef = Annotated[str, RefType("VM")]
 VMGroupRef = Annotated[str, RefType("VM_group")]
 HostRef = Annotated[str, RefType("host")]
@@ -76,6 +76,7 @@ class Message:
     parameters : without the session
     result : type of the answer
     role : who may send it
+    key_roles : who may set single keys of a map; the key is the parameter `key`
     is_async : there is an Async form, and the message runs in a task
     errors : the codes that it may answer itself, beside those of every call
     doc : first line a summary
@@ -98,6 +99,7 @@ class Message:
         "generated",
         "has_session",
         "is_async",
+        "key_roles",
         "locked",
         "name",
         "parameters",
@@ -126,6 +128,7 @@ class Message:
         has_session: bool = True,
         removed: bool = False,
         generated: bool = False,
+        key_roles: KeyRoles | None = None,
     ) -> None:
         self.class_name = class_name
         self.name = name
@@ -142,11 +145,45 @@ class Message:
         self.has_session = has_session
         self.removed = removed
         self.generated = generated
+        self.key_roles = key_roles
         self.waits = inspect.isgeneratorfunction(body)
         self._accepts = tuple(parameter.type.accept for parameter in self.parameters)
         self._least = sum(parameter.default is REQUIRED for parameter in self.parameters)
         self.sent = len(self.parameters) + has_session
         """Things that a client sends if it gives every parameter."""
+
+    @classmethod
+    def of_schema(
+        cls,
+        class_name: str,
+        schema: MessageSchema,
+        parameters: Sequence[Parameter],
+        result: Type[Any],
+        body: Callable[..., Any],
+        **more: Any,
+    ) -> "Message":
+        """A message of the data model: who may send it and how is said there.
+
+        Parameters
+        ----------
+        class_name, parameters, result, body : see Message
+        schema : what the data model says
+        more : see Message
+        """
+        return cls(
+            class_name,
+            schema.name,
+            parameters,
+            result,
+            body,
+            role=Role.POOL_ADMIN if schema.role is None else schema.role,  # root, who alone may, is one here
+            key_roles=schema.key_roles,
+            is_async=schema.is_async,
+            since="" if schema.since == "rio" else schema.since,
+            has_session=schema.has_session,
+            removed=bool(schema.removed),
+            **more,
+        )
 
     def __repr__(self) -> str:
         return f"<Message {self.full_name}>"
@@ -183,35 +220,36 @@ MESSAGES: Final[dict[str, Message]] = {}
 
 
 def register(message: Message) -> None:
-    """Make a message known.
+    """Make a message known; one that does more than what follows from the fields takes the place of one that does that.
 
     Raises
     ------
     ValueError : there already is one of this name
     """
-    if message.full_name in MESSAGES:
+    other = MESSAGES.get(message.full_name)
+    if other is not None and message.generated == other.generated:
         raise ValueError(f"{message.full_name} is declared twice")
-    MESSAGES[message.full_name] = message
+    if other is None or other.generated:
+        MESSAGES[message.full_name] = message
 
 
 def message(
     class_name: str,
     *,
-    role: Role,
     errors: Sequence[ErrorCode] = (),
-    is_async: bool = True,
-    since: str = "",
     name: str = "",
-    has_session: bool = True,
     locked: bool = True,
 ) -> Callable[[F], F]:
-    """Declare the decorated function as a message; its name, annotations, defaults and docstring are the message's.
+    """Declare the decorated function as a message of the data model, which says who may send it and how.
 
     Parameters
     ----------
-    class_name, role, errors, is_async, since : see Message
+    class_name, errors, locked : see Message
     name : of the message, where the function cannot be called so
-    has_session, locked : see Message
+
+    Raises
+    ------
+    ValueError : the data model has no such message
     """
 
     def declare(body: F) -> F:
@@ -221,19 +259,19 @@ def message(
         result = hints["return"]
         if inspect.isgeneratorfunction(body):
             result = get_args(result)[2]
+        called = name or body.__name__
+        schema = CLASSES[class_name].messages.get(called)
+        if schema is None:
+            raise ValueError(f"{class_name}.{called}: the data model has no such message")
         register(
-            Message(
+            Message.of_schema(
                 class_name,
-                name or body.__name__,
+                schema,
                 parameters,
                 VOID if result in (None, type(None)) else _type_of(result),
                 body,
-                role=role,
                 doc=documentation(body),
                 errors=errors,
-                is_async=is_async,
-                since=since,
-                has_session=has_session,
                 locked=locked,
             )
         )

@@ -45,18 +45,7 @@ def create(call: "Call", label: str, description: str = "", ref: str | None = No
     if ref is not None:
         row.ref = ref
     database.create(row)
-    session = database.session.get(row.session)
-    if session is not None:
-        database.write(session, "tasks", (*session.tasks, row.ref))
     return row
-
-
-def destroy(database: "Database", task: "rows.task") -> None:
-    """Remove a task's row; the database must be locked."""
-    database.destroy(task)
-    session = database.session.get(task.session)
-    if session is not None:
-        database.write(session, "tasks", tuple(ref for ref in session.tasks if ref != task.ref))
 
 
 def show(call: "Call") -> None:
@@ -75,7 +64,7 @@ def hide(call: "Call") -> None:
     if not call.is_async and call.pool.running.pop(call.task, None) is not None:
         row = call.db.task.get(call.task)
         if row is not None:
-            destroy(call.db, row)
+            call.db.destroy(row)
 
 
 def start(call: "Call", arguments: Sequence[Any], method: str, denied: Failure | None) -> str:
@@ -156,4 +145,4 @@ def _purge(database: "Database", task: str) -> None:
     with database.lock:
         row = database.task.get(task)
         if row is not None:
-            destroy(database, row)
+            database.destroy(row)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from typing import IO, Any, Final
 
-from xenmem.datamodel import errors
+from xenmem.datamodel import Role, errors
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import NULL, STRING
 from xenmem.fleet import Fleet
@@ -20,7 +20,6 @@ from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Message, find
 from xenmem.xenapi.rules.placement import Ranking
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import loading
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.store.rows import Row
@@ -276,8 +275,8 @@ class Pool:
     def perform(self, message: Message, sent: Sequence[Any]) -> Any:
         """Carry out a call; parameters and failures as of `dispatch`, the result as rows hold values."""
         call, arguments = self._admit(message, sent)
-        if call.login.role < message.role:
-            raise self._denied(message)
+        if call.login.role < message.role or message.key_roles is not None:
+            self._check_role(call.login, message, arguments)
         if not message.locked:
             return message.body(call, *arguments)
         return self.carry_out(call, arguments)
@@ -297,7 +296,11 @@ class Pool:
         call, arguments = self._admit(message, sent)
         if not message.is_async:
             raise errors.FAULT(f"No async mode for this operation (rpc: {message.full_name})")
-        denied = self._denied(message) if call.login.role < message.role else None
+        denied: Failure | None = None
+        try:
+            self._check_role(call.login, message, arguments)
+        except Failure as failure:
+            denied = failure
         return tasks.start(call, arguments, method, denied)
 
     def carry_out(self, call: Call, arguments: Iterable[Any]) -> Any:
@@ -325,8 +328,16 @@ class Pool:
             raise errors.MESSAGE_REMOVED()
         return Call(self, message, login), arguments
 
-    def _denied(self, message: Message) -> Failure:
-        return errors.RBAC_PERMISSION_DENIED(message.full_name.lower(), DENIED)
+    def _check_role(self, login: Login, message: Message, arguments: Sequence[Any]) -> None:
+        """Step 10 of C.1; a key of a map may have a role of its own (ocaml/xapi/rbac.ml: permission_of_action)."""
+        role, permission = message.role, message.full_name.lower()
+        if message.key_roles is not None:
+            key = next(value for one, value in zip(message.parameters, arguments, strict=True) if one.name == "key")
+            if (found := message.key_roles.find(key)) is not None:
+                pattern, role = found
+                permission = f"{permission}/key:{pattern.lower()}"
+        if login.role < role and not login.is_local:
+            raise errors.RBAC_PERMISSION_DENIED(permission, DENIED)
 
     def _unknown(self, name: str, sent: Sequence[Any]) -> Failure:
         """What a method answers that does not exist (C.2)."""

@@ -13,7 +13,6 @@ from xenmem.datamodel.errors import (
 from xenmem.datamodel.types import INT32, STRING, MapType, RecordType
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Float, Int, String, Strings, message
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.world import events
 
 DAY_SECONDS: Final = 86_400.0
@@ -29,9 +28,7 @@ EventBatch = Annotated[
 @message(
     "event",
     name="from",
-    role=Role.READ_ONLY,
     errors=(EVENT_FROM_TOKEN_PARSE_FAILURE, SESSION_INVALID),
-    is_async=False,
     locked=False,
 )
 def from_(call: Call, classes: Strings, token: String, timeout: Float) -> EventBatch:
@@ -59,7 +56,7 @@ def from_(call: Call, classes: Strings, token: String, timeout: Float) -> EventB
         return {"events": found, "valid_ref_counts": events.row_counts(call.db), "token": str(last)}
 
 
-@message("event", role=Role.READ_ONLY, errors=(HANDLE_INVALID,), is_async=False)
+@message("event", errors=(HANDLE_INVALID,))
 def inject(call: Call, class_: String, ref: String) -> String:
     """Let a row count as changed; answers a token less than that of the event.from that tells of it.
 
@@ -76,13 +73,13 @@ def inject(call: Call, class_: String, ref: String) -> String:
     return str(before)
 
 
-@message("event", role=Role.READ_ONLY, is_async=False)
+@message("event")
 def register(call: Call, classes: Strings) -> None:
     """Have the events of classes kept for event.next. Deprecated: event.from needs no registration."""
     call.pool.events.register(call, classes)
 
 
-@message("event", role=Role.READ_ONLY, is_async=False)
+@message("event")
 def unregister(call: Call, classes: Strings) -> None:
     """Have the events of classes no longer kept for event.next. Deprecated."""
     call.pool.events.unregister(call, classes)
@@ -90,9 +87,7 @@ def unregister(call: Call, classes: Strings) -> None:
 
 @message(
     "event",
-    role=Role.READ_ONLY,
     errors=(SESSION_NOT_REGISTERED, EVENTS_LOST, SESSION_INVALID),
-    is_async=False,
     locked=False,
 )
 def next(call: Call) -> Events:
@@ -115,7 +110,7 @@ def next(call: Call) -> Events:
         return found
 
 
-@message("event", role=Role.READ_ONLY, is_async=False)
+@message("event")
 def get_current_id(call: Call) -> Int:
     """The number of the next event of event.next. Deprecated."""
     return call.pool.events.next_number

@@ -11,11 +11,10 @@ from xenmem.datamodel.types import NULL
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Bool, HostRef, Int, NetworkRef, VMRef, VMRefToStrings, message
 from xenmem.xenapi.rules import boot, evacuation, ha, host_operations
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import accounting
 
 
-@message("host", role=Role.READ_ONLY, errors=(HANDLE_INVALID,))
+@message("host", errors=(HANDLE_INVALID,))
 def compute_free_memory(call: Call, host: HostRef) -> Int:
     """The memory of a host that is not spoken for if every guest shrinks to its dynamic_min.
 
@@ -28,13 +27,13 @@ def compute_free_memory(call: Call, host: HostRef) -> Int:
     return accounting.free_memory(row, call.db.host_metrics[row.metrics])
 
 
-@message("host", role=Role.READ_ONLY, errors=(HANDLE_INVALID,))
+@message("host", errors=(HANDLE_INVALID,))
 def compute_memory_overhead(call: Call, host: HostRef) -> Int:
     """The memory that the hypervisor takes on a host, as sampled when it booted. Source: memory_check.ml."""
     return call.db.host[host].memory_overhead
 
 
-@message("host", role=Role.VM_OPERATOR, errors=(HANDLE_INVALID,))
+@message("host", errors=(HANDLE_INVALID,))
 def allocate_resources_for_vm(call: Call, self: HostRef, vm: VMRef, live: Bool) -> None:
     """Keep memory for a VM on a host, unchecked, until the VM is started, moved or halted.
 
@@ -48,7 +47,6 @@ def allocate_resources_for_vm(call: Call, self: HostRef, vm: VMRef, live: Bool) 
 
 @message(
     "host",
-    role=Role.POOL_OPERATOR,
     errors=(HANDLE_INVALID, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN, errors.HOST_OFFLINE),
 )
 def disable(call: Call, host: HostRef, auto_enable: Bool = True) -> None:
@@ -66,7 +64,6 @@ def disable(call: Call, host: HostRef, auto_enable: Bool = True) -> None:
 
 @message(
     "host",
-    role=Role.POOL_OPERATOR,
     errors=(
         HANDLE_INVALID,
         errors.OTHER_OPERATION_IN_PROGRESS,
@@ -98,7 +95,7 @@ def enable(call: Call, host: HostRef) -> None:
         ha.update_status(call)
 
 
-@message("host", role=Role.POOL_OPERATOR, errors=(HANDLE_INVALID, errors.CANNOT_EVACUATE_HOST))
+@message("host", errors=(HANDLE_INVALID, errors.CANNOT_EVACUATE_HOST))
 def assert_can_evacuate(call: Call, host: HostRef) -> None:
     """Fail with every reason why a VM of a host could not move away.
 
@@ -111,7 +108,7 @@ def assert_can_evacuate(call: Call, host: HostRef) -> None:
         raise errors.CANNOT_EVACUATE_HOST("|".join(",".join(failure.details) for failure in failures.values()))
 
 
-@message("host", role=Role.READ_ONLY, errors=(HANDLE_INVALID,))
+@message("host", errors=(HANDLE_INVALID,))
 def get_vms_which_prevent_evacuation(call: Call, self: HostRef) -> VMRefToStrings:
     """The VMs of a host that could not move away, and why. Source: xapi_host.ml: get_vms_which_prevent_evacuation."""
     failures = evacuation.plan(call, call.db.host[self]).failures
@@ -120,7 +117,6 @@ def get_vms_which_prevent_evacuation(call: Call, self: HostRef) -> VMRefToString
 
 @message(
     "host",
-    role=Role.POOL_OPERATOR,
     errors=(
         HANDLE_INVALID,
         errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,

@@ -18,10 +18,9 @@ from xenmem.xenapi.calls.message import (
     message,
 )
 from xenmem.xenapi.rules import boot, evacuation, ha
-from xenmem.xenapi.schema import Role
 
 
-@message("pool", role=Role.POOL_OPERATOR, is_async=False)
+@message("pool")
 def ha_failover_plan_exists(call: Call, n: Int) -> Bool:
     """Whether every protected VM survives so many host failures, whether or not HA is enabled.
 
@@ -32,7 +31,7 @@ def ha_failover_plan_exists(call: Call, n: Int) -> Bool:
     return ha.plan_exists(call, n)
 
 
-@message("pool", role=Role.POOL_OPERATOR, is_async=False)
+@message("pool")
 def ha_compute_max_host_failures_to_tolerate(call: Call) -> Int:
     """The largest number of host failures that the pool says it survives; with HA enabled its fields follow.
 
@@ -50,7 +49,7 @@ def ha_compute_max_host_failures_to_tolerate(call: Call) -> Int:
     return survivable
 
 
-@message("pool", role=Role.READ_ONLY, errors=(errors.INVALID_VALUE, errors.HANDLE_INVALID), is_async=False)
+@message("pool", errors=(errors.INVALID_VALUE, errors.HANDLE_INVALID))
 def ha_compute_hypothetical_max_host_failures_to_tolerate(call: Call, configuration: VMRefToString) -> Int:
     """The same if exactly the VMs with the priority `restart` in a map were protected; nothing is stored."""
     for priority in configuration.values():
@@ -62,7 +61,7 @@ def ha_compute_hypothetical_max_host_failures_to_tolerate(call: Call, configurat
     return ha.max_host_failures(call, protected=lambda vm: vm.ref in protected)
 
 
-@message("pool", role=Role.POOL_OPERATOR, errors=(errors.HANDLE_INVALID,), is_async=False)
+@message("pool", errors=(errors.HANDLE_INVALID,))
 def ha_compute_vm_failover_plan(call: Call, failed_hosts: HostRefs, failed_vms: VMRefs) -> VMRefToStringMap:
     """Where VMs would go if hosts failed, or why nowhere; hosts that are disabled take VMs, too.
 
@@ -93,7 +92,6 @@ def _why_not(call: Call, ref: str) -> str:
 
 @message(
     "pool",
-    role=Role.POOL_OPERATOR,
     errors=(errors.HANDLE_INVALID, errors.INVALID_VALUE, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN),
 )
 def set_ha_host_failures_to_tolerate(call: Call, self: PoolRef, value: Int) -> None:

@@ -3,10 +3,9 @@
 from xenmem.datamodel.errors import SESSION_AUTHENTICATION_FAILED, SESSION_INVALID
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import SessionRef, String, message
-from xenmem.xenapi.schema import Role
 
 
-@message("session", role=Role.READ_ONLY, errors=(SESSION_AUTHENTICATION_FAILED,), is_async=False, has_session=False)
+@message("session", errors=(SESSION_AUTHENTICATION_FAILED,))
 def login_with_password(
     call: Call, uname: String, pwd: String, version: String = "1.1", originator: String = ""
 ) -> SessionRef:
@@ -14,19 +13,19 @@ def login_with_password(
     return call.pool.log_in(uname, pwd, originator)
 
 
-@message("session", role=Role.READ_ONLY, errors=(SESSION_AUTHENTICATION_FAILED,), is_async=False, has_session=False)
+@message("session", errors=(SESSION_AUTHENTICATION_FAILED,))
 def slave_local_login_with_password(call: Call, uname: String, pwd: String) -> SessionRef:
     """Log in to this host alone."""
     return call.pool.log_in(uname, pwd, is_local=True)
 
 
-@message("session", role=Role.READ_ONLY, errors=(SESSION_INVALID,), is_async=False)
+@message("session", errors=(SESSION_INVALID,))
 def logout(call: Call) -> None:
     """End the session."""
     call.pool.log_out(call.login.ref)
 
 
-@message("session", role=Role.READ_ONLY, errors=(SESSION_INVALID,), is_async=False)
+@message("session", errors=(SESSION_INVALID,))
 def local_logout(call: Call) -> None:
     """End a session of this host alone."""
     call.pool.log_out(call.login.ref)

@@ -2,12 +2,12 @@
 
 from typing import TYPE_CHECKING, Final
 
+from xenmem.datamodel import Role
 from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
 from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import String, TaskRef, message
 from xenmem.xenapi.door.pool import DENIED
-from xenmem.xenapi.schema import Role
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
@@ -25,23 +25,23 @@ def _own(call: Call, ref: str) -> "rows.task":
     return task
 
 
-@message("task", role=Role.READ_ONLY, is_async=False)
+@message("task")
 def create(call: Call, label: String, description: String) -> TaskRef:
     """A task of the client's own, pending until it is destroyed."""
     return tasks.create(call, label, description).ref
 
 
-@message("task", role=Role.READ_ONLY, errors=_MINE, is_async=False)
+@message("task", errors=_MINE)
 def destroy(call: Call, self: TaskRef) -> None:
     """Remove a completed task; of one that is pending only the wish is noted, and nothing comes of it."""
     task = _own(call, self)
     if task.status in tasks.COMPLETED:
-        tasks.destroy(call.db, task)
+        call.db.destroy(task)
     else:
         call.db.write(task, "current_operations", {**task.current_operations, "task": "destroy"})
 
 
-@message("task", role=Role.READ_ONLY, errors=_MINE, is_async=False)
+@message("task", errors=_MINE)
 def cancel(call: Call, task: TaskRef) -> None:
     """Ask a task to end: where it next waits or looks, it fails with TASK_CANCELLED. A completed one is not changed."""
     row = _own(call, task)

@@ -14,7 +14,6 @@ from xenmem.units import MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
 from xenmem.xenapi.rules import boot, ha, lifecycle, operations, placement
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ Building = Generator[float, None, None]
 # ---------------------------------------------------------------------------------------------------------- questions
 
 
-@message("VM", role=Role.READ_ONLY, errors=boot.ERRORS)
+@message("VM", errors=boot.ERRORS)
 def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
     """Fail with the first reason why the VM could not boot on the host now.
 
@@ -90,7 +89,7 @@ def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
     boot.assert_can_boot_here(call, call.db.VM[self], host)
 
 
-@message("VM", role=Role.READ_ONLY, errors=(errors.HANDLE_INVALID,))
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def get_possible_hosts(call: Call, vm: VMRef) -> HostRefs:
     """The hosts on which the VM could boot now, but for their CPUs; if memory is kept for it on one, that alone.
 
@@ -107,7 +106,7 @@ def get_possible_hosts(call: Call, vm: VMRef) -> HostRefs:
 # ------------------------------------------------------------------------------------------------------------ starting
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=(*_STARTING, errors.NO_HOSTS_AVAILABLE))
+@message("VM", errors=(*_STARTING, errors.NO_HOSTS_AVAILABLE))
 def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     """Start a halted VM on the host that the pool chooses.
 
@@ -128,7 +127,6 @@ def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
 
 @message(
     "VM",
-    role=Role.VM_POWER_ADMIN,
     errors=_without(
         _all(_STARTING, _ON_A_HOST, (errors.HOST_EVACUATE_IN_PROGRESS,)), errors.VM_INCOMPATIBLE_WITH_THIS_HOST
     ),
@@ -231,7 +229,7 @@ def _assert_not_upgrading(call: Call) -> None:
 # ------------------------------------------------------------------------------------------------ suspending, resuming
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=_MOVING)
+@message("VM", errors=_MOVING)
 def suspend(call: Call, vm: VMRef) -> None:
     """Write a running VM to disk; its host counts its memory no longer.
 
@@ -248,7 +246,7 @@ def suspend(call: Call, vm: VMRef) -> None:
     lifecycle.suspend(call, row)
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=(*_BUILDING, errors.NO_HOSTS_AVAILABLE, errors.VM_HAS_NO_SUSPEND_VDI))
+@message("VM", errors=(*_BUILDING, errors.NO_HOSTS_AVAILABLE, errors.VM_HAS_NO_SUSPEND_VDI))
 def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     """Resume a suspended VM on the host that the pool chooses; its overhead is not computed anew.
 
@@ -266,7 +264,6 @@ def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
 
 @message(
     "VM",
-    role=Role.VM_POWER_ADMIN,
     errors=_without(_all(_BUILDING, _ON_A_HOST, (errors.VM_HAS_NO_SUSPEND_VDI,)), errors.LICENCE_RESTRICTION),
 )
 def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bool) -> Building:
@@ -310,13 +307,13 @@ def _resume_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool,
         yield float(vm.start_delay)
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=_LEAVING)
+@message("VM", errors=_LEAVING)
 def pause(call: Call, vm: VMRef) -> None:
     """Stop the vCPUs of a running VM; it stays on its host and counts there. Source: xapi_vm.ml: pause."""
     _set_power_state(call, vm, "pause", "Paused")
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=_LEAVING)
+@message("VM", errors=_LEAVING)
 def unpause(call: Call, vm: VMRef) -> None:
     """Let the vCPUs of a paused VM run again. Source: xapi_vm.ml: unpause."""
     _set_power_state(call, vm, "unpause", "Running")
@@ -334,7 +331,6 @@ def _set_power_state(call: Call, vm: str, operation: str, power_state: str) -> N
 
 @message(
     "VM",
-    role=Role.VM_OPERATOR,
     errors=(
         *_LEAVING,
         errors.VM_LACKS_FEATURE,
@@ -360,7 +356,7 @@ def clean_shutdown(call: Call, vm: VMRef) -> Building:
         yield float(row.shutdown_delay)
 
 
-@message("VM", role=Role.VM_OPERATOR, errors=(*_without(_LEAVING, errors.VM_IS_SNAPSHOT), errors.NO_HOSTS_AVAILABLE))
+@message("VM", errors=(*_without(_LEAVING, errors.VM_IS_SNAPSHOT), errors.NO_HOSTS_AVAILABLE))
 def hard_shutdown(call: Call, vm: VMRef) -> None:
     """Destroy the domain of a running or paused VM, or the image of a suspended one.
 
@@ -389,7 +385,6 @@ def hard_shutdown(call: Call, vm: VMRef) -> None:
 
 @message(
     "VM",
-    role=Role.VM_POWER_ADMIN,
     errors=_all(
         _MOVING,
         boot.ERRORS,

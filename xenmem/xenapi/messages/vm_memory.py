@@ -15,7 +15,6 @@ from xenmem.units import KIB, MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, VMRef, message
 from xenmem.xenapi.rules import boot, lifecycle, operations
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.world import features
 
@@ -103,7 +102,7 @@ def _finish_static(call: Call, vm: "rows.VM") -> None:
             call.db.write(vm, "requires_reboot", True)
 
 
-@message("VM", role=Role.READ_ONLY, errors=(errors.HANDLE_INVALID,))
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def compute_memory_overhead(call: Call, vm: VMRef) -> Int:
     """The memory that Xen takes for a VM on top of the guest's own, computed from its record; nothing is stored.
 
@@ -114,7 +113,7 @@ def compute_memory_overhead(call: Call, vm: VMRef) -> Int:
     return accounting.overhead(call.db.model, call.db.VM[vm])
 
 
-@message("VM", role=Role.READ_ONLY)
+@message("VM")
 def get_cooperative(call: Call, self: VMRef) -> Bool:
     """Whether the guest balloons as told. Deprecated: always true, even for a VM that does not exist.
 
@@ -125,7 +124,7 @@ def get_cooperative(call: Call, self: VMRef) -> Bool:
     return True
 
 
-@message("VM", role=Role.READ_ONLY, errors=(errors.HANDLE_INVALID,))
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def maximise_memory(call: Call, self: VMRef, total: Int, approximate: Bool) -> Int:
     """The largest static_max in whole MiB with which the VM starts in `total` bytes; approximately: as with 64 vCPUs.
 
@@ -136,7 +135,7 @@ def maximise_memory(call: Call, self: VMRef, total: Int, approximate: Bool) -> I
     return accounting.maximise_memory(call.db.model, call.db.VM[self], total, approximate=approximate)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING, since="7.0")
+@message("VM", errors=_SETTING)
 def set_memory(call: Call, self: VMRef, value: Int) -> None:
     """Set dynamic_min, dynamic_max and static_max of a halted VM to one value.
 
@@ -148,7 +147,7 @@ def set_memory(call: Call, self: VMRef, value: Int) -> None:
     _set_limits(call, vm, _Limits(vm.memory_static_min, value, value, value))
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING)
+@message("VM", errors=_SETTING)
 def set_memory_limits(
     call: Call, self: VMRef, static_min: Int, static_max: Int, dynamic_min: Int, dynamic_max: Int
 ) -> None:
@@ -173,7 +172,7 @@ def _set_limits(call: Call, vm: "rows.VM", limits: _Limits) -> None:
     _finish_static(call, vm)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING)
+@message("VM", errors=_SETTING)
 def set_memory_static_range(call: Call, self: VMRef, min: Int, max: Int) -> None:
     """Set static_min and static_max of a halted VM; the dynamic limits stay, and must lie within.
 
@@ -184,7 +183,7 @@ def set_memory_static_range(call: Call, self: VMRef, min: Int, max: Int) -> None
     _set_static_range(call, call.db.VM[self], min, max)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING, is_async=False)
+@message("VM", errors=_SETTING)
 def set_memory_static_max(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set static_max of a halted VM; as set_memory_static_range with the stored static_min."""
     other = call.db.VM[self].memory_static_min
@@ -192,7 +191,7 @@ def set_memory_static_max(call: Call, self: VMRef, value: Int) -> Generator[floa
     _set_static_range(call, call.db.VM[self], other, value)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING, is_async=False)
+@message("VM", errors=_SETTING)
 def set_memory_static_min(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set static_min of a halted VM; as set_memory_static_range with the stored static_max."""
     other = call.db.VM[self].memory_static_max
@@ -208,7 +207,7 @@ def _set_static_range(call: Call, vm: "rows.VM", static_min: int, static_max: in
     _finish_static(call, vm)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING_DYNAMIC)
+@message("VM", errors=_SETTING_DYNAMIC)
 def set_memory_dynamic_range(call: Call, self: VMRef, min: Int, max: Int) -> None:
     """Set dynamic_min and dynamic_max; a running VM's host must have the memory by which dynamic_min grows.
 
@@ -221,7 +220,7 @@ def set_memory_dynamic_range(call: Call, self: VMRef, min: Int, max: Int) -> Non
     _set_dynamic_range(call, call.db.VM[self], min, max)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING_DYNAMIC, is_async=False)
+@message("VM", errors=_SETTING_DYNAMIC)
 def set_memory_dynamic_max(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set dynamic_max; as set_memory_dynamic_range with the stored dynamic_min."""
     other = call.db.VM[self].memory_dynamic_min
@@ -229,7 +228,7 @@ def set_memory_dynamic_max(call: Call, self: VMRef, value: Int) -> Generator[flo
     _set_dynamic_range(call, call.db.VM[self], other, value)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_SETTING_DYNAMIC, is_async=False)
+@message("VM", errors=_SETTING_DYNAMIC)
 def set_memory_dynamic_min(call: Call, self: VMRef, value: Int) -> Generator[float, None, None]:
     """Set dynamic_min; as set_memory_dynamic_range with the stored dynamic_max."""
     other = call.db.VM[self].memory_dynamic_max
@@ -271,7 +270,7 @@ def _write_dynamic_range(call: Call, vm: "rows.VM", dynamic_min: int, dynamic_ma
     call.db.write(vm, "memory_dynamic_max", dynamic_max)
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=_LIVE)
+@message("VM", errors=_LIVE)
 def set_memory_target_live(call: Call, self: VMRef, target: Int) -> None:
     """Does nothing to a running VM, whatever the target. Deprecated.
 
@@ -284,7 +283,6 @@ def set_memory_target_live(call: Call, self: VMRef, target: Int) -> None:
 
 @message(
     "VM",
-    role=Role.READ_ONLY,
     errors=(
         *_LIVE,
         errors.NOT_SUPPORTED_DURING_UPGRADE,

@@ -7,20 +7,19 @@ xapi_vm_helpers.ml).
 import math
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-from xenmem.datamodel import errors
+from xenmem.datamodel import CLASSES, Qualifier, enum, errors
 from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, shown_float
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
 from xenmem.xenapi.rules import boot, ha, lifecycle, operations
-from xenmem.xenapi.schema import CLASSES, VM_OPERATIONS, Qualifier, Role
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
 
-Operation = Annotated[str, VM_OPERATIONS]
-OperationToString = Annotated[dict[str, str], MapType(VM_OPERATIONS, STRING)]
+Operation = Annotated[str, enum("vm_operations")]
+OperationToString = Annotated[dict[str, str], MapType(enum("vm_operations"), STRING)]
 
 _OPERATION: Final = (
     errors.HANDLE_INVALID,
@@ -75,7 +74,7 @@ _NOT_COPIED: Final[dict[str, Any]] = {
 """What a clone has of its own; devices are no part of the inventory."""
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.VM_BAD_POWER_STATE, errors.INTERNAL_ERROR, errors.INVALID_VALUE))
+@message("VM", errors=(errors.VM_BAD_POWER_STATE, errors.INTERNAL_ERROR, errors.INVALID_VALUE))
 def create(call: Call, args: VMRecord) -> VMRef:
     """A new VM, from a struct of its fields.
 
@@ -110,7 +109,7 @@ def create(call: Call, args: VMRecord) -> VMRef:
     return str(vm.ref)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.NO_HOSTS_AVAILABLE))
+@message("VM", errors=(*_OPERATION, errors.NO_HOSTS_AVAILABLE))
 def clone(call: Call, vm: VMRef, new_name: String) -> VMRef:
     """A copy of a VM, template or snapshot, with another name.
 
@@ -148,9 +147,7 @@ def _copy_of_metrics(call: Call, source: "rows.VM") -> str:
     return str(made.ref)
 
 
-@message(
-    "VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_CANNOT_DELETE_DEFAULT_TEMPLATE)
-)
+@message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_CANNOT_DELETE_DEFAULT_TEMPLATE))
 def destroy(call: Call, self: VMRef) -> None:
     """Remove a halted or suspended VM, its metrics and what its guest reported. Source: xapi_vm_helpers.ml: destroy."""
     vm = call.db.VM[self]
@@ -165,9 +162,7 @@ def destroy(call: Call, self: VMRef) -> None:
 
 @message(
     "VM",
-    role=Role.VM_ADMIN,
     errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT, errors.VM_IS_PROTECTED),
-    is_async=False,
 )
 def set_is_a_template(call: Call, self: VMRef, value: Bool) -> None:
     """Make a VM a template, which takes its metrics and groups, or a template a VM, which is always allowed.
@@ -198,19 +193,19 @@ def set_is_a_template(call: Call, self: VMRef, value: Bool) -> None:
 _NON_NEGATIVE: Final = (errors.HANDLE_INVALID, errors.INVALID_VALUE)
 
 
-@message("VM", role=Role.POOL_OPERATOR, errors=_NON_NEGATIVE)
+@message("VM", errors=_NON_NEGATIVE)
 def set_order(call: Call, self: VMRef, value: Int) -> None:
     """Set the place of the VM in the order of starts. Source: xapi_vm.ml: set_order."""
     _set_non_negative(call, self, "order", value)
 
 
-@message("VM", role=Role.POOL_OPERATOR, errors=_NON_NEGATIVE)
+@message("VM", errors=_NON_NEGATIVE)
 def set_start_delay(call: Call, self: VMRef, value: Int) -> None:
     """Set how long a start takes after the VM is up. Source: xapi_vm.ml: set_start_delay."""
     _set_non_negative(call, self, "start_delay", value)
 
 
-@message("VM", role=Role.POOL_OPERATOR, errors=_NON_NEGATIVE)
+@message("VM", errors=_NON_NEGATIVE)
 def set_shutdown_delay(call: Call, self: VMRef, value: Int) -> None:
     """Set how long a clean shutdown takes after the VM is down. Source: xapi_vm.ml: set_shutdown_delay."""
     _set_non_negative(call, self, "shutdown_delay", value)
@@ -224,14 +219,12 @@ def _set_non_negative(call: Call, ref: str, field: str, value: int) -> None:
 
 @message(
     "VM",
-    role=Role.VM_ADMIN,
     errors=(
         errors.HANDLE_INVALID,
         errors.LICENCE_RESTRICTION,
         errors.OPERATION_NOT_ALLOWED,
         errors.TOO_MANY_GROUPS,
     ),
-    since="24.19.0",
 )
 def set_groups(call: Call, self: VMRef, value: VMGroupRefs) -> None:
     """Set the groups of the VM: one, or none. Source: xapi_vm.ml: set_groups."""
@@ -246,37 +239,37 @@ def set_groups(call: Call, self: VMRef, value: VMGroupRefs) -> None:
     call.db.write(vm, "groups", value)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def set_platform(call: Call, self: VMRef, value: StringMap) -> None:
     """Set the platform of the VM."""
     call.db.write(call.db.VM[self], "platform", value)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID, errors.MAP_DUPLICATE_KEY))
+@message("VM", errors=(errors.HANDLE_INVALID, errors.MAP_DUPLICATE_KEY))
 def add_to_platform(call: Call, self: VMRef, key: String, value: String) -> None:
     """Add an entry to the platform of the VM."""
     _add_to(call, self, "platform", key, value)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def remove_from_platform(call: Call, self: VMRef, key: String) -> None:
     """Remove an entry from the platform of the VM, if it is there."""
     _remove_from(call, self, "platform", key)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def set_blocked_operations(call: Call, self: VMRef, value: OperationToString) -> None:
     """Set which operations on the VM are refused, and what the failure says."""
     call.db.write(call.db.VM[self], "blocked_operations", value)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID, errors.MAP_DUPLICATE_KEY))
+@message("VM", errors=(errors.HANDLE_INVALID, errors.MAP_DUPLICATE_KEY))
 def add_to_blocked_operations(call: Call, self: VMRef, key: Operation, value: String) -> None:
     """Refuse an operation on the VM."""
     _add_to(call, self, "blocked_operations", key, value)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,))
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def remove_from_blocked_operations(call: Call, self: VMRef, key: Operation) -> None:
     """Refuse an operation on the VM no longer."""
     _remove_from(call, self, "blocked_operations", key)
@@ -298,7 +291,6 @@ def _remove_from(call: Call, ref: str, field: str, key: str) -> None:
 
 @message(
     "VM",
-    role=Role.POOL_OPERATOR,
     errors=(errors.HANDLE_INVALID, errors.INVALID_VALUE, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN),
 )
 def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:

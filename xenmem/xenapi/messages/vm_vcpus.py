@@ -11,7 +11,6 @@ from xenmem.datamodel.types import shown_float
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import DomainTypeName, Float, Int, String, VMRef, message
 from xenmem.xenapi.rules import boot, lifecycle, operations
-from xenmem.xenapi.schema import Role
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
@@ -28,7 +27,7 @@ _MUST_SATISFY: Final = "VCPU values must satisfy: 0 < VCPUs_at_startup ≤ VCPUs
 _MUST_SATISFY_LIVE: Final = "VCPU values must satisfy: 0 < VCPUs ≤ VCPUs_max"
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(*_OPERATION, errors.NOT_SUPPORTED_DURING_UPGRADE), is_async=False)
+@message("VM", errors=(*_OPERATION, errors.NOT_SUPPORTED_DURING_UPGRADE))
 def set_VCPUs_max(call: Call, self: VMRef, value: Int) -> None:  # noqa: N802  (the name of the message)
     """Set the most vCPUs of a halted VM, or of a running control domain, which then waits for a reboot.
 
@@ -48,9 +47,7 @@ def set_VCPUs_max(call: Call, self: VMRef, value: Int) -> None:  # noqa: N802  (
 
 @message(
     "VM",
-    role=Role.VM_ADMIN,
     errors=(errors.HANDLE_INVALID, errors.OPERATION_NOT_ALLOWED, errors.INVALID_VALUE),
-    is_async=False,
 )
 def set_VCPUs_at_startup(call: Call, self: VMRef, value: Int) -> None:  # noqa: N802  (the name of the message)
     """Set the vCPUs with which the VM starts, in any power state, even of snapshots.
@@ -70,7 +67,6 @@ def set_VCPUs_at_startup(call: Call, self: VMRef, value: Int) -> None:  # noqa: 
 
 @message(
     "VM",
-    role=Role.VM_ADMIN,
     errors=(
         *_OPERATION,
         errors.VM_IS_TEMPLATE,
@@ -104,7 +100,7 @@ def _assert_multiplier(value: float) -> None:
         raise errors.INVALID_VALUE("multiplier", shown_float(value))
 
 
-@message("VM", role=Role.VM_POWER_ADMIN, errors=(*_OPERATION, errors.NOT_SUPPORTED_DURING_UPGRADE), is_async=False)
+@message("VM", errors=(*_OPERATION, errors.NOT_SUPPORTED_DURING_UPGRADE))
 def set_HVM_shadow_multiplier(call: Call, self: VMRef, value: Float) -> None:  # noqa: N802  (the name of the message)
     """Set the factor of the shadow memory of a halted VM.
 
@@ -122,7 +118,6 @@ def set_HVM_shadow_multiplier(call: Call, self: VMRef, value: Float) -> None:  #
 
 @message(
     "VM",
-    role=Role.VM_POWER_ADMIN,
     errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.HOST_OFFLINE, errors.HOST_NOT_ENOUGH_FREE_MEMORY),
 )
 def set_shadow_multiplier_live(call: Call, self: VMRef, multiplier: Float) -> None:
@@ -151,7 +146,7 @@ def set_shadow_multiplier_live(call: Call, self: VMRef, multiplier: Float) -> No
     lifecycle.update_memory_overhead(call, vm)
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID, errors.INVALID_VALUE), is_async=False)
+@message("VM", errors=(errors.HANDLE_INVALID, errors.INVALID_VALUE))
 def set_domain_type(call: Call, self: VMRef, value: DomainTypeName) -> None:
     """Set what the VM is built as, in any power state; the stored overhead stays as it was. Source: xapi_vm.ml."""
     if value == "unspecified":
@@ -161,7 +156,7 @@ def set_domain_type(call: Call, self: VMRef, value: DomainTypeName) -> None:
     call.db.write(vm, "HVM_boot_policy", "BIOS order" if value == "hvm" else "")
 
 
-@message("VM", role=Role.VM_ADMIN, errors=(errors.HANDLE_INVALID,), is_async=False)
+@message("VM", errors=(errors.HANDLE_INVALID,))
 def set_HVM_boot_policy(call: Call, self: VMRef, value: String) -> None:  # noqa: N802  (the name of the message)
     """Set what the VM is built as: pv if the text is empty, else hvm. Deprecated. Source: xapi_vm.ml."""
     vm = call.db.VM[self]

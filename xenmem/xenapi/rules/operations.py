@@ -8,11 +8,10 @@ hours, the failure is given at once.
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
-from xenmem.datamodel import errors
+from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import Failure
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import boot
-from xenmem.xenapi.schema import POWER_STATE, VM_OPERATIONS
 from xenmem.xenapi.world.hooks import is_overridden
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ _POWER_STATES: Final = {
     "Running": """changing_memory_live awaiting_memory_live
     changing_shadow_memory_live changing_VCPUs_live clean_shutdown
         clean_reboot pause pool_migrate suspend data_source_op call_plugin send_sysrq send_trigger snapshot_with_quiesce
-        query_services""",
+        sysprep query_services""",
     "Paused": "unpause",
     "Suspended": "resume resume_on csvm",
     "Halted Suspended": "destroy export",
@@ -103,11 +102,11 @@ _PERHAPS_ALSO: Final = {"Running": _ALSO_RUNNING_FOR_CONTROL_DOMAINS, "Suspended
 ADVISED: Final = {
     state: tuple(
         operation
-        for operation in reversed(VM_OPERATIONS.members)
+        for operation in reversed(enum("vm_operations").members)
         if operation not in _UNADVISED
         and (state in _ALLOWED_IN[operation] or operation in _PERHAPS_ALSO.get(state, frozenset()))
     )
-    for state in POWER_STATE.members
+    for state in enum("vm_power_state").members
 }
 """By power state, the operations that may be named, the last declared first."""
 

@@ -7,18 +7,19 @@ global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows
 
 import random
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
+from xenmem.datamodel import CLASSES, RELATIONS, ClassSchema
 from xenmem.datamodel.errors import HANDLE_INVALID, UUID_INVALID
-from xenmem.datamodel.types import NULL
+from xenmem.datamodel.types import NULL, SetType
 from xenmem.kernel import OverheadModel
 from xenmem.rules.hosts import CURRENT, Model, model_name, pool_model
-from xenmem.xenapi.schema import CLASSES, ClassSchema
 from xenmem.xenapi.store import rows
-from xenmem.xenapi.store.rows import ROW_CLASSES, Row
+from xenmem.xenapi.store.rows import ROW_CLASSES, Row, stored_fields
 
 R = TypeVar("R", bound=Row)
 
@@ -109,7 +110,7 @@ class Table(Generic[R]):
     loaded : generation in which rows were last loaded
     """
 
-    __slots__ = ("_by_label", "_by_uuid", "_descending", "changed", "deleted", "loaded", "rows", "schema")
+    __slots__ = ("_by_label", "_by_uuid", "_descending", "_has_label", "changed", "deleted", "loaded", "rows", "schema")
 
     def __init__(self, schema: ClassSchema) -> None:
         self.schema = schema
@@ -119,6 +120,7 @@ class Table(Generic[R]):
         self.loaded = 0
         self._by_uuid: dict[str, str] = {}
         self._by_label: dict[str, dict[str, None]] = {}
+        self._has_label = "name_label" in schema.fields
         self._descending: tuple[str, ...] | None = None
 
     def __getitem__(self, ref: str) -> R:
@@ -188,7 +190,7 @@ class Table(Generic[R]):
         self._descending = None
         self.deleted.pop(ref, None)
         self._by_uuid[row.uuid] = ref  # type: ignore[attr-defined]
-        if "name_label" in self.schema.fields:
+        if self._has_label:
             self._by_label.setdefault(row.name_label, {})[ref] = None  # type: ignore[attr-defined]
 
     def _unindex(self, row: R, generation: int) -> None:
@@ -201,7 +203,7 @@ class Table(Generic[R]):
             for forgotten in list(self.deleted)[: len(self.deleted) - _KEPT_DELETED]:
                 del self.deleted[forgotten]
         self._reindex_uuid(row, row.uuid, None)  # type: ignore[attr-defined]
-        if "name_label" in self.schema.fields:
+        if self._has_label:
             self._reindex_label(row, row.name_label, None)  # type: ignore[attr-defined]
 
     def _reindex_uuid(self, row: Row, old: str, new: str | None) -> None:
@@ -237,7 +239,8 @@ class Database:
     configured : generation in which a VM last came or got another other_config
     author : who makes the changes now being made; set by whoever holds the lock
     the_pool : the one row of its table
-    VM, VM_metrics, VM_guest_metrics, VM_group, host, host_metrics, pool, task, session : the tables
+    tables : of every class, by its name; those that the server itself needs have attributes of their own
+    unknown : tables that the data model does not know, as they came: by name, reference and column
     """
 
     def __init__(self, *, seed: int | None = None, max_journal: int = MAX_JOURNAL) -> None:
@@ -248,7 +251,10 @@ class Database:
         self.regroupings = 0
         self.configured = 1
         self.author: Author = _Nobody()
-        self.tables: Final[dict[str, Table[Any]]] = {name: Table(schema) for name, schema in CLASSES.items()}
+        self.tables: Final[dict[str, Table[Any]]] = {
+            name: Table(row_class.schema) for name, row_class in ROW_CLASSES.items()
+        }
+        self.unknown: dict[str, dict[str, dict[str, Any]]] = {}
         self.VM: Final[Table[rows.VM]] = self.tables["VM"]
         self.VM_metrics: Final[Table[rows.VM_metrics]] = self.tables["VM_metrics"]
         self.VM_guest_metrics: Final[Table[rows.VM_guest_metrics]] = self.tables["VM_guest_metrics"]
@@ -317,13 +323,13 @@ class Database:
     def create(self, row: Row) -> None:
         """Take a row into the database."""
         self.generation += 1
-        self._link(row)
+        self._take_in(row)
         self._remember(row, _MADE)
 
     def destroy(self, row: Row) -> None:
         """Remove a row."""
         self.generation += 1
-        self._unlink(row)
+        self._take_out(row)
         self._remember(row, _DESTROYED)
 
     def write(self, row: Row, field: str, value: Any) -> None:
@@ -341,7 +347,7 @@ class Database:
         self.generation += 1
         setattr(row, field, value)
         self._touch(row)
-        effect = _EFFECTS[row.class_name].get(field)
+        effect = _EFFECTS[row.table].get(field)
         if effect is not None:
             effect(self, row, old, value)
         self._remember(row, ((field, old, value),))
@@ -392,14 +398,29 @@ class Database:
 
     def load(self, class_name: str, loaded: Iterable[Row]) -> None:
         """Take rows of an inventory in, without journal."""
-        for row in loaded:
-            self._link(row)
-        table = self.tables[class_name]
-        table.changed.clear()
-        table.loaded = self.generation
+        self.load_all({class_name: loaded})
+
+    def load_all(self, loaded: Mapping[str, Iterable[Row]]) -> None:
+        """Take rows of several classes in, without journal.
+
+        Of each relation the side that lists the others is made anew, if there are any others: the reference counts.
+
+        Parameters
+        ----------
+        loaded : rows by class
+        """
+        for class_name, rows_of_class in loaded.items():
+            for row in rows_of_class:
+                self._link(row, _ARRIVALS.get(class_name))
+            table = self.tables[class_name]
+            table.changed.clear()
+            table.loaded = self.generation
+        for relation in _RELATIONS:
+            if relation.source in loaded or relation.target in loaded:
+                relation.rebuild(self)
 
     def _remember(self, row: Row, changes: Sequence[_Field]) -> None:
-        if row.schema.transient:
+        if not row.schema.persistent:
             return
         journal = self._journal
         journal.append((self.generation, self.author.origin, row, changes))
@@ -411,7 +432,7 @@ class Database:
     def _assign(self, row: Row, values: Mapping[str, Any]) -> list[_Field]:
         """Set fields with what follows from them; those that changed."""
         changes: list[_Field] = []
-        effects = _EFFECTS[row.class_name]
+        effects = _EFFECTS[row.table]
         for field, new in values.items():
             old = getattr(row, field)
             if old != new:
@@ -423,7 +444,7 @@ class Database:
 
     def _touch(self, row: Row, operation: str = "mod") -> None:
         row.mtime = generation = self.generation
-        changed = self.tables[row.class_name].changed
+        changed = self.tables[row.table].changed
         changed.pop(row.ref, None)
         changed[row.ref] = generation
         if self.observers:
@@ -438,19 +459,25 @@ class Database:
         self._recounted.pop(host, None)
         self._recounted[host] = self.recounts
 
-    def _link(self, row: Row) -> None:
+    def _take_in(self, row: Row) -> None:
+        self._link(row, _ARRIVALS.get(row.table))
+        for relation in _RELATIONS_FROM.get(row.table, ()):
+            relation.change(self, row, (), relation.targets(row))
+
+    def _link(self, row: Row, arrived: "_Arrival | None") -> None:
         row.ctime = self.generation
-        self.tables[row.class_name]._index(row)
+        self.tables[row.table]._index(row)
         self._touch(row, "add")
-        arrived = _ARRIVALS.get(row.class_name)
         if arrived is not None:
             arrived(self, row, 1)
 
-    def _unlink(self, row: Row) -> None:
-        self.tables[row.class_name]._unindex(row, self.generation)
-        left = _ARRIVALS.get(row.class_name)
+    def _take_out(self, row: Row) -> None:
+        self.tables[row.table]._unindex(row, self.generation)
+        left = _ARRIVALS.get(row.table)
         if left is not None:
             left(self, row, -1)
+        for relation in _RELATIONS_FROM.get(row.table, ()):
+            relation.change(self, row, relation.targets(row), ())
         if self.observers:
             self._tell("del", row)
 
@@ -460,7 +487,7 @@ class Database:
         """The changes since a snapshot, or all that are kept, the earliest first."""
         start = 0 if since is None else self._start(since)
         return [
-            Change(generation, origin, row.class_name, row.ref, field, old, new)
+            Change(generation, origin, row.table, row.ref, field, old, new)
             for generation, origin, row, changes in self._journal[start:]
             for field, old, new in changes
         ]
@@ -544,9 +571,9 @@ class Database:
             _, _, row, changes = self._journal.pop()
             self.generation += 1
             if changes is _MADE:
-                self._unlink(row)
+                self._take_out(row)
             elif changes is _DESTROYED:
-                self._link(row)
+                self._take_in(row)
             else:
                 self._assign(row, {cast(str, field): old for field, old, _ in changes})
                 self._touch(row)
@@ -693,17 +720,90 @@ def _forget_model(database: Database, row: Row, old: Any, new: Any) -> None:
 
 
 def _rename(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.class_name]._reindex_label(row, old, new)
+    database.tables[row.table]._reindex_label(row, old, new)
 
 
 def _change_uuid(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.class_name]._reindex_uuid(row, old, new)
+    database.tables[row.table]._reindex_uuid(row, old, new)
 
 
 _Effect = Callable[[Database, Any, Any, Any], None]
+_Arrival = Callable[[Database, Any, int], None]
+
+
+class _Relation:
+    """References of one class to another, which lists the rows that point to each of its own.
+
+    Parameters
+    ----------
+    source, field : the class and its field: a reference, or a set of them
+    target, many : the class that it points to, and the field with the references of those who do, in ascending order
+    """
+
+    def __init__(self, source: str, field: str, target: str, many: str) -> None:
+        self.source = source
+        self.field = field
+        self.target = target
+        self.many = many
+        self._is_set = isinstance(CLASSES[source].fields[field].type, SetType)
+
+    def targets(self, row: Row) -> tuple[str, ...]:
+        """What a row points to."""
+        value = getattr(row, self.field)
+        return value if self._is_set else (value,)
+
+    def effect(self, database: Database, row: Row, old: Any, new: Any) -> None:
+        """The field got another value."""
+        self.change(database, row, *((old, new) if self._is_set else ((old,), (new,))))
+
+    def change(self, database: Database, row: Row, old: tuple[str, ...], new: tuple[str, ...]) -> None:
+        """A row points to others than before."""
+        if old != new:
+            for ref in old:
+                self._list(database, ref, row.ref, False)
+            for ref in new:
+                self._list(database, ref, row.ref, True)
+
+    def rebuild(self, database: Database) -> None:
+        """List anew who points to each row; where nobody could, what an inventory says stands."""
+        sources = database.tables[self.source]
+        pointing: dict[str, list[str]] = {}
+        for row in sources:
+            for ref in self.targets(row):
+                pointing.setdefault(ref, []).append(row.ref)
+        for row in database.tables[self.target]:
+            listed = pointing.get(row.ref, ()) if sources else getattr(row, self.many)
+            setattr(row, self.many, tuple(sorted(listed)))
+
+    def _list(self, database: Database, target: str, ref: str, belongs: bool) -> None:
+        row = database.tables[self.target].get(target)
+        if row is None:
+            return
+        listed: tuple[str, ...] = getattr(row, self.many)
+        place = bisect_left(listed, ref)
+        end = place + (place < len(listed) and listed[place] == ref)
+        if belongs != (end > place):
+            setattr(row, self.many, (*listed[:place], *((ref,) if belongs else ()), *listed[end:]))
+            database._touch(row)
+
+
+_RELATIONS: Final = tuple(
+    _Relation(*relation)
+    for relation in RELATIONS
+    if relation[:2] != relation[2:]
+    and relation[3] in stored_fields(relation[2])
+    and CLASSES[relation[2]].fields[relation[3]].inverse is not None
+)
+"""Those whose other side is held by rows; hosts and VM groups count who points to them by themselves."""
+
+_RELATIONS_FROM: Final = {
+    name: tuple(relation for relation in _RELATIONS if relation.source == name) for name in ROW_CLASSES
+}
 
 _EFFECTS: Final[dict[str, dict[str, _Effect]]] = {
-    name: {"uuid": _change_uuid, "name_label": _rename} for name in CLASSES
+    name: {"uuid": _change_uuid, "name_label": _rename}
+    | {relation.field: relation.effect for relation in _RELATIONS_FROM[name]}
+    for name in ROW_CLASSES
 }
 _EFFECTS["VM"] |= {
     "resident_on": _move_resident,
@@ -720,7 +820,7 @@ _EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resi
 _EFFECTS["host_metrics"]["memory_total"] = _measure
 
 _ARRIVALS: Final = cast(
-    dict[str, Callable[[Database, Any, int], None]],
+    dict[str, _Arrival],
     {
         "VM": _arrive_vm,
         "VM_group": _arrive_group,

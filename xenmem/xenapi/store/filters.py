@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Final
 
+from xenmem.datamodel import ClassSchema
 from xenmem.datamodel.errors import INTERNAL_ERROR, INVALID_VALUE, Failure
-from xenmem.xenapi.schema import ClassSchema
 from xenmem.xenapi.store.rows import Row
 
 Predicate = Callable[[Row], bool]
@@ -45,7 +45,7 @@ class _Parser:
     def __init__(self, expression: str, schema: ClassSchema, computed: Mapping[str, Callable[[Any], Any]]) -> None:
         self.expression = expression
         self.computed = computed
-        self.columns = {field.database: field for field in schema.fields.values()}
+        self.columns = schema.by_column
         self.tokens = self._tokens()
         self.place = 0
 

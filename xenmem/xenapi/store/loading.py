@@ -11,6 +11,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from xenmem.datamodel import CLASSES, ClassSchema, Field
 from xenmem.datamodel.types import (
     INT64_MAX,
     INT64_MIN,
@@ -35,10 +36,9 @@ from xenmem.inventory.table import Codec, RawTable
 from xenmem.kernel import DomainType
 from xenmem.rules import upgrade
 from xenmem.rules.hosts import Model, assumed_model
-from xenmem.xenapi.schema import CLASSES, ClassSchema, Field
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Database
-from xenmem.xenapi.store.rows import ROW_CLASSES, Row
+from xenmem.xenapi.store.rows import ROW_CLASSES, Row, filler, stored_fields
 
 _KINDS: Final[dict[type[Type[Any]], Kind]] = {
     IntType: Kind.INT,
@@ -54,21 +54,6 @@ _FLEET_FIELDS: Final = (
     " ha_always_run ha_restart_priority order start_delay"
 )
 _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
-_XE_NAMES: Final = {
-    "domid": "dom-id",
-    "suspend_VDI": "suspend-VDI-uuid",
-    "suspend_SR": "suspend-SR-uuid",
-    "consoles": "console-uuids",
-    "VTPMs": "vtpms",
-    "last_booted_record": "last-boot-record",
-    "cpu_info": "cpu_info",
-    "guest_VCPUs_params": "guest_VCPUs_params",
-    "iscsi_iqn": "iscsi_iqn",
-    "control_domain": "control-domain-uuid",
-    "live": "host-metrics-live",
-    "memory_target": "",
-    "scheduled_to_be_resident_on": "",
-}
 
 
 def _column(field: Field) -> Column:
@@ -78,7 +63,7 @@ def _column(field: Field) -> Column:
         default=field.default,
         low=INT64_MIN,
         high=INT64_MAX,
-        xe=_XE_NAMES.get(field.name),
+        xe=field.xe,
     )
 
 
@@ -90,11 +75,13 @@ _PRESENCES: Final = {"VM": (_presence("domain_type"), _presence("memory/overhead
 
 
 def _table_schema(schema: ClassSchema) -> TableSchema:
-    columns = tuple(_column(field) for field in schema.fields.values() if field.inverse is None)
+    columns = tuple(_column(schema.fields[name]) for name in stored_fields(schema.name))
     return TableSchema(schema.name, columns + _PRESENCES.get(schema.name, ()), schema.signature)
 
 
-_SCHEMAS: Final = {name: _table_schema(schema) for name, schema in CLASSES.items() if not schema.transient}
+_SCHEMAS: Final = {
+    name: _table_schema(row_class.schema) for name, row_class in ROW_CLASSES.items() if row_class.schema.persistent
+}
 
 
 def read(source: str | os.PathLike[str] | IO[bytes], *, lenient: bool = False, seed: int | None = None) -> Database:
@@ -235,15 +222,11 @@ def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: i
     if len(tables["pool"]) > 1:
         raise InventoryError(origin.source, "", f"holds {len(tables['pool'])} pool records")
     database = Database(seed=seed)
-    lacks: dict[str, list[bool]] = {}
-    for name in ("VM_group", "host_metrics", "VM_metrics", "VM_guest_metrics", "host", "pool", "VM"):
-        table = tables[name]
-        presences = [column.result for column in _PRESENCES.get(name, ())]
-        lacks |= {column: (~table.column(column)).tolist() for column in presences}
-        loaded = _rows(CLASSES[name], table, codec, origin)
-        if name == "VM":
-            _upgrade(database, loaded, lacks, origin)
-        database.load(name, loaded)
+    loaded = {name: _rows(CLASSES[name], table, codec, origin) for name, table in tables.items()}
+    database.load_all({name: rows for name, rows in loaded.items() if name != "VM"})
+    lacks = {column.result: (~tables["VM"].column(column.result)).tolist() for column in _PRESENCES["VM"]}
+    _upgrade(database, loaded["VM"], lacks, origin)
+    database.load("VM", loaded["VM"])
     if not len(database.pool):
         master = next((host.ref for host in database.host), NULL)
         database.load("pool", [database.new_row("pool", master=master)])
@@ -251,22 +234,19 @@ def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: i
 
 
 def _rows(schema: ClassSchema, table: RawTable, codec: Codec, origin: Origin) -> list[Row]:
-    row_class = ROW_CLASSES[schema.name]
-    loaded = [row_class.unfilled(ref) for ref in table.rows]
-    for name, field in schema.fields.items():
-        if field.inverse is not None:
-            continue
+    columns: list[list[Any]] = []
+    for name in stored_fields(schema.name):
+        field = schema.fields[name]
         if name in _LEFT_BEHIND:
-            values = [field.default] * len(loaded)
+            values = [field.default] * len(table)
         else:
             values = table.column(name).tolist()
             try:
                 values = _converted(field.type, values, codec)
             except (ValueError, TypeError) as problem:
                 raise InventoryError(origin.source, "", f"{schema.name}: {name}: {problem}") from None
-        for row, value in zip(loaded, values, strict=True):
-            setattr(row, name, value)
-    return loaded
+        columns.append(values)
+    return list(map(filler(schema.name), table.rows, *columns))
 
 
 def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:

@@ -13,9 +13,9 @@ from xml.sax.saxutils import escape
 
 import msgspec
 
-from xenmem.xenapi.schema import CLASSES, ClassSchema
+from xenmem.datamodel import ClassSchema
 from xenmem.xenapi.store.database import Database
-from xenmem.xenapi.store.rows import Row
+from xenmem.xenapi.store.rows import ROW_CLASSES, Row
 
 FORMATS: Final = ("records", "statedb")
 
@@ -81,7 +81,7 @@ def write(database: Database, file: IO[bytes], format: str) -> None:
 
 
 def _persistent_classes() -> Iterator[ClassSchema]:
-    return (schema for schema in CLASSES.values() if not schema.transient)
+    return (row_class.schema for row_class in ROW_CLASSES.values() if row_class.schema.persistent)
 
 
 def _records(database: Database) -> Iterator[bytes]:

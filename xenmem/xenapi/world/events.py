@@ -146,9 +146,9 @@ def _changed(table: Table[Any], wanted: frozenset[str], start: int) -> "Iterator
 
 
 def _event(call: "Call", row: "Row", operation: str, number: int, timestamp: str = "0.0") -> Event:
-    fields = _fields(call.db.tables[row.class_name], row.ref, operation, number, timestamp)
-    fields["snapshot"] = MESSAGES[f"{row.class_name}.get_record"].body(call, row.ref)
-    return _with_snapshot(row.class_name), fields
+    fields = _fields(call.db.tables[row.table], row.ref, operation, number, timestamp)
+    fields["snapshot"] = MESSAGES[f"{row.table}.get_record"].body(call, row.ref)
+    return _with_snapshot(row.table), fields
 
 
 def _fields(table: Table[Any], ref: str, operation: str, number: int, timestamp: str = "0.0") -> dict[str, Any]:
@@ -245,14 +245,14 @@ class Queue:
         return self._registrations.setdefault(call.login.ref, _Registration(self.next_number))
 
     def _observe(self, operation: str, row: "Row") -> None:
-        call, class_name = self._call, row.class_name.lower()
+        call, class_name = self._call, row.table.lower()
         if call is None or not row.schema.has_events:
             return
         if not any(one.covers(class_name, row.ref) for one in self._registrations.values()):
             return
         timestamp = str(int(call.clock.now()))
         if operation == "del":
-            fields = _fields(call.db.tables[row.class_name], row.ref, operation, self.next_number, timestamp)
+            fields = _fields(call.db.tables[row.table], row.ref, operation, self.next_number, timestamp)
             event: Event = (_GONE, fields)
         else:
             event = _event(call, row, operation, self.next_number, timestamp)
