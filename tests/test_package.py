@@ -63,7 +63,7 @@ LAYERS = {
     "fleet": {"kernel", "rules", "inventory"},
     "inventory": {"datamodel", "fleet", "kernel", "rules", "text", "units"},
     "planning": {"_lazy", "fleet", "kernel", "rules", "units"},
-    "xenapi": {"datamodel", "fleet", "kernel", "rules", "units", "inventory", "planning"},
+    "xenapi": {"datamodel", "fleet", "kernel", "rules", "text", "units", "inventory", "planning"},
     "answers": {"_lazy", "datamodel", "fleet", "kernel", "rules", "text", "units", "inventory", "planning", "xenapi"},
 }
 """What each room may import of xenmem. Fleet's constructors name inventory, which fills the columns."""

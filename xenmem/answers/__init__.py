@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from xenmem._lazy import attach
 
 if TYPE_CHECKING:
-    from xenmem.answers.balloon import Squeeze, balloon, with_fair_targets
-    from xenmem.answers.capacity import Room, Wanted, room_for
+    from xenmem.answers.balloon import BalloonReport, balloon, with_fair_targets
+    from xenmem.answers.capacity import CapacityReport, Wanted, capacity
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from xenmem.answers.what_if import WhatIf, what_if
 
 __all__ = [
+    "BalloonReport",
+    "CapacityReport",
     "Declarations",
     "Explanation",
     "Fit",
@@ -37,14 +39,13 @@ __all__ = [
     "QuestionError",
     "Report",
     "RollingPlan",
-    "Room",
-    "Squeeze",
     "Survival",
     "UpgradeCheck",
     "Wanted",
     "WarmUp",
     "WhatIf",
     "balloon",
+    "capacity",
     "consolidate",
     "declarations",
     "evacuate",
@@ -58,7 +59,6 @@ __all__ = [
     "rebalance",
     "report",
     "rolling_update",
-    "room_for",
     "unprotecting",
     "upgrade_check",
     "warm_up",
@@ -69,8 +69,8 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "balloon": "Squeeze balloon with_fair_targets",
-        "capacity": "Room Wanted room_for",
+        "balloon": "BalloonReport balloon with_fair_targets",
+        "capacity": "CapacityReport Wanted capacity",
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",

@@ -49,7 +49,7 @@ class SqueezedVM(Result, frozen=True):
     fair: int | None
 
 
-class Squeeze(Result, frozen=True):
+class BalloonReport(Result, frozen=True):
     """What starting a VM does to those on a host.
 
     Attributes
@@ -82,7 +82,7 @@ class Squeeze(Result, frozen=True):
     vms: list[SqueezedVM]
 
 
-def balloon(fleet: Fleet, vm: int, host: int | None = None) -> Squeeze:
+def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
     """The targets of the VMs on a host once another one starts there.
 
     Parameters
@@ -121,7 +121,7 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> Squeeze:
     granted = answer.squeezed.granted_kib
     overhead = int(fleet.overhead()[vm])
     newcomer = dict(answer.squeezed.balanced).get(NEWCOMER)
-    return Squeeze(
+    return BalloonReport(
         pool=pool_head(fleet, int(vms.pool[vm])),
         **identity(vms, vm),
         power_state=PowerState(vms.power_state[vm]).name.capitalize(),
@@ -170,7 +170,7 @@ def _by_place(targets: Iterable[Target]) -> dict[int, int]:
     return {domid: kib * KIB for domid, kib in targets if domid != NEWCOMER}
 
 
-def with_fair_targets(result: Squeeze) -> list[script.Action]:
+def with_fair_targets(result: BalloonReport) -> list[script.Action]:
     """The changes that start the VM with fair targets: dynamic ranges that hold them, those that shrink first.
 
     Raises

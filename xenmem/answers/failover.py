@@ -9,11 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from xenmem import kernel, planning
+from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.naming import (
     NOT_CHECKED,
     Named,
+    NamedHost,
     PoolHead,
     QuestionError,
     Result,
@@ -24,10 +25,12 @@ from xenmem.answers.naming import (
     label,
     named,
     pool_head,
+    written,
 )
-from xenmem.fleet import Bools, Bytes, Fleet
+from xenmem.fleet import Bools, Fleet
 from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
+from xenmem.planning.failures.shrinking import largest_static_max, memory_at_minimum
 from xenmem.text import counted
 
 Report = Callable[[planning.Progress], None]
@@ -102,7 +105,7 @@ class OwnPlanner(Result, frozen=True):
     max_failures: int
 
 
-class Verdict(Result, frozen=True):
+class PoolVerdict(Result, frozen=True):
     """The answer for a pool.
 
     Attributes
@@ -130,10 +133,10 @@ class Verdict(Result, frozen=True):
     at_most: int | None
     vms: int
     memory: int
-    failed_hosts: list[Named]
+    failed_hosts: list[NamedHost]
     inevitable: int
     stays_down: list[VMToRun]
-    overcommitted: list[Named]
+    overcommitted: list[NamedHost]
     left_out: list[Named]
     tried: int
     total: int
@@ -170,7 +173,7 @@ class Remedies(Result, frozen=True):
     memory: list[Addition] | None
     memory_bound: int
     memory_each_host: int | None
-    host: Named | None
+    host: NamedHost | None
     memory_one_host: int | None
     memory_new_host: int | None
     unprotect: list[VMToRun]
@@ -189,7 +192,7 @@ class PoolSurvival(Result, frozen=True):
     """
 
     pool: PoolHead
-    verdict: Verdict
+    verdict: PoolVerdict
     hosts: list[HostShare]
     waiting: list[VMToRun]
     remedies: Remedies | None
@@ -259,7 +262,7 @@ def failover(
         remedy = None
         if remedies:
             seconds = MOMENT if interrupted() else time_limit
-            remedy = _remedies(fleet, row, pool, policy, answer.num_failures, seconds, progress)
+            remedy = _remedies(fleet, pool, policy, answer.num_failures, seconds, progress)
         found.append(
             PoolSurvival(
                 pool=pool_head(fleet, row),
@@ -335,25 +338,18 @@ def _verdict(
     answer: Failover,
     at_least: int | None,
     at_most: int | None,
-) -> Verdict:
+) -> PoolVerdict:
     left_out = (fleet.hosts.pool == row) & ~(fleet.hosts.enabled & fleet.hosts.live)
-    return Verdict(
-        num_failures=answer.num_failures,
-        one_by_one=answer.one_by_one,
-        answer=answer.answer,
+    return written(
+        PoolVerdict,
+        fleet,
+        answer,
         at_least=at_least,
         at_most=at_most,
         vms=len(pool.vms),
         memory=exact_sum(pool.size),
-        failed_hosts=_hosts(fleet, answer.failed_hosts),
-        inevitable=answer.inevitable,
         stays_down=_vms(fleet, pool, answer.stays_down),
-        overcommitted=_hosts(fleet, answer.overcommitted),
-        left_out=_hosts(fleet, np.flatnonzero(left_out).tolist()),
-        tried=answer.tried,
-        total=answer.total,
-        undecided=answer.undecided,
-        reason=answer.reason,
+        left_out=[Named(**identity(fleet.hosts, host)) for host in np.flatnonzero(left_out).tolist()],
         own=_own_planner(fleet, row, vms, answer.num_failures),
     )
 
@@ -367,10 +363,6 @@ def _own_planner(fleet: Fleet, row: int, vms: str, num_failures: int) -> OwnPlan
         outcome=xapi.plan_for_n_failures(pool, num_failures).value,
         max_failures=xapi.compute_max_host_failures_to_tolerate(pool),
     )
-
-
-def _hosts(fleet: Fleet, rows: Sequence[int]) -> list[Named]:
-    return [Named(**identity(fleet.hosts, row)) for row in rows]
 
 
 def _vms(fleet: Fleet, pool: planning.RestartPool, rows: Sequence[int]) -> list[VMToRun]:
@@ -403,58 +395,29 @@ def _shares(fleet: Fleet, pool: planning.RestartPool, answer: Failover) -> list[
 
 def _remedies(
     fleet: Fleet,
-    row: int,
     pool: planning.RestartPool,
     policy: str,
     num_failures: int,
     time_limit: float,
     progress: Report | None,
 ) -> Remedies:
-    smallest = _smallest(fleet, row, pool) if policy == "static_max" else None
+    smallest = memory_at_minimum(fleet)[pool.vms] if policy == "static_max" else None
     found = planning.remedy(pool, num_failures, smallest=smallest, time_limit=time_limit, progress=progress)
-    return Remedies(
+    return written(
+        Remedies,
+        fleet,
+        found,
         memory=None
         if found.memory is None
         else [Addition(**identity(fleet.hosts, host), memory=amount) for host, amount in found.memory],
-        memory_bound=found.memory_bound,
-        memory_each_host=found.memory_each_host,
-        host=None if found.host is None else named(fleet.hosts, found.host),
-        memory_one_host=found.memory_one_host,
-        memory_new_host=found.memory_new_host,
         unprotect=_vms(fleet, pool, found.unprotect),
-        unprotect_is_least=found.unprotect_is_least,
-        shrink=None if found.shrink is None else [_shrunk(fleet, row, vm, size) for vm, size in found.shrink],
-        undecided=list(found.undecided),
+        shrink=None if found.shrink is None else [_shrunk(fleet, vm, size) for vm, size in found.shrink],
     )
 
 
-def _smallest(fleet: Fleet, row: int, pool: planning.RestartPool) -> Bytes:
-    """What the VMs would need to start if their static_max were what is promised to them: dynamic_min."""
-    vms = fleet.vms
-    low = vms.memory_dynamic_min[pool.vms]
-    normal, shadow = kernel.required_memory(
-        vms.domain_type[pool.vms],
-        low,
-        low,
-        vms.VCPUs_max[pool.vms],
-        vms.HVM_shadow_multiplier[pool.vms],
-        model=fleet.pools.model[row],
-    )
-    needed: Bytes = np.minimum(normal + shadow, pool.size)
-    return needed
-
-
-def _shrunk(fleet: Fleet, row: int, vm: int, size: int) -> ShrunkVM:
-    """The largest static_max with which the VM starts in so much memory."""
-    vms = fleet.vms
-    most = kernel.maximise_memory(
-        vms.domain_type[vm], vms.VCPUs_max[vm], vms.HVM_shadow_multiplier[vm], size, model=fleet.pools.model[row]
-    )
-    return ShrunkVM(
-        **identity(vms, vm),
-        memory_static_max=int(vms.memory_static_max[vm]),
-        to=min(int(vms.memory_static_max[vm]), max(int(vms.memory_dynamic_min[vm]), int(most))),
-    )
+def _shrunk(fleet: Fleet, vm: int, size: int) -> ShrunkVM:
+    most = int(fleet.vms.memory_static_max[vm])
+    return ShrunkVM(**identity(fleet.vms, vm), memory_static_max=most, to=largest_static_max(fleet, vm, size))
 
 
 def unprotecting(result: Survival) -> list[script.Action]:

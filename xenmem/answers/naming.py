@@ -3,8 +3,9 @@
 Amounts are bytes. Sums are exact: they stay integers. Depends on the Fleet and the kernel only.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -25,6 +26,15 @@ class QuestionError(ValueError):
     """A question that cannot be answered as it was asked. The text is one line."""
 
 
+@contextmanager
+def as_question() -> Iterator[None]:
+    """What planning refuses as a question that cannot be answered: it names VMs and hosts as people do."""
+    try:
+        yield
+    except ValueError as error:
+        raise QuestionError(str(error)) from None
+
+
 class Result(msgspec.Struct, frozen=True):
     """Base of all results."""
 
@@ -35,6 +45,42 @@ class Named(Result, frozen=True):
     ref: str
     uuid: str
     name_label: str
+
+
+NamedVM = Annotated[Named, "vms"]
+NamedHost = Annotated[Named, "hosts"]
+"""In a result that is written from rows: of which table of the Fleet they are."""
+
+Written = TypeVar("Written", bound=Result)
+
+
+def written(kind: type[Written], fleet: Fleet, found: object, **more: Any) -> Written:
+    """A result of this kind: what `more` says of its fields, and for the others what planning has found, rows by name.
+
+    Parameters
+    ----------
+    kind : its fields of the types NamedVM and NamedHost, or lists of them, are rows of the fleet in `found`, or -1 or
+        None for nothing
+    found : has an attribute for each field that `more` leaves out
+    """
+    values = {
+        field.name: more[field.name] if field.name in more else _by_name(fleet, field.type, getattr(found, field.name))
+        for field in msgspec.structs.fields(kind)
+    }
+    return kind(**values)
+
+
+def _by_name(fleet: Fleet, annotation: Any, value: Any) -> Any:
+    """A value of what planning has found as a result has it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if get_origin(annotation) is Annotated:
+        return None if value is None else named(getattr(fleet, annotation.__metadata__[0]), value)
+    if isinstance(value, tuple):
+        (annotation,) = get_args(annotation)
+        return [_by_name(fleet, annotation, one) for one in value]
+    kinds = [kind for kind in get_args(annotation) if get_origin(kind) is Annotated]
+    return _by_name(fleet, kinds[0], value) if kinds else value
 
 
 class Amounts(Result, frozen=True):

@@ -12,7 +12,7 @@ import click
 
 from xenmem import Fleet, kernel, read
 from xenmem.answers.script import WRITERS, Action
-from xenmem.cli.streams import Progress
+from xenmem.cli.streams import Reading
 from xenmem.kernel import MAX_BYTES, DomainType, model_name_for
 from xenmem.text import documentation
 from xenmem.units import format_size, parse_size
@@ -27,7 +27,7 @@ def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
     kernel.threads()  # a bad XENMEM_THREADS is told before anything is read
     fleets = []
     for inventory in inventories:
-        with Progress("<stdin>" if inventory == "-" else inventory) as progress:
+        with Reading("<stdin>" if inventory == "-" else inventory) as progress:
             fleets.append(read(inventory, lenient=lenient, progress=progress))
     return Fleet.concatenate(fleets)
 

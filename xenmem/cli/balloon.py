@@ -3,7 +3,7 @@
 import click
 
 from xenmem import answers
-from xenmem.answers.balloon import Squeeze, SqueezedVM
+from xenmem.answers.balloon import BalloonReport, SqueezedVM
 from xenmem.answers.naming import find_host, find_vm, label
 from xenmem.cli.arguments import (
     command,
@@ -41,7 +41,7 @@ def balloon(inventory: str, vm: str, host: str | None, writer: str | None, lenie
     return show(result, form, _table, SqueezedVM, [(result.pool, [*result.vms, result.newcomer])])
 
 
-def _table(page: Page, result: Squeeze) -> None:
+def _table(page: Page, result: BalloonReport) -> None:
     """What starting a VM does to those on a host."""
     head(page, result.pool)
     page.line(f"VM {name_of(result)} starts on {name_of(result.host)}", style="bold")

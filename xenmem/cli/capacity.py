@@ -3,7 +3,7 @@
 import click
 
 from xenmem import answers
-from xenmem.answers.capacity import TIME_LIMIT, PoolRoom, Room, RoomThere, ShapeCount, Wanted
+from xenmem.answers.capacity import TIME_LIMIT, CapacityReport, HostCapacity, PoolCapacity, ShapeCount, Wanted
 from xenmem.cli.arguments import (
     command,
     counted_option,
@@ -90,7 +90,7 @@ def capacity(
         shapes = [Wanted(memory, vcpus)]
     fleet = read_fleet(inventories, lenient)
     with Search(_described) as search:
-        result = answers.room_for(
+        result = answers.capacity(
             fleet,
             shapes,
             failures,
@@ -102,14 +102,14 @@ def capacity(
             progress=search,
             interrupted=lambda: search.interrupted,
         )
-    return search.answer(show(result, form, _table, RoomThere, ((pool.pool, pool.hosts) for pool in result.pools)))
+    return search.answer(show(result, form, _table, HostCapacity, ((pool.pool, pool.hosts) for pool in result.pools)))
 
 
 def _described(progress: Progress) -> str:
     return f"{progress.value} VMs have room, {progress.bound} not excluded"
 
 
-def _table(page: Page, result: Room) -> None:
+def _table(page: Page, result: CapacityReport) -> None:
     """How many more VMs each pool takes."""
     for number, pool in enumerate(result.pools):
         if number:
@@ -124,7 +124,7 @@ def _table(page: Page, result: Room) -> None:
     page.line(not_checked(result))
 
 
-def _room_of(page: Page, pool: PoolRoom) -> None:
+def _room_of(page: Page, pool: PoolCapacity) -> None:
     many = len(pool.shapes) > 1
     but = ["<but"] if any(host.reasons for host in pool.hosts) else []
     page.table(
@@ -165,7 +165,7 @@ def _room_of(page: Page, pool: PoolRoom) -> None:
         page.line("Only memory decides here: VMs are counted on hosts with too few CPUs for them, too.")
 
 
-def _room_text(pool: PoolRoom) -> str:
+def _room_text(pool: PoolCapacity) -> str:
     if pool.now == "loses":
         return "Even without them hosts may not fail"
     if pool.status == "optimal":

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from xenmem import answers
-from xenmem.answers.failover import TIME_LIMIT, OwnPlanner, PoolSurvival, Remedies, Survival, Verdict, VMToRun
+from xenmem.answers.failover import TIME_LIMIT, OwnPlanner, PoolSurvival, PoolVerdict, Remedies, Survival, VMToRun
 from xenmem.cli.arguments import (
     command,
     counted_option,
@@ -84,7 +84,7 @@ def failover(
         heading = f"HA protects these VMs no more, so that the pool survives {counted(failures or 0, 'host failure')}."
         return search.answer(emitted(writer, [heading], answers.unprotecting(result)))
     verdicts = ((pool.pool, [pool.verdict]) for pool in result.pools)
-    return search.answer(show(result, form, _table, Verdict, verdicts))
+    return search.answer(show(result, form, _table, PoolVerdict, verdicts))
 
 
 def _table(page: Page, result: Survival) -> None:
@@ -140,7 +140,7 @@ def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
         page.bullets("Not decided in time", undecided, style="yellow")
 
 
-def _failures(verdict: Verdict) -> str:
+def _failures(verdict: PoolVerdict) -> str:
     return counted(verdict.num_failures, "host failure")
 
 
