@@ -110,6 +110,11 @@ class Table:
         rows = np.flatnonzero((self.ref == name) | (self.uuid == name))
         return rows if len(rows) else np.flatnonzero(self.name_label == name)
 
+    def label(self, row: int) -> str:
+        """What messages call a row: its name, or its uuid or reference if it has none; printable."""
+        text: str = self.name_label[row] or self.uuid[row] or self.ref[row]
+        return text if text.isprintable() else repr(text)
+
     def _columns(self) -> dict[str, NDArray[Any]]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 

@@ -27,6 +27,7 @@ from xenmem.answers.naming import (
 )
 from xenmem.fleet import Bools, Bytes, Fleet, PowerState
 from xenmem.planning.plan import Plan
+from xenmem.rules.migration import whereabouts
 from xenmem.text import counted
 from xenmem.units import format_size
 
@@ -278,14 +279,14 @@ def _pool_moves(fleet: Fleet, pool: int, hosts: list[HostChange], moves: list[Mo
 
 
 def is_nowhere(fleet: Fleet) -> Bools:
-    """The VMs that are on no host, and reserved for none."""
-    return (fleet.vms.resident_on < 0) & (fleet.vms.scheduled_to_be_resident_on < 0)
+    """The VMs that are on no host."""
+    return whereabouts(fleet.vms) < 0
 
 
 def _verdict(plan: Plan) -> str:
     """Status, value and bound in a sentence."""
-    if plan.status == "infeasible":
-        return f"Infeasible: {plan.reason}."
+    if not plan.is_complete:
+        return f"{plan.status.capitalize()}: {plan.reason}."
     reached, limit = _VALUES[plan.objective]
     in_bytes = plan.objective == "even"
     value, bound = (format_size(amount) if in_bytes else str(amount) for amount in (plan.value, plan.bound))
@@ -296,7 +297,8 @@ def _verdict(plan: Plan) -> str:
         moves=counted(plan.value, "VM moves", "VMs move"),
     )
     if plan.status == "optimal":
-        return f"Optimal: {text}; no plan does better."
+        more = f", but {plan.reason}" if plan.objective == "fewest-migrations" and plan.reason else ""
+        return f"Optimal: {text}; no plan does better{more}."
     return f"Feasible: {text}; {limit.format(bound=bound)} is proved, a gap of {100 * plan.gap:.3g} %."
 
 
@@ -380,7 +382,7 @@ def actions(plan: MovePlan) -> list[script.Action]:
     ------
     QuestionError : the plan is not whole, concerns several pools, or a VM or host of it has no uuid
     """
-    if plan.status == "infeasible" or plan.blocked:
+    if plan.status in ("infeasible", "unknown") or plan.blocked:
         raise QuestionError(f"there is no whole plan to write: {plan.blocked or plan.reason}")
     if sum(bool(pool.moves) for pool in plan.pools) > 1:
         raise QuestionError("the plan concerns several pools: write it for one inventory at a time")

@@ -3,20 +3,19 @@
 Amounts are bytes. The searches are planning's; what they find is told by move_plan.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 import numpy as np
 
 from xenmem import planning
 from xenmem.answers.explain import host_obstacles, vm_obstacles
-from xenmem.answers.immovable import standing_still, too_wide
 from xenmem.answers.move_plan import MovePlan, OwnPlan, answer_of, is_nowhere
 from xenmem.answers.naming import Finding, QuestionError, host_label, listed, named, refs, vm_label
-from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet
-from xenmem.planning.evacuation import guests_on_hosts
 from xenmem.planning.versions import version_ranks
+from xenmem.rules.migration import refusals, whereabouts
 from xenmem.text import counted
 from xenmem.units import format_size
 
@@ -49,8 +48,7 @@ def pack(
     ----------
     vms, hosts, objective, policy : as for planning.pack
     running : without vms, only the guests that are on a host
-    immovable : VMs that cannot migrate, and why, as immovable.refused_migrations gives them; by default those that do
-        not run
+    immovable : VMs that cannot migrate, and why, beside those of which planning knows it
     bandwidth : bytes that migrations copy in a second, > 0
     time_limit, seed, progress : as for planning.pack
     constraints : the keywords of planning.Constraints
@@ -59,22 +57,28 @@ def pack(
     ------
     QuestionError : the question contradicts itself, or something in it does not exist
     """
-    still = _still(fleet, immovable)
-    for vm in vms or ():
-        if not fleet.vms.is_guest[vm]:
-            raise QuestionError(f"VM {vm_label(fleet, vm)} takes no part: {_why_not(fleet, vm, still)}")
     if vms is None:
-        vms = (guests_on_hosts(fleet) if running else np.flatnonzero(fleet.vms.is_guest)).tolist()
-    kept = {vm: still[vm] for vm in vms if vm in still}
-    nowhere = is_nowhere(fleet)
-    dead = {vm: found[0] for vm in vms if nowhere[vm] and (found := vm_obstacles(fleet, vm))}
-    taking_part = [vm for vm in vms if vm not in kept and vm not in dead]
-    _check(fleet, taking_part, hosts, constraints, still)
-    plan = planning.pack(
-        fleet, taking_part, hosts, objective, policy, time_limit=time_limit, seed=seed, progress=progress, **constraints
-    )
-    title = f"Place {counted(len(taking_part), 'VM')}, objective {objective}"
-    warnings = [*_warning(fleet, "stays", kept), *_warning(fleet, "cannot-start", dead)]
+        is_asked = fleet.vms.is_guest & ((whereabouts(fleet.vms) >= 0) | (not running))
+        vms = np.flatnonzero(is_asked).tolist()
+    waits = fleet.vms.is_guest & is_nowhere(fleet)
+    dead = {vm: found[0] for vm in vms if waits[vm] and (found := vm_obstacles(fleet, vm))}
+    taking_part = [vm for vm in vms if vm not in dead]
+    _check_hosts(fleet, hosts)
+    with _told_by_name():
+        plan = planning.pack(
+            fleet,
+            taking_part,
+            hosts,
+            objective,
+            policy,
+            time_limit=time_limit,
+            seed=seed,
+            progress=progress,
+            immovable=immovable or {},
+            **constraints,
+        )
+    title = f"Place {counted(len(plan.vms), 'VM')}, objective {objective}"
+    warnings = [*_warning(fleet, "stays", plan.stays), *_warning(fleet, "cannot-start", dead)]
     return answer_of(fleet, plan, title, policy, bandwidth, warnings=warnings)
 
 
@@ -97,8 +101,7 @@ def evacuate(
     ----------
     host : row of the host
     hosts, policy : as for planning.evacuate
-    immovable : VMs that cannot migrate, and why, as immovable.refused_migrations gives them; by default those that do
-        not run
+    immovable : VMs that cannot migrate, and why, beside those of which planning knows it
     bandwidth : bytes that migrations copy in a second, > 0
     time_limit, seed, progress : as for planning.pack
     constraints : the keywords of planning.Constraints
@@ -109,16 +112,8 @@ def evacuate(
     """
     if np.count_nonzero(fleet.hosts.pool == fleet.hosts.pool[host]) == 1:
         raise QuestionError(f"host {host_label(fleet, host)} is the only one of its pool: its VMs have nowhere to go")
-    unable = standing_still(fleet) if immovable is None else immovable
-    still = {**{vm: why for vm, why in too_wide(fleet).items() if not _is_on(fleet, vm, host)}, **unable}
-    movable = [vm for vm in guests_on_hosts(fleet).tolist() if vm not in still]
-    _check(fleet, movable, hosts, constraints, still, emptied=host)
-    held = {vm: why for vm, why in unable.items() if _is_on(fleet, vm, host)}
-    if held:
-        plan = _held(fleet, host, held)
-    else:
-        pool = np.flatnonzero(fleet.hosts.pool == fleet.hosts.pool[host]).tolist()
-        taking = (_able(fleet) if hosts is None else set(hosts)) & set(pool) - {host}
+    _check_hosts(fleet, hosts, emptied=host)
+    with _told_by_name():
         plan = planning.evacuate(
             fleet,
             host,
@@ -127,7 +122,8 @@ def evacuate(
             time_limit=time_limit,
             seed=seed,
             progress=progress,
-            **_with_pins(fleet, constraints, still, taking),
+            immovable=immovable or {},
+            **constraints,
         )
     return answer_of(
         fleet,
@@ -136,7 +132,7 @@ def evacuate(
         policy,
         bandwidth,
         disabled=named(fleet.hosts, host),
-        own_plan=_own_plan(fleet, host, still),
+        own_plan=_own_plan(fleet, host, {**refusals(fleet.vms, fleet.hosts), **(immovable or {})}),
     )
 
 
@@ -158,10 +154,11 @@ def consolidate(
     ------
     QuestionError : the question contradicts itself
     """
-    still = _still(fleet, immovable)
-    pinned = _checked(fleet, hosts, constraints, still)
-    plan = planning.consolidate(fleet, hosts, policy, time_limit=time_limit, seed=seed, progress=progress, **pinned)
-    warnings = _warning(fleet, "stays", still)
+    _check_hosts(fleet, hosts)
+    asked = {"time_limit": time_limit, "seed": seed, "progress": progress, "immovable": immovable or {}, **constraints}
+    with _told_by_name():
+        plan = planning.consolidate(fleet, hosts, policy, **asked)
+    warnings = _warning(fleet, "stays", plan.stays)
     return answer_of(fleet, plan, "Consolidate onto the fewest hosts", policy, bandwidth, warnings=warnings)
 
 
@@ -184,45 +181,38 @@ def rebalance(
     ------
     QuestionError : the question contradicts itself
     """
-    still = _still(fleet, immovable)
-    pinned = _checked(fleet, hosts, constraints, still)
-    plan = planning.rebalance(
-        fleet, migrations, hosts, policy, time_limit=time_limit, seed=seed, progress=progress, **pinned
-    )
-    warnings = _warning(fleet, "stays", still)
+    _check_hosts(fleet, hosts)
+    asked = {"time_limit": time_limit, "seed": seed, "progress": progress, "immovable": immovable or {}, **constraints}
+    with _told_by_name():
+        plan = planning.rebalance(fleet, migrations, hosts, policy, **asked)
+    warnings = _warning(fleet, "stays", plan.stays)
     return answer_of(
         fleet, plan, f"Rebalance by at most {counted(migrations, 'migration')}", policy, bandwidth, warnings=warnings
     )
 
 
-def _still(fleet: Fleet, immovable: Mapping[int, str] | None) -> dict[int, str]:
-    """The VMs that are left where they are, and why."""
-    return {**too_wide(fleet), **(standing_still(fleet) if immovable is None else immovable)}
+@contextmanager
+def _told_by_name() -> Iterator[None]:
+    """What planning refuses, as a question that cannot be answered: it names VMs and hosts as people do."""
+    try:
+        yield
+    except ValueError as error:
+        raise QuestionError(str(error)) from None
 
 
-def _is_on(fleet: Fleet, vm: int, host: int) -> bool:
-    return host in (fleet.vms.resident_on[vm], fleet.vms.scheduled_to_be_resident_on[vm])
+def _check_hosts(fleet: Fleet, hosts: Sequence[int] | None, emptied: int = -1) -> None:
+    """Refuse a host that is named to take VMs and cannot; planning leaves it out.
 
-
-def _able(fleet: Fleet) -> set[int]:
-    return set(np.flatnonzero(fleet.hosts.enabled & fleet.hosts.live).tolist())
-
-
-def _with_pins(
-    fleet: Fleet, constraints: Mapping[str, Any], still: Mapping[int, str], taking: Collection[int]
-) -> dict[str, Any]:
-    """The constraints, and each VM that cannot migrate bound to its host, if that is among those that take VMs."""
-    resident = fleet.vms.resident_on
-    bound = {vm: int(resident[vm]) for vm in still if int(resident[vm]) in taking}
-    return {**constraints, "pinned": {**constraints.get("pinned", {}), **bound}}
-
-
-def _checked(
-    fleet: Fleet, hosts: Sequence[int] | None, constraints: Mapping[str, Any], still: Mapping[int, str]
-) -> dict[str, Any]:
-    """The constraints of a question about all VMs that run, found free of contradictions, and those that stay bound."""
-    _check(fleet, [vm for vm in guests_on_hosts(fleet).tolist() if vm not in still], hosts, constraints, still)
-    return _with_pins(fleet, constraints, still, _able(fleet) if hosts is None else set(hosts))
+    Parameters
+    ----------
+    hosts : that are to take VMs, None for all that can
+    emptied : a host that takes none
+    """
+    for host in hosts or ():
+        if not (fleet.hosts.enabled[host] and fleet.hosts.live[host]):
+            raise QuestionError(f"host {host_label(fleet, host)} takes no VMs: {host_obstacles(fleet, host, 0)[0]}")
+        if host == emptied:
+            raise QuestionError(f"host {host_label(fleet, host)} is to be emptied, and takes no VMs")
 
 
 def _warning(fleet: Fleet, kind: str, vms: Mapping[int, str]) -> list[Finding]:
@@ -232,22 +222,6 @@ def _warning(fleet: Fleet, kind: str, vms: Mapping[int, str]) -> list[Finding]:
     what = {"stays": "stay where they are", "cannot-start": "would not start anywhere"}
     names = listed([f"{vm_label(fleet, vm)}: {why}" for vm, why in sorted(vms.items())])
     return [Finding(kind=kind, text=f"{counted(len(vms), 'VM')} {what[kind]} ({names})", vms=refs(fleet.vms, vms))]
-
-
-def _held(fleet: Fleet, host: int, held: Mapping[int, str]) -> planning.Plan:
-    """The answer where VMs of the host to be emptied cannot migrate."""
-    vms = np.array([vm for vm in guests_on_hosts(fleet).tolist() if _is_on(fleet, vm, host)], np.int32)
-    names = listed([f"{vm_label(fleet, vm)} ({why})" for vm, why in sorted(held.items())])
-    return planning.Plan(
-        objective="fewest-migrations",
-        status="infeasible",
-        vms=vms,
-        host=np.full(len(vms), -1, np.int32),
-        value=0,
-        bound=0,
-        reason=f"{counted(len(held), 'VM')} of {host_label(fleet, host)} cannot migrate: {names}",
-        obstacle=planning.Obstacle(tuple(sorted(held)), (host,)),
-    )
 
 
 def _own_plan(fleet: Fleet, host: int, still: Mapping[int, str]) -> OwnPlan:
@@ -279,68 +253,3 @@ def _own_plan(fleet: Fleet, host: int, still: Mapping[int, str]) -> OwnPlan:
         count = counted(len(departures.migrations), "migration")
         text = f"The pool's own plan: {count}, {format_size(copied)} to copy."
     return OwnPlan(len(departures.migrations), copied, refusals, text)
-
-
-def _check(
-    fleet: Fleet,
-    vms: Sequence[int],
-    hosts: Sequence[int] | None,
-    constraints: Mapping[str, Any],
-    still: Mapping[int, str],
-    emptied: int = -1,
-) -> None:
-    """What planning would refuse by row numbers, refused by names.
-
-    Parameters
-    ----------
-    vms : that take part
-    hosts : that are to take VMs, None for all that can
-    still : VMs that cannot migrate, and why
-    emptied : a host that takes none
-    """
-    for host in hosts or ():
-        if host not in _able(fleet):
-            raise QuestionError(f"host {host_label(fleet, host)} takes no VMs: {host_obstacles(fleet, host, 0)[0]}")
-        if host == emptied:
-            raise QuestionError(f"host {host_label(fleet, host)} is to be emptied, and takes no VMs")
-    taking = _able(fleet) if hosts is None else set(hosts)
-    taking.discard(emptied)
-    known = {int(vm) for vm in vms}
-    pinned: Mapping[int, int] = constraints.get("pinned", {})
-    together = [set(group) for group in constraints.get("same_host", ())]
-    apart = [set(group) for group in constraints.get("anti_affinity", ())]
-    for vm in [*pinned, *(vm for group in (*together, *apart) for vm in sorted(group))]:
-        if vm not in known:
-            raise QuestionError(f"VM {vm_label(fleet, vm)} takes no part: {_why_not(fleet, vm, still)}")
-    for vm, host in pinned.items():
-        pin = f"VM {vm_label(fleet, vm)} cannot be pinned to host {host_label(fleet, host)}"
-        if fleet.vms.pool[vm] != fleet.hosts.pool[host]:
-            raise QuestionError(f"{pin}, which is in another pool")
-        if host not in taking:
-            raise QuestionError(f"{pin}, which is not among the hosts that take VMs")
-    for group in together:
-        names = listed([vm_label(fleet, vm) for vm in sorted(group)])
-        if len({int(fleet.vms.pool[vm]) for vm in group}) > 1:
-            raise QuestionError(f"VMs {names} cannot share a host: they are in different pools")
-        homes = sorted({pinned[vm] for vm in group if vm in pinned})
-        if len(homes) > 1:
-            where = listed([host_label(fleet, host) for host in homes])
-            raise QuestionError(f"VMs {names} cannot share a host: they are pinned to {where}")
-        for other in apart:
-            if len(both := sorted(group & other)) > 1:
-                raise QuestionError(f"VMs {listed([vm_label(fleet, vm) for vm in both])} are to be together and apart")
-    for group in apart:
-        homes = sorted(pinned[vm] for vm in group if vm in pinned)
-        twice = next((host for host in homes if homes.count(host) > 1), None)
-        if twice is not None:
-            names = listed([vm_label(fleet, vm) for vm in sorted(group) if pinned.get(vm) == twice])
-            raise QuestionError(f"VMs {names} are to be apart, and are pinned to host {host_label(fleet, twice)}")
-
-
-def _why_not(fleet: Fleet, vm: int, still: Mapping[int, str]) -> str:
-    kind = kind_of(fleet, vm)
-    if kind != "guest":
-        return f"it is a {kind.replace('_', ' ')}"
-    if vm in still:
-        return f"it stays where it is, {still[vm]}"
-    return "it is on no host" if is_nowhere(fleet)[vm] else "it is not among the VMs to be placed"

@@ -11,7 +11,6 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles
-from xenmem.answers.immovable import standing_still, too_wide
 from xenmem.answers.move_plan import ha_refusals, overcommitments
 from xenmem.answers.moves import BANDWIDTH
 from xenmem.answers.naming import (
@@ -25,10 +24,8 @@ from xenmem.answers.naming import (
     identity,
     known_totals,
     label,
-    listed,
     named,
     pool_head,
-    vm_label,
 )
 from xenmem.answers.upgrade_check import build_called, model_called
 from xenmem.fleet import Bools, Fleet
@@ -147,8 +144,7 @@ def rolling_update(
     fleet : of one pool
     order : rows of the hosts in the order of their restarts; by default the order that copies least of those tried
     to : the model, the xapi version or the product that hosts run after their restart
-    immovable : VMs that cannot migrate, and why, as immovable.refused_migrations gives them; by default those that do
-        not run
+    immovable : VMs that cannot migrate, and why, beside those of which planning knows it
     bandwidth : bytes that migrations copy in a second, > 0
     time_limit : seconds
     progress : called now and then with a planning.Progress, in bytes to copy
@@ -171,13 +167,8 @@ def rolling_update(
         raise QuestionError(f"host {host_label(fleet, unknown[0])}: its memory_total is unknown")
     if order is not None:
         _check_order(fleet, order, able)
-    still = standing_still(fleet) if immovable is None else immovable
-    held = {vm: why for vm, why in (*still.items(), *too_wide(fleet).items()) if _host_of(fleet, vm) in able}
-    if held:
-        update = _held(fleet, held)
-    else:
-        problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet))
-        update = planning.rolling_update(problem, order, time_limit=time_limit, progress=progress)
+    problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet), immovable=immovable)
+    update = planning.rolling_update(problem, order, time_limit=time_limit, progress=progress)
     return _answer(fleet, update, to, bandwidth)
 
 
@@ -209,26 +200,12 @@ def heading(plan: RollingPlan) -> list[str]:
     return [f"Rolling update of pool {label(plan.pool)}, {plan.pool.source}: {order}.", plan.verdict]
 
 
-def _host_of(fleet: Fleet, vm: int) -> int:
-    scheduled = int(fleet.vms.scheduled_to_be_resident_on[vm])
-    return scheduled if scheduled >= 0 else int(fleet.vms.resident_on[vm])
-
-
 def _has_cpus(fleet: Fleet) -> Bools:
     """Whether each host has the CPUs for each VM, shape (vms, hosts)."""
     cpus = fleet.hosts.cpu_count
     unlimited = (cpus == 0)[None, :] | fleet.vms.vcpu_unrestricted[:, None]
     allowed: Bools = unlimited | (fleet.vms.VCPUs_max[:, None] <= cpus[None, :])
     return allowed
-
-
-def _held(fleet: Fleet, held: Mapping[int, str]) -> RollingUpdate:
-    """The answer where VMs cannot make way for the restart of their host, or not come back."""
-    names = listed(
-        [f"{vm_label(fleet, vm)} on {host_label(fleet, _host_of(fleet, vm))}: {held[vm]}" for vm in sorted(held)]
-    )
-    reason = f"{counted(len(held), 'VM')} cannot make way and come home; shut down or suspend first {names}"
-    return RollingUpdate("infeasible", (), (), 0, 0, reason)
 
 
 def _check_order(fleet: Fleet, order: Sequence[int], able: Sequence[int]) -> None:

@@ -15,17 +15,14 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet, PowerState
+from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
     Plan,
     Rows,
     account,
-    as_amounts,
-    as_rows,
-    as_sizes,
     get_specific_plan,
-    refuse,
 )
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
 from xenmem.planning.xapi.failover import rows_of_pool

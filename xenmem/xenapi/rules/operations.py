@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import Failure
+from xenmem.rules.migration import has_drivers, has_feature
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.world.hooks import is_overridden
@@ -71,7 +72,6 @@ _NEEDED_FEATURES: Final = {
 }
 _CANNOT_SUSPEND: Final = "data-cant-suspend-reason"
 _GUEST_KEYS: Final = frozenset((_CANNOT_SUSPEND, *(key for keys in _NEEDED_FEATURES.values() for key in keys)))
-"""What counts of VM_guest_metrics.other."""
 
 _CONCURRENT: Final = (
     frozenset(("clone", "copy", "export")),
@@ -150,8 +150,8 @@ def _situation(database: "Database", vm: "rows.VM") -> tuple[Hashable, ...]:
         is_immobile(database, vm),
         has_nested_virt(database, vm),
         _is_paravirtual(database, vm),
-        guest is not None and _has_drivers(guest),
-        _GUEST_KEYS.intersection(guest.other) if guest is not None else None,
+        guest is not None and has_drivers(guest.PV_drivers_version),
+        None if guest is None else _announced(guest.other),
         _may_clone_suspended(database),
         boot.is_upgrading(database),
     )
@@ -196,8 +196,9 @@ def _is_paravirtual(database: "Database", vm: "rows.VM") -> bool:
     return boot.live_domain_type(database, vm) in ("pv", "pv_in_pvh", "pvh")
 
 
-def _has_drivers(guest: "rows.VM_guest_metrics") -> bool:
-    return "major" in guest.PV_drivers_version and "minor" in guest.PV_drivers_version
+def _announced(other: dict[str, str]) -> frozenset[str]:
+    """What counts of VM_guest_metrics.other."""
+    return frozenset(key for key in _GUEST_KEYS.intersection(other) if key == _CANNOT_SUSPEND or other[key] == "1")
 
 
 def _may_clone_suspended(database: "Database") -> bool:
@@ -296,8 +297,8 @@ def _lacking_feature(database: "Database", vm: "rows.VM", operation: str, strict
         return errors.VM_NON_SUSPENDABLE(vm.ref, other[_CANNOT_SUSPEND])
     if not strict and operation != "changing_VCPUs_live":
         return None
-    if _is_paravirtual(database, vm) or (guest is not None and _has_drivers(guest)):
+    if _is_paravirtual(database, vm) or (guest is not None and has_drivers(guest.PV_drivers_version)):
         return None
-    if any(feature in other for feature in _NEEDED_FEATURES[operation]):
+    if any(has_feature(other, feature) for feature in _NEEDED_FEATURES[operation]):
         return None
     return errors.VM_LACKS_FEATURE(vm.ref)

@@ -1,0 +1,78 @@
+"""What every planner starts from: the hosts of a Fleet that take VMs, what they have left, and what VMs take there.
+
+Amounts are bytes. Rows are those of the Fleet, which is only read; knows no question and no plan.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xenmem import kernel
+
+if TYPE_CHECKING:
+    from xenmem.fleet import Fleet
+
+Rows = NDArray[np.int32]
+Bytes = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+
+def able_hosts(fleet: Fleet, hosts: Rows) -> Rows:
+    """Those of the hosts that take VMs: enabled, live, and of known memory.
+
+    Raises
+    ------
+    ValueError : an enabled and live host has no known memory; names it
+    """
+    able = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]
+    unknown = able[fleet.hosts.memory_total[able] <= 0]
+    if len(unknown):
+        raise ValueError(f"host {fleet.hosts.label(unknown[0])}: its memory_total is unknown")
+    return able
+
+
+def able_hosts_of_pool(fleet: Fleet, pool: int) -> tuple[Rows, Rows]:
+    """The hosts of a pool that take VMs, and the rows of all its VM records.
+
+    Raises
+    ------
+    ValueError : there is no such pool, no host of it takes VMs, or the memory of one is unknown
+    """
+    if not 0 <= pool < len(fleet.pools):
+        raise ValueError(f"pool: {pool} is outside 0..{len(fleet.pools) - 1}")
+    hosts = able_hosts(fleet, np.flatnonzero(fleet.hosts.pool == pool).astype(np.int32))
+    if not len(hosts):
+        raise ValueError(f"pool: {fleet.pools.label(pool)} has no host that is enabled and live")
+    return hosts, np.flatnonzero(fleet.vms.pool == pool).astype(np.int32)
+
+
+def room(fleet: Fleet, policy: str, without: Bools | None = None) -> Bytes:
+    """What each host has left, below 0 where it is overcommitted: int64 array, shape (hosts of the fleet,).
+
+    Parameters
+    ----------
+    fleet, policy : what counts of a VM under the policy, and its stored overhead, count where it is resident and where
+        it is scheduled
+    without : bool array, shape (vms,), VMs that are not counted; but what the migration of one of them has reserved
+        is not free before that has ended
+    """
+    vms = fleet.vms
+    resident, reserved = vms.resident_on, vms.scheduled_to_be_resident_on
+    if without is not None:
+        reserved = np.where(without & (resident < 0), -1, reserved).astype(np.int32)
+        resident = np.where(without, -1, resident).astype(np.int32)
+    # the kernel's free memory ends at 0, so it is asked of hosts so large that none is overcommitted
+    everything = np.full(len(fleet.hosts), kernel.MAX_BYTES)
+    taken = everything - kernel.free_memory(everything, fleet.amount(policy), vms.memory_overhead, resident, reserved)
+    left: Bytes = fleet.hosts.available - taken
+    return left
+
+
+def place_in(rows: Rows, length: int) -> Rows:
+    """Where each of `length` rows stands among these, -1 for nowhere; one entry more, so that row -1 is nowhere."""
+    places = np.full(length + 1, -1, np.int32)
+    places[rows] = np.arange(len(rows), dtype=np.int32)
+    return places
