@@ -12,7 +12,7 @@ import xenmem
 from xenmem import answers
 from xenmem.answers import QuestionError
 from xenmem.answers.immovable import refused_migrations
-from xenmem.answers.move_plan import MovePlan, actions, heading
+from xenmem.answers.moves import MovePlan, actions, heading
 from xenmem.answers.naming import find_host, find_vm
 from xenmem.answers.script import as_messages
 from xenmem.rules.migration import too_wide

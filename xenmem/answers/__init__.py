@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
     from xenmem.answers.info import Installation, WarmUp, info, warm_up
     from xenmem.answers.messages import Declarations, declarations
-    from xenmem.answers.move_plan import MovePlan
-    from xenmem.answers.moves import consolidate, evacuate, pack, rebalance
+    from xenmem.answers.moves import MovePlan, consolidate, evacuate, pack, rebalance
     from xenmem.answers.naming import QuestionError
     from xenmem.answers.place import Placement, place
     from xenmem.answers.report import Report, report
@@ -76,8 +75,7 @@ __getattr__, __dir__ = attach(
         "fit": "Fit Maximum fit maximise",
         "info": "Installation WarmUp info warm_up",
         "messages": "Declarations declarations",
-        "move_plan": "MovePlan",
-        "moves": "consolidate evacuate pack rebalance",
+        "moves": "MovePlan consolidate evacuate pack rebalance",
         "naming": "QuestionError",
         "place": "Placement place",
         "report": "Report report",

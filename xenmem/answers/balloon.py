@@ -14,11 +14,9 @@ from xenmem.answers.naming import (
     PoolHead,
     QuestionError,
     Result,
-    host_label,
     identity,
     known_totals,
     pool_head,
-    vm_label,
 )
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
@@ -98,20 +96,20 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
     vms = fleet.vms
     if not vms.is_guest[vm]:
         raise QuestionError(
-            f"VM {vm_label(fleet, vm)} is a template, a snapshot or a control domain: it does not start"
+            f"VM {fleet.vms.label(vm)} is a template, a snapshot or a control domain: it does not start"
         )
     if vms.power_state[vm] not in (PowerState.HALTED, PowerState.SUSPENDED):
-        raise QuestionError(f"VM {vm_label(fleet, vm)} is {PowerState(vms.power_state[vm]).name.lower()}: it is there")
+        raise QuestionError(f"VM {fleet.vms.label(vm)} is {PowerState(vms.power_state[vm]).name.lower()}: it is there")
     if host is None:
         host = _first_choice(fleet, vm)
     if fleet.hosts.pool[host] != vms.pool[vm]:
-        raise QuestionError(f"host {host_label(fleet, host)} is not of the VM's pool")
+        raise QuestionError(f"host {fleet.hosts.label(host)} is not of the VM's pool")
     if not known_totals(fleet)[host]:
-        raise QuestionError(f"host {host_label(fleet, host)}: its memory_total is unknown")
+        raise QuestionError(f"host {fleet.hosts.label(host)}: its memory_total is unknown")
     least, most = int(vms.memory_dynamic_min[vm]), int(vms.memory_dynamic_max[vm])
     if least > most:
         raise QuestionError(
-            f"VM {vm_label(fleet, vm)}: its memory_dynamic_min, {format_size(least)}, exceeds its memory_dynamic_max, "
+            f"VM {fleet.vms.label(vm)}: its memory_dynamic_min, {format_size(least)}, exceeds its memory_dynamic_max, "
             f"{format_size(most)}"
         )
     answer = planning.balloon(fleet, vm, host)
@@ -162,7 +160,7 @@ def _first_choice(fleet: Fleet, vm: int) -> int:
         return xapi.choose_host_for_vm(fleet, vm, xapi.placement.zero)
     except xapi.PlanningError:
         raise QuestionError(
-            f"no host takes VM {vm_label(fleet, vm)} even with all others at dynamic_min: name a host to see why"
+            f"no host takes VM {fleet.vms.label(vm)} even with all others at dynamic_min: name a host to see why"
         ) from None
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from xenmem import kernel, planning
 from xenmem.answers.explain import Shape, host_obstacles, requirement
-from xenmem.answers.failover import MOMENT, Report, check_failures, restart_pools
+from xenmem.answers.failover import MOMENT, check_failures, restart_pools
 from xenmem.answers.naming import NOT_CHECKED, PoolHead, QuestionError, Result, identity, pool_head, written
 from xenmem.fleet import Fleet
 from xenmem.planning.failures.capacity import Capacity
@@ -125,7 +125,7 @@ def capacity(
     vms: str = "protected",
     policy: str = "static_max",
     time_limit: float = TIME_LIMIT,
-    progress: Report | None = None,
+    progress: Callable[[planning.Progress], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> CapacityReport:
     """How many more VMs fit such that the pool still survives any so many hosts failing together, pool by pool.

@@ -18,11 +18,9 @@ from xenmem.answers.naming import (
     PoolHead,
     QuestionError,
     Result,
+    as_question,
     exact_sum,
-    host_label,
     identity,
-    known_totals,
-    label,
     named,
     pool_head,
     written,
@@ -32,8 +30,6 @@ from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
 from xenmem.planning.failures.shrinking import largest_static_max, memory_at_minimum
 from xenmem.text import counted
-
-Report = Callable[[planning.Progress], None]
 
 COUNTED: Final = ("protected", "running")
 """Which VMs are to run again: those that HA protects, or all guests that run now."""
@@ -223,7 +219,7 @@ def failover(
     policy: str = "static_max",
     remedies: bool = False,
     time_limit: float = TIME_LIMIT,
-    progress: Report | None = None,
+    progress: Callable[[planning.Progress], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Survival:
     """Whether all VMs run again after host failures, pool by pool.
@@ -286,18 +282,14 @@ def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartP
     ------
     QuestionError : a pool has no host that is enabled and live, or the memory of one is unknown; names it
     """
-    unknown = np.flatnonzero(fleet.hosts.enabled & fleet.hosts.live & ~known_totals(fleet))
-    if len(unknown):
-        raise QuestionError(f"host {host_label(fleet, int(unknown[0]))}: its memory_total is unknown")
-    found = []
-    for row in range(len(fleet.pools)):
-        try:
-            found.append(planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=_protected(fleet, vms)))
-        except ValueError as error:
-            raise QuestionError(f"pool {_pool_label(fleet, row)}: {str(error).removeprefix(f'pool: {row} ')}") from None
-    if not found:
+    if not len(fleet.pools):
         raise QuestionError("the inventory has no pool")
-    return found
+    protected = _protected(fleet, vms)
+    with as_question():
+        return [
+            planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=protected)
+            for row in range(len(fleet.pools))
+        ]
 
 
 def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_failures: int) -> None:
@@ -316,11 +308,7 @@ def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_fail
     for row, pool in enumerate(pools):
         if num_failures > len(pool.free):
             there = f"{counted(len(pool.free), 'host')} that can"
-            raise QuestionError(f"{num_failures} hosts cannot fail in pool {_pool_label(fleet, row)}: it has {there}")
-
-
-def _pool_label(fleet: Fleet, row: int) -> str:
-    return label(Named(**identity(fleet.pools, row)))
+            raise QuestionError(f"{num_failures} hosts cannot fail in pool {fleet.pools.label(row)}: it has {there}")
 
 
 def _protected(fleet: Fleet, vms: str) -> Bools | None:
@@ -399,7 +387,7 @@ def _remedies(
     policy: str,
     num_failures: int,
     time_limit: float,
-    progress: Report | None,
+    progress: Callable[[planning.Progress], None] | None,
 ) -> Remedies:
     smallest = memory_at_minimum(fleet)[pool.vms] if policy == "static_max" else None
     found = planning.remedy(pool, num_failures, smallest=smallest, time_limit=time_limit, progress=progress)

@@ -159,16 +159,6 @@ def label(item: Any) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def vm_label(fleet: Fleet, row: int) -> str:
-    """What messages call a VM of the fleet."""
-    return label(Named(**identity(fleet.vms, row)))
-
-
-def host_label(fleet: Fleet, row: int) -> str:
-    """What messages call a host of the fleet."""
-    return label(Named(**identity(fleet.hosts, row)))
-
-
 def listed(items: Sequence[str]) -> str:
     """The first few items, and how many there are beside them."""
     shown = ", ".join(items[:_NAMES_SHOWN])
@@ -177,7 +167,7 @@ def listed(items: Sequence[str]) -> str:
 
 def labels(table: Table, rows: Sequence[int]) -> str:
     """The first few objects by name, and how many there are beside them."""
-    shown = [label(Named(**identity(table, row))) for row in rows[:_NAMES_SHOWN]]
+    shown = [table.label(row) for row in rows[:_NAMES_SHOWN]]
     return listed(shown + [""] * (len(rows) - len(shown)))
 
 

@@ -25,12 +25,10 @@ from xenmem.answers.naming import (
     QuestionError,
     Result,
     at_hosts,
-    host_label,
     identity,
     known_totals,
     label,
     pool_head,
-    vm_label,
 )
 from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet, PowerState
@@ -121,11 +119,11 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
     vms = fleet.vms
     kind = kind_of(fleet, vm)
     if kind != "guest":
-        raise QuestionError(f"VM {vm_label(fleet, vm)} is a {kind.replace('_', ' ')}: it does not start")
+        raise QuestionError(f"VM {fleet.vms.label(vm)} is a {kind.replace('_', ' ')}: it does not start")
     operation = {PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm])
     if operation is None:
         state = PowerState(vms.power_state[vm]).name.capitalize()
-        raise QuestionError(f"VM {vm_label(fleet, vm)} is {state}: it is on a host already")
+        raise QuestionError(f"VM {fleet.vms.label(vm)} is {state}: it is on a host already")
     if operation == "start":
         fleet = _with_fresh_overhead(fleet, vm)
     pool = int(vms.pool[vm])
@@ -226,7 +224,7 @@ def _drawn(candidates: Candidates | None) -> dict[int, _Draw]:
 
 
 def _chosen(fleet: Fleet, vm: int, host: int, there: PossibleHost | None, obstacles: list[str]) -> Named:
-    name = f"VM {vm_label(fleet, vm)} does not start on host {host_label(fleet, host)}"
+    name = f"VM {fleet.vms.label(vm)} does not start on host {fleet.hosts.label(host)}"
     if there is None:
         raise QuestionError(f"{name}, which is in another pool")
     if not there.fits:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from xenmem.answers.immovable import refused_migrations
-from xenmem.answers.move_plan import HostChange, Move, MovePlan, PoolMoves, actions, heading
+from xenmem.answers.moves import HostChange, MovePlan, PlannedMove, PoolMoves, actions, heading
 from xenmem.answers.naming import QuestionError, find_host, find_vm
 from xenmem.cli.arguments import (
     Command,
@@ -156,7 +156,7 @@ def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> 
         return emitted(writer, heading(result), actions(result))
     if host_rows:
         return show(result, form, _table, HostChange, ((pool.pool, pool.hosts) for pool in result.pools))
-    return show(result, form, _table, Move, ((pool.pool, pool.moves) for pool in result.pools))
+    return show(result, form, _table, PlannedMove, ((pool.pool, pool.moves) for pool in result.pools))
 
 
 def _table(page: Page, result: MovePlan) -> None:
