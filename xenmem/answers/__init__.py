@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
-    from xenmem.answers.info import Installation, WarmUp, info, warm_up
+    from xenmem.answers.info import Installation, WarmUpReport, info, warm_up
     from xenmem.answers.messages import Declarations, declarations
     from xenmem.answers.moves import MovePlan, consolidate, evacuate, pack, rebalance
     from xenmem.answers.naming import QuestionError
@@ -41,7 +41,7 @@ __all__ = [
     "Survival",
     "UpgradeCheck",
     "Wanted",
-    "WarmUp",
+    "WarmUpReport",
     "WhatIf",
     "balloon",
     "capacity",
@@ -73,7 +73,7 @@ __getattr__, __dir__ = attach(
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
-        "info": "Installation WarmUp info warm_up",
+        "info": "Installation WarmUpReport info warm_up",
         "messages": "Declarations declarations",
         "moves": "MovePlan consolidate evacuate pack rebalance",
         "naming": "QuestionError",

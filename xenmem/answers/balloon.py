@@ -9,22 +9,14 @@ import numpy as np
 
 from xenmem import planning
 from xenmem.answers import script
-from xenmem.answers.naming import (
-    Named,
-    PoolHead,
-    QuestionError,
-    Result,
-    identity,
-    known_totals,
-    pool_head,
-)
+from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, identity, known_totals, name_of, pool_head
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
 from xenmem.planning.xapi.balloon import NEWCOMER, Target
 from xenmem.units import KIB, format_size
 
 
-class SqueezedVM(Result, frozen=True):
+class SqueezedVM(Named, frozen=True):
     """A VM on the host, or the one that is to start there.
 
     Attributes
@@ -36,9 +28,6 @@ class SqueezedVM(Result, frozen=True):
     fair : the target with which every VM has its minimum and the same share of its range; None if it does not start
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     memory_dynamic_min: int
     memory_dynamic_max: int
     target: int | None
@@ -187,10 +176,6 @@ def with_fair_targets(result: BalloonReport) -> list[script.Action]:
         held = []
     held.sort(key=lambda vm: (vm.fair or 0) - (vm.target or 0))
     return [
-        *(script.set_dynamic_range(_named(vm), vm.fair or 0, vm.fair or 0) for vm in held),
-        begin(_named(result.newcomer), result.host),
+        *(script.set_dynamic_range(name_of(vm), vm.fair or 0, vm.fair or 0) for vm in held),
+        begin(name_of(result.newcomer), result.host),
     ]
-
-
-def _named(vm: SqueezedVM) -> Named:
-    return Named(ref=vm.ref, uuid=vm.uuid, name_label=vm.name_label)

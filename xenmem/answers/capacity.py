@@ -12,7 +12,7 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers.explain import Shape, host_obstacles, requirement
 from xenmem.answers.failover import MOMENT, check_failures, restart_pools
-from xenmem.answers.naming import NOT_CHECKED, PoolHead, QuestionError, Result, identity, pool_head, written
+from xenmem.answers.naming import NOT_CHECKED, Named, PoolHead, QuestionError, Result, identity, pool_head, written
 from xenmem.fleet import Fleet
 from xenmem.planning.failures.capacity import Capacity
 
@@ -50,7 +50,7 @@ class ShapeCount(Result, frozen=True):
     count: int
 
 
-class HostCapacity(Result, frozen=True):
+class HostCapacity(Named, frozen=True):
     """A host that takes new VMs.
 
     Attributes
@@ -60,9 +60,6 @@ class HostCapacity(Result, frozen=True):
     reasons : why VMs of some shape would not start there
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     free: int
     count: int
     counts: list[int]

@@ -21,6 +21,7 @@ from xenmem.answers.naming import (
     as_question,
     exact_sum,
     identity,
+    name_of,
     named,
     pool_head,
     written,
@@ -38,7 +39,7 @@ MOMENT: Final = 0.01
 """Seconds for searches that are left once Ctrl-C has ended one."""
 
 
-class HostShare(Result, frozen=True):
+class HostShare(Named, frozen=True):
     """A host that may fail, or take VMs of others.
 
     Attributes
@@ -48,16 +49,13 @@ class HostShare(Result, frozen=True):
     free : what its VMs leave; below 0 where it is overcommitted
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     fails: bool
     vms: int
     memory: int
     free: int
 
 
-class VMToRun(Result, frozen=True):
+class VMToRun(Named, frozen=True):
     """A VM that is to run again.
 
     Attributes
@@ -66,14 +64,11 @@ class VMToRun(Result, frozen=True):
     memory : that it needs to start
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     host: Named | None
     memory: int
 
 
-class ShrunkVM(Result, frozen=True):
+class ShrunkVM(Named, frozen=True):
     """A VM with less memory.
 
     Attributes
@@ -81,9 +76,6 @@ class ShrunkVM(Result, frozen=True):
     memory_static_max, to : its limit now, and then
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     memory_static_max: int
     to: int
 
@@ -141,12 +133,9 @@ class PoolVerdict(Result, frozen=True):
     own: OwnPlanner
 
 
-class Addition(Result, frozen=True):
+class Addition(Named, frozen=True):
     """Memory to add to a host."""
 
-    ref: str
-    uuid: str
-    name_label: str
     memory: int
 
 
@@ -424,7 +413,4 @@ def unprotecting(result: Survival) -> list[script.Action]:
         raise QuestionError("no remedy was asked for")
     if "unprotect" in pool.remedies.undecided:
         raise QuestionError("which VMs to unprotect was not found in time")
-    return [
-        script.set_ha_restart_priority(Named(ref=vm.ref, uuid=vm.uuid, name_label=vm.name_label), "")
-        for vm in pool.remedies.unprotect
-    ]
+    return [script.set_ha_restart_priority(name_of(vm), "") for vm in pool.remedies.unprotect]

@@ -26,6 +26,7 @@ from xenmem.answers.naming import (
     known_totals,
     label,
     listed,
+    name_of,
     named,
     overcommitted,
     pool_head,
@@ -64,12 +65,9 @@ class Load(Result, frozen=True):
     free: int | None
 
 
-class HostChange(Result, frozen=True):
+class HostChange(Named, frozen=True):
     """A host before the plan and after it."""
 
-    ref: str
-    uuid: str
-    name_label: str
     enabled: bool
     live: bool
     before: Load
@@ -501,11 +499,7 @@ def _pool_moves(
         hosts=hosts,
         moves=moves,
         unplaced=[Named(**identity(fleet.vms, vm)) for vm in unplaced],
-        emptied=[
-            Named(ref=host.ref, uuid=host.uuid, name_label=host.name_label)
-            for host in hosts
-            if host.before.vms and not host.after.vms
-        ],
+        emptied=[name_of(host) for host in hosts if host.before.vms and not host.after.vms],
     )
 
 

@@ -109,7 +109,7 @@ class Finding(Result, frozen=True):
     memory: int | None = None
 
 
-class PoolHead(Result, frozen=True):
+class PoolHead(Named, frozen=True):
     """Which pool it is, and what computes there.
 
     Attributes
@@ -119,9 +119,6 @@ class PoolHead(Result, frozen=True):
     source, format, schema : the inventory, its format, and the schema version of a database dump
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     xapi_version: str
     model: str
     source: str
@@ -151,6 +148,11 @@ def identity(table: Table, row: int) -> dict[str, str]:
 def named(table: Table, row: int) -> Named | None:
     """The object that a reference names; None for no reference."""
     return Named(**identity(table, row)) if row >= 0 else None
+
+
+def name_of(item: Any) -> Named:
+    """Only the name of something that a result tells more of."""
+    return Named(ref=item.ref, uuid=item.uuid, name_label=item.name_label)
 
 
 def label(item: Any) -> str:

@@ -51,7 +51,7 @@ class Usage(Result, frozen=True):
     memory_overhead: int
 
 
-class HostReport(Result, frozen=True):
+class HostReport(Named, frozen=True):
     """The memory of a host.
 
     Attributes
@@ -63,9 +63,6 @@ class HostReport(Result, frozen=True):
     overcommitted : by how much more than there is the VMs may take
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     is_coordinator: bool
     enabled: bool
     live: bool
@@ -91,7 +88,7 @@ class Totals(Result, frozen=True):
     memory_free: int
 
 
-class VMReport(Result, frozen=True):
+class VMReport(Named, frozen=True):
     """The memory of a VM.
 
     Attributes
@@ -104,9 +101,6 @@ class VMReport(Result, frozen=True):
     start_memory : required to start with the amount that each policy names
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     kind: str
     power_state: str
     domain_type: str

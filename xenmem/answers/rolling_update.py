@@ -59,7 +59,7 @@ class UpdateStep(Result, frozen=True):
     temporary: bool
 
 
-class RestartedHost(Result, frozen=True):
+class RestartedHost(Named, frozen=True):
     """A host in the order of the restarts.
 
     Attributes
@@ -69,9 +69,6 @@ class RestartedHost(Result, frozen=True):
     migrations, copied : since the restart before
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     position: int
     step: int
     migrations: int

@@ -5,7 +5,7 @@ from collections import defaultdict
 import click
 
 from xenmem import answers
-from xenmem.answers.info import WarmUp
+from xenmem.answers.info import WarmUpReport
 from xenmem.cli.arguments import command, format_option
 from xenmem.cli.page import Page
 from xenmem.cli.show import show
@@ -29,7 +29,7 @@ def warm_up(form: str) -> bytes:
     return show(result, form, _table)
 
 
-def _table(page: Page, result: WarmUp) -> None:
+def _table(page: Page, result: WarmUpReport) -> None:
     """What was compiled, module by module."""
     if not result.compiled:
         page.line(f"Nothing was left to compile: all is in {result.folder}.")
