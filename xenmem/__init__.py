@@ -8,8 +8,7 @@ TYPE_CHECKING = False  # as typing's, whose import would take most of the time o
 
 if TYPE_CHECKING:
     from xenmem import kernel
-    from xenmem.fleet import Fleet, Note, PowerState
-    from xenmem.inventory import read
+    from xenmem.fleet import Fleet, Note, PowerState, read
     from xenmem.inventory.error import InventoryError
     from xenmem.xenapi import Failure, connect
 
@@ -24,7 +23,7 @@ _HOME = {
     "Note": "xenmem.fleet",
     "PowerState": "xenmem.fleet",
     "connect": "xenmem.xenapi",
-    "read": "xenmem.inventory",
+    "read": "xenmem.fleet",
 }
 
 

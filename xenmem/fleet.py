@@ -1,270 +1,64 @@
-"""The Fleet: the pools, hosts and VMs of an inventory as columns, and the memory questions one asks of them.
+"""The Fleet: the pools, hosts and VMs of an inventory, and the memory questions one asks of them.
 
-A table is a structure of read-only arrays, one entry per row, named as the XenAPI fields. Amounts are bytes in int64;
-a reference is the int32 row in the table it points into, -1 for none. The arithmetic is xenmem.kernel's; which server
-computes what, and from which columns, is decided here. Knows no file format: xenmem.inventory fills the columns.
+The arithmetic is xenmem.kernel's; which server computes what, and from which columns, is decided here. Amounts are
+bytes in int64. Knows no file format: xenmem.inventory fills the columns.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import (
+    POLICIES,
+    Bytes,
+    Hosts,
+    Note,
+    Objects,
+    Pools,
+    PowerState,
+    Table,
+    Tables,
+    VMGroups,
+    VMs,
+    check_references,
+)
+from xenmem.inventory.assemble import COLUMNS
+from xenmem.inventory.error import InventoryError
+from xenmem.inventory.records import read_tables
+from xenmem.inventory.source import Progress, Source, read_pools
 from xenmem.rules.upgrade import overhead_growth
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import XenAPI
 
-Bools = NDArray[np.bool_]
-Codes = NDArray[np.uint8]
-Rows = NDArray[np.int32]
-Counts = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Objects = NDArray[np.object_]
-
-POLICIES: Final = ("static_max", "dynamic_max", "dynamic_min")
-"""Accounting policies: which limit of a VM counts as its memory (memory_check.ml: accounting_policy)."""
+__all__ = ["POLICIES", "Fleet", "Hosts", "Note", "Pools", "PowerState", "Table", "VMGroups", "VMs", "read"]
 
 
-class PowerState(IntEnum):
-    """``VM.power_state``, by the value that the column holds."""
+def read(
+    source: Source | Iterable[Source],
+    format: str | None = None,
+    *,
+    lenient: bool = False,
+    progress: Progress | None = None,
+) -> "Fleet":
+    """A Fleet from inventory files.
 
-    HALTED = 0
-    PAUSED = 1
-    RUNNING = 2
-    SUSPENDED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something that was assumed, or skipped, while an inventory was read; once per kind and file.
-
-    Attributes
+    Parameters
     ----------
-    source : the file
-    kind : a short name of what happened, such as ``overhead-recomputed``
-    text : what was assumed, for people
-    count : how many rows it concerns
-    example : the first of them, may be empty
+    source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
+    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
+    lenient : skip bad rows and count them in ``Fleet.notes``
+    progress : called after each piece of a file with the bytes read so far, and its size where that is known
+
+    Raises
+    ------
+    InventoryError : a file cannot be read; names file, place and value
+    ValueError : the format does not exist
     """
-
-    source: str
-    kind: str
-    text: str
-    count: int
-    example: str
-
-    def __str__(self) -> str:
-        example = f" (first: {self.example})" if self.example else ""
-        return f"{self.source}: {self.text}{example}"
-
-
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class Table:
-    """Columns of equal length. Every table has these three.
-
-    Attributes
-    ----------
-    ref : object, str; the OpaqueRef, or the uuid where the inventory has no references (xe text, single records)
-    uuid : object, str
-    name_label : object, str
-    """
-
-    ref: Objects
-    uuid: Objects
-    name_label: Objects
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            column = getattr(self, field.name)
-            if column.shape != self.ref.shape:
-                raise ValueError(f"{field.name}: shape {column.shape} where ref has {self.ref.shape}")
-            column.flags.writeable = False
-
-    def __len__(self) -> int:
-        return len(self.ref)
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {len(self)} rows>"
-
-    def find(self, name: str) -> NDArray[np.int64]:
-        """The rows whose ref or uuid is `name` or, if there is none, whose name_label is.
-
-        Parameters
-        ----------
-        name : a reference, a uuid or a name_label, matched whole
-
-        Returns
-        -------
-        int64 array, the rows in ascending order: empty if there is none, longer than one if the name is ambiguous
-        """
-        rows = np.flatnonzero((self.ref == name) | (self.uuid == name))
-        return rows if len(rows) else np.flatnonzero(self.name_label == name)
-
-    def label(self, row: int) -> str:
-        """What messages call a row: its name, or its uuid or reference if it has none; printable."""
-        text: str = self.name_label[row] or self.uuid[row] or self.ref[row]
-        return text if text.isprintable() else repr(text)
-
-    def _columns(self) -> dict[str, NDArray[Any]]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class VMs(Table):
-    """Every row of the class VM: guests, templates, snapshots and control domains.
-
-    Attributes
-    ----------
-    pool : row in pools
-    power_state : PowerState
-    domain_type : kernel.DomainType, derived where the inventory leaves it open
-    is_control_domain, is_a_template, is_a_snapshot : a snapshot is a template, too
-    memory_static_max, memory_dynamic_max, memory_dynamic_min, memory_static_min : bytes
-    memory_target : bytes; -1 where the inventory cannot tell it (xe text)
-    memory_overhead : bytes, as stored; recomputed where the inventory has none (before XenServer 5.6)
-    memory_actual : bytes in use as last measured; 0 when not running or unknown
-    VCPUs_max, VCPUs_at_startup : number of vCPUs
-    HVM_shadow_multiplier : factor of the shadow memory
-    video_ram : bytes, from platform:videoram; 0 if the record names none
-    nested_virt : a live VM that was built with nested virtualisation
-    vcpu_unrestricted : platform:vcpu-unrestricted, may have more vCPUs than its host has CPUs
-    resident_on, scheduled_to_be_resident_on, affinity : row in hosts
-    ha_always_run, ha_restart_priority, order, start_delay : protection by HA and order of start; seconds
-    groups : tuples of rows in vm_groups
-    accounted_static_max, accounted_VCPUs_max, accounted_shadow_multiplier, accounted_domain_type : what the server
-        computes with. Up to XenServer 7.2 the values a live VM was booted with (its last_booted_record), else the
-        columns above, as the same arrays (inventory-formats, section 4)
-    """
-
-    pool: Rows
-    power_state: Codes
-    domain_type: Codes
-    is_control_domain: Bools
-    is_a_template: Bools
-    is_a_snapshot: Bools
-    memory_static_max: Bytes
-    memory_dynamic_max: Bytes
-    memory_dynamic_min: Bytes
-    memory_static_min: Bytes
-    memory_target: Bytes
-    memory_overhead: Bytes
-    memory_actual: Bytes
-    VCPUs_max: Counts
-    VCPUs_at_startup: Counts
-    HVM_shadow_multiplier: Floats
-    video_ram: Bytes
-    nested_virt: Bools
-    vcpu_unrestricted: Bools
-    resident_on: Rows
-    scheduled_to_be_resident_on: Rows
-    affinity: Rows
-    ha_always_run: Bools
-    ha_restart_priority: Objects
-    order: Bytes
-    start_delay: Bytes
-    groups: Objects
-    accounted_static_max: Bytes
-    accounted_VCPUs_max: Counts  # noqa: N815  (the field's own name)
-    accounted_shadow_multiplier: Floats
-    accounted_domain_type: Codes
-
-    @property
-    def is_guest(self) -> Bools:
-        """Neither template, nor snapshot, nor control domain."""
-        return ~(self.is_a_template | self.is_a_snapshot | self.is_control_domain)
-
-
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class Hosts(Table):
-    """The rows of the class host, with their host_metrics.
-
-    Attributes
-    ----------
-    pool : row in pools
-    hostname, address : str
-    memory_total, memory_free : bytes as last measured; -1 is unknown
-    memory_overhead : bytes; sampled by the server when the host booted
-    boot_free_mem : bytes free right after boot; 0 where the inventory cannot tell it (all but database dumps)
-    enabled, live : takes VMs; its metrics are current
-    is_coordinator : the pool's master
-    software_version : dict of str
-    xapi_version : software_version's xapi_build, else its xapi, else empty
-    model : the kernel model that this xapi computes with; empty if unknown
-    cpu_count : logical CPUs; 0 is unknown
-    control_domain : row in vms of domain 0
-    """
-
-    pool: Rows
-    hostname: Objects
-    address: Objects
-    memory_total: Bytes
-    memory_free: Bytes
-    memory_overhead: Bytes
-    boot_free_mem: Bytes
-    enabled: Bools
-    live: Bools
-    is_coordinator: Bools
-    software_version: Objects
-    xapi_version: Objects
-    model: Objects
-    cpu_count: Counts
-    control_domain: Rows
-
-    @property
-    def available(self) -> Bytes:
-        """Bytes of each host for its VMs, control domains included; an unknown memory_total counts as 0."""
-        available: Bytes = np.maximum(self.memory_total, 0) - self.memory_overhead
-        return available
-
-
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class Pools(Table):
-    """The rows of the class pool; one without ref stands for an inventory that has no pool record.
-
-    Attributes
-    ----------
-    master : row in hosts of the coordinator
-    model : the kernel model that the coordinator computes with
-    ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit : high availability
-    restrict_dmc : ballooning is not licensed
-    source, format : where the pool was read from, and in which format
-    schema : schema version of a database dump, such as ``5.909``; else empty
-    """
-
-    master: Rows
-    model: Objects
-    ha_enabled: Bools
-    ha_host_failures_to_tolerate: Bytes
-    ha_plan_exists_for: Bytes
-    ha_allow_overcommit: Bools
-    restrict_dmc: Bools
-    source: Objects
-    format: Objects
-    schema: Objects
-
-
-@dataclass(frozen=True, eq=False, repr=False, slots=True)
-class VMGroups(Table):
-    """The rows of the class VM_group.
-
-    Attributes
-    ----------
-    pool : row in pools
-    placement : str, ``normal`` or ``anti_affinity``
-    """
-
-    pool: Rows
-    placement: Objects
+    return Fleet(*_concatenated(read_pools(source, COLUMNS, format, lenient=lenient, progress=progress)))
 
 
 class Fleet:
@@ -274,6 +68,10 @@ class Fleet:
     ----------
     vms, hosts, pools, vm_groups : the tables; references between them are row numbers
     notes : what was assumed or skipped while reading
+
+    Raises
+    ------
+    ValueError : a reference is no row of its table
 
     Notes
     -----
@@ -288,6 +86,7 @@ class Fleet:
         self.pools = pools
         self.vm_groups = vm_groups
         self.notes = tuple(notes)
+        check_references(self._tables)
 
     def __repr__(self) -> str:
         return f"<Fleet: {len(self.pools)} pools, {len(self.hosts)} hosts, {len(self.vms)} VMs>"
@@ -301,7 +100,8 @@ class Fleet:
         Parameters
         ----------
         records : class name to reference to record, as the ``get_all_records`` calls answer; ints may be numbers or
-            text. Read are ``VM``, ``VM_metrics``, ``host``, ``host_metrics``, ``pool`` and ``VM_group``
+            text. Read are ``VM``, ``VM_metrics``, ``VM_guest_metrics``, ``host``, ``host_metrics``, ``pool`` and
+            ``VM_group``
         source : what messages call the records
         lenient : skip bad rows and count them in notes
 
@@ -309,12 +109,10 @@ class Fleet:
         ------
         InventoryError : a record is bad; names class, reference, field and value
         """
-        from xenmem.inventory.records import read_tables
-
-        return cls.concatenate([read_tables(records, source=source, lenient=lenient)])
+        return cls(*read_tables(records, source=source, lenient=lenient))
 
     @classmethod
-    def from_session(cls, session: XenAPI.Session, *, lenient: bool = False) -> Self:
+    def from_session(cls, session: "XenAPI.Session", *, lenient: bool = False) -> Self:
         """A Fleet from a live pool, through ``get_all_records`` calls: nothing is changed there.
 
         Parameters
@@ -329,10 +127,10 @@ class Fleet:
         """
         from xenmem.inventory.session import read_session
 
-        return cls.concatenate([read_session(session, lenient=lenient)])
+        return cls(*read_session(session, lenient=lenient))
 
     @classmethod
-    def concatenate(cls, fleets: Sequence[Fleet]) -> Self:
+    def concatenate(cls, fleets: "Sequence[Fleet]") -> Self:
         """One Fleet of the pools of several.
 
         Parameters
@@ -343,41 +141,13 @@ class Fleet:
         ------
         InventoryError : two of them hold the same pool or host
         """
-        from xenmem.inventory.error import InventoryError
-
         if not fleets:
             raise ValueError("fleets: nothing to concatenate")
-        seen: dict[tuple[str, str], str] = {}
-        for fleet in fleets:
-            sources = fleet.pools.source.tolist()
-            named = [("pool", uuid, source) for uuid, source in zip(fleet.pools.uuid, sources, strict=True)]
-            named += [
-                ("host", uuid, sources[pool]) for uuid, pool in zip(fleet.hosts.uuid, fleet.hosts.pool, strict=True)
-            ]
-            for name, uuid, source in named:
-                if uuid and (name, uuid) in seen:
-                    raise InventoryError(source, "", f"{name} {uuid} was already read from {seen[name, uuid]}")
-                seen[name, uuid] = source
-        if len(fleets) == 1:
-            (only,) = fleets
-            return cls(only.vms, only.hosts, only.pools, only.vm_groups, only.notes)
-        offsets = {"vms": 0, "hosts": 0, "pools": 0, "vm_groups": 0}
-        parts: dict[str, list[dict[str, NDArray[Any]]]] = {name: [] for name in offsets}
-        for fleet in fleets:
-            for name in offsets:
-                columns = getattr(fleet, name)._columns()
-                for column, target in _REFERENCES[name].items():
-                    columns[column] = _shift(columns[column], offsets[target])
-                parts[name].append(columns)
-            for name in offsets:
-                offsets[name] += len(getattr(fleet, name))
-        return cls(
-            VMs(**_join(parts["vms"])),
-            Hosts(**_join(parts["hosts"])),
-            Pools(**_join(parts["pools"])),
-            VMGroups(**_join(parts["vm_groups"])),
-            (note for fleet in fleets for note in fleet.notes),
-        )
+        return cls(*_concatenated([fleet._tables for fleet in fleets]))
+
+    @property
+    def _tables(self) -> Tables:
+        return Tables(self.vms, self.hosts, self.pools, self.vm_groups, self.notes)
 
     def amount(self, policy: str = "dynamic_min") -> Bytes:
         """The memory of each VM that counts under a policy, without overhead.
@@ -553,18 +323,46 @@ def _check_model(model: str) -> None:
         raise ValueError(f"model: {model!r} is none of {', '.join(kernel.MODELS)}")
 
 
-_REFERENCES: Final[dict[str, dict[str, str]]] = {
-    "vms": {
-        "pool": "pools",
-        "resident_on": "hosts",
-        "scheduled_to_be_resident_on": "hosts",
-        "affinity": "hosts",
-        "groups": "vm_groups",
-    },
-    "hosts": {"pool": "pools", "control_domain": "vms"},
-    "pools": {"master": "hosts"},
-    "vm_groups": {"pool": "pools"},
-}
+_TABLES: Final = (("vms", VMs), ("hosts", Hosts), ("pools", Pools), ("vm_groups", VMGroups))
+
+
+def _concatenated(pools: Sequence[Tables]) -> Tables:
+    """The tables of several inventories one after the other.
+
+    Raises
+    ------
+    InventoryError : two of them hold the same pool or host
+    """
+    _check_once(pools)
+    if len(pools) == 1:
+        return pools[0]
+    offsets = {name: 0 for name, _ in _TABLES}
+    parts: dict[str, list[dict[str, NDArray[Any]]]] = {name: [] for name in offsets}
+    for tables in pools:
+        for name in offsets:
+            table: Table = getattr(tables, name)
+            columns = table.columns()
+            for column, target in table.references().items():
+                columns[column] = _shift(columns[column], offsets[target])
+            parts[name].append(columns)
+        for name in offsets:
+            offsets[name] += len(getattr(tables, name))
+    joined: dict[str, Any] = {name: kind(**_join(parts[name])) for name, kind in _TABLES}
+    return Tables(**joined, notes=tuple(note for tables in pools for note in tables.notes))
+
+
+def _check_once(pools: Sequence[Tables]) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for tables in pools:
+        sources = tables.pools.source.tolist()
+        named = [("pool", uuid, source) for uuid, source in zip(tables.pools.uuid, sources, strict=True)]
+        named += [
+            ("host", uuid, sources[pool]) for uuid, pool in zip(tables.hosts.uuid, tables.hosts.pool, strict=True)
+        ]
+        for name, uuid, source in named:
+            if uuid and (name, uuid) in seen:
+                raise InventoryError(source, "", f"{name} {uuid} was already read from {seen[name, uuid]}")
+            seen[name, uuid] = source
 
 
 def _shift(rows: NDArray[Any], offset: int) -> NDArray[Any]:

@@ -23,7 +23,7 @@ Complaint = Callable[..., str]
         (["report", "--nope", "SMALL"], "No such option '--nope'"),
         (["report", "SMALL", "--format", "yaml"], "'yaml' is not one of"),
         (["report", "SMALL", "--sort", "size"], "'size' is none of ref, uuid"),
-        (["report", "SMALL", "--model", "nope"], "'nope' is no version of xapi (such as 26.4.0), no model (26.3"),
+        (["report", "SMALL", "--model", "17"], "'17' is no version of xapi (such as 26.4.0), no model (26.3, pre-26.3"),
         (["report", "SMALL", "SMALL"], "was already read from"),
         (["report", "-", "-"], "standard input can be read only once"),
         (["explain", "SMALL"], "Missing argument 'VM'"),

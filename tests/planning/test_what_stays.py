@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pools import MIB, in_memory, pool, records
+from pools import MIB, in_memory, pool, records, with_drivers
 
 import xenmem
 from xenmem import planning
@@ -19,7 +19,7 @@ Records = dict[str, dict[str, dict[str, Any]]]
 
 def carried_out(inventory: Records, plan: Plan, folder: Path) -> None:
     """Have the pool in memory do the plan's migrations; it raises a Failure where it refuses."""
-    session = in_memory(inventory, folder)
+    session = in_memory(with_drivers(inventory), folder)
     vms, hosts = list(inventory["VM"]), list(inventory["host"])
     for migration in plan.migrations:
         session.xenapi.VM.pool_migrate(vms[migration.vm], hosts[migration.target], {})

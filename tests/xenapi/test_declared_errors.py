@@ -464,7 +464,7 @@ def host_disabled(scene: Scene) -> list[Any]:
 @situation
 def vm_host_incompatible_version(scene: Scene) -> list[Any]:
     scene.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
-    scene.h2.software_version = {"xapi_build": "99.1.0"}
+    scene.h2.software_version = {"xapi": "99.1"}
     return ["h2", "vm"]
 
 
@@ -522,8 +522,7 @@ for _code, _hook in HOOKS.items():
 @situation
 def not_supported_during_upgrade(scene: Scene) -> list[Any]:
     scene.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
-    if scene.name == "VM.pool_migrate":
-        scene.h2.software_version = {"xapi_build": "1.0.0"}
+    scene.h2.software_version = {"xapi_build": "1.0.0", "xapi": "1.0"}
     return []
 
 

@@ -26,7 +26,8 @@ from xenmem.answers.naming import (
     pool_head,
     written,
 )
-from xenmem.fleet import Bools, Fleet
+from xenmem.columns import Bools
+from xenmem.fleet import Fleet
 from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
 from xenmem.planning.failures.shrinking import largest_static_max, memory_at_minimum

@@ -33,8 +33,9 @@ from xenmem.answers.naming import (
     refs,
     written,
 )
-from xenmem.fleet import Bools, Bytes, Fleet, PowerState
-from xenmem.planning.versions import version_ranks
+from xenmem.columns import Bools, Bytes
+from xenmem.fleet import Fleet, PowerState
+from xenmem.rules.hosts import version_classes
 from xenmem.rules.migration import refusals, whereabouts
 from xenmem.text import counted
 from xenmem.units import format_size
@@ -193,7 +194,6 @@ def pack(
     policy: str = "static_max",
     *,
     running: bool = False,
-    immovable: Mapping[int, str] | None = None,
     bandwidth: int = BANDWIDTH,
     time_limit: float | None = None,
     seed: int = 0,
@@ -208,7 +208,6 @@ def pack(
     ----------
     vms, hosts, objective, policy : as for planning.pack
     running : without vms, only the guests that are on a host
-    immovable : VMs that cannot migrate, and why, beside those of which planning knows it
     bandwidth : bytes that migrations copy in a second, > 0
     time_limit, seed, progress : as for planning.pack
     constraints : the keywords of planning.Constraints
@@ -234,7 +233,6 @@ def pack(
             time_limit=time_limit,
             seed=seed,
             progress=progress,
-            immovable=immovable or {},
             **constraints,
         )
     title = f"Place {counted(len(plan.vms), 'VM')}, objective {objective}"
@@ -248,7 +246,6 @@ def evacuate(
     hosts: Sequence[int] | None = None,
     policy: str = "dynamic_min",
     *,
-    immovable: Mapping[int, str] | None = None,
     bandwidth: int = BANDWIDTH,
     time_limit: float | None = None,
     seed: int = 0,
@@ -261,7 +258,6 @@ def evacuate(
     ----------
     host : row of the host
     hosts, policy : as for planning.evacuate
-    immovable : VMs that cannot migrate, and why, beside those of which planning knows it
     bandwidth : bytes that migrations copy in a second, > 0
     time_limit, seed, progress : as for planning.pack
     constraints : the keywords of planning.Constraints
@@ -282,7 +278,6 @@ def evacuate(
             time_limit=time_limit,
             seed=seed,
             progress=progress,
-            immovable=immovable or {},
             **constraints,
         )
     return _answer_of(
@@ -292,7 +287,7 @@ def evacuate(
         policy,
         bandwidth,
         disabled=named(fleet.hosts, host),
-        own_plan=_own_plan(fleet, host, {**refusals(fleet.vms, fleet.hosts), **(immovable or {})}),
+        own_plan=_own_plan(fleet, host),
     )
 
 
@@ -301,7 +296,6 @@ def consolidate(
     hosts: Sequence[int] | None = None,
     policy: str = "dynamic_min",
     *,
-    immovable: Mapping[int, str] | None = None,
     bandwidth: int = BANDWIDTH,
     time_limit: float | None = None,
     seed: int = 0,
@@ -315,7 +309,7 @@ def consolidate(
     QuestionError : the question contradicts itself
     """
     _check_hosts(fleet, hosts)
-    asked = {"time_limit": time_limit, "seed": seed, "progress": progress, "immovable": immovable or {}, **constraints}
+    asked = {"time_limit": time_limit, "seed": seed, "progress": progress, **constraints}
     with as_question():
         plan = planning.consolidate(fleet, hosts, policy, **asked)
     warnings = _warning(fleet, "stays", plan.stays)
@@ -328,7 +322,6 @@ def rebalance(
     hosts: Sequence[int] | None = None,
     policy: str = "dynamic_min",
     *,
-    immovable: Mapping[int, str] | None = None,
     bandwidth: int = BANDWIDTH,
     time_limit: float | None = None,
     seed: int = 0,
@@ -342,7 +335,7 @@ def rebalance(
     QuestionError : the question contradicts itself
     """
     _check_hosts(fleet, hosts)
-    asked = {"time_limit": time_limit, "seed": seed, "progress": progress, "immovable": immovable or {}, **constraints}
+    asked = {"time_limit": time_limit, "seed": seed, "progress": progress, **constraints}
     with as_question():
         plan = planning.rebalance(fleet, migrations, hosts, policy, **asked)
     warnings = _warning(fleet, "stays", plan.stays)
@@ -375,10 +368,11 @@ def _warning(fleet: Fleet, kind: str, vms: Mapping[int, str]) -> list[Finding]:
     return [Finding(kind=kind, text=f"{counted(len(vms), 'VM')} {what[kind]} ({names})", vms=refs(fleet.vms, vms))]
 
 
-def _own_plan(fleet: Fleet, host: int, still: Mapping[int, str]) -> OwnPlan:
+def _own_plan(fleet: Fleet, host: int) -> OwnPlan:
     """What host.evacuate would do."""
     vms = fleet.vms
-    version = version_ranks(fleet.hosts)
+    still = refusals(vms, fleet.hosts)
+    class_of, may_follow = version_classes(fleet.hosts.software_version, fleet.hosts.pool, fleet.pools.master)
 
     def boot_error(vm: int, target: int) -> tuple[str, ...] | None:
         obstacles = host_obstacles(
@@ -392,18 +386,18 @@ def _own_plan(fleet: Fleet, host: int, still: Mapping[int, str]) -> OwnPlan:
             host,
             boot_error=boot_error,
             migrate_error=lambda vm: (still[vm],) if vm in still else None,
-            version_not_lower=lambda source, target: bool(version[target] >= version[source]),
+            version_not_lower=lambda source, target: bool(may_follow[class_of[source], class_of[target]]),
         )
     except planning.xapi.PlanningError as error:
         return OwnPlan(0, 0, [str(error)], f"The pool itself would fail: {error}.")
     copied = sum(int(vms.memory_dynamic_min[vm]) for vm in departures.migrations)
-    refusals = [f"{fleet.vms.label(vm)}: {error[0]}" for vm, error in departures.errors.items()]
-    if refusals:
-        text = f"The pool itself would move nothing: {listed(refusals)}."
+    refused = [f"{fleet.vms.label(vm)}: {error[0]}" for vm, error in departures.errors.items()]
+    if refused:
+        text = f"The pool itself would move nothing: {listed(refused)}."
     else:
         count = counted(len(departures.migrations), "migration")
         text = f"The pool's own plan: {count}, {format_size(copied)} to copy."
-    return OwnPlan(len(departures.migrations), copied, refusals, text)
+    return OwnPlan(len(departures.migrations), copied, refused, text)
 
 
 # ------------------------------------------------------------------------------------------------------------- answers

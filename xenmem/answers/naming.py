@@ -11,7 +11,8 @@ import msgspec
 import numpy as np
 
 from xenmem import kernel
-from xenmem.fleet import POLICIES, Bools, Bytes, Fleet, Rows, Table
+from xenmem.columns import Bools, Bytes, Rows
+from xenmem.fleet import POLICIES, Fleet, Table
 from xenmem.units import format_size
 
 _MAX_USED: Final = 4 * kernel.MAX_BYTES

@@ -32,7 +32,8 @@ from xenmem.answers.naming import (
     refs,
     total,
 )
-from xenmem.fleet import POLICIES, Bools, Bytes, Fleet, Note, PowerState
+from xenmem.columns import Bools, Bytes
+from xenmem.fleet import POLICIES, Fleet, Note, PowerState
 from xenmem.text import counted
 from xenmem.units import format_size
 

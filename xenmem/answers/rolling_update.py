@@ -3,7 +3,7 @@
 Amounts are bytes. The plan is planning.rolling_update's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
@@ -27,7 +27,8 @@ from xenmem.answers.naming import (
     written,
 )
 from xenmem.answers.upgrade_check import build_called, model_called
-from xenmem.fleet import Bools, Fleet
+from xenmem.columns import Bools
+from xenmem.fleet import Fleet
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
 from xenmem.text import counted
 from xenmem.units import format_size
@@ -128,7 +129,6 @@ def rolling_update(
     order: Sequence[int] | None = None,
     *,
     to: str = kernel.DEFAULT_MODEL,
-    immovable: Mapping[int, str] | None = None,
     bandwidth: int = BANDWIDTH,
     time_limit: float = DEFAULT_TIME_LIMIT,
     progress: Callable[[planning.Progress], None] | None = None,
@@ -140,7 +140,6 @@ def rolling_update(
     fleet : of one pool
     order : rows of the hosts in the order of their restarts; by default the order that copies least of those tried
     to : the model, the xapi version or the product that hosts run after their restart
-    immovable : VMs that cannot migrate, and why, beside those of which planning knows it
     bandwidth : bytes that migrations copy in a second, > 0
     time_limit : seconds
     progress : called now and then with a planning.Progress, in bytes to copy
@@ -161,7 +160,7 @@ def rolling_update(
     if order is not None:
         _check_order(fleet, order, able)
     with as_question():
-        problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet), immovable=immovable)
+        problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet))
     update = planning.rolling_update(problem, order, time_limit=time_limit, progress=progress)
     return _answer(fleet, update, to, bandwidth)
 

@@ -23,8 +23,9 @@ from xenmem.answers.naming import (
     pool_head,
     total,
 )
-from xenmem.fleet import POLICIES, Bytes, Fleet
-from xenmem.rules.start import memory_to_start
+from xenmem.columns import Bytes
+from xenmem.fleet import POLICIES, Fleet
+from xenmem.planning.pool_view import memory_to_start
 from xenmem.units import format_size
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from xenmem.answers.immovable import refused_migrations
 from xenmem.answers.moves import HostChange, MovePlan, PlannedMove, PoolMoves, actions, heading
 from xenmem.answers.naming import QuestionError, find_host, find_vm
 from xenmem.cli.arguments import (
@@ -131,7 +130,6 @@ def planned(
     with Search(_described(in_bytes)) as search:
         result = ask(
             fleet,
-            immovable=refused_migrations(fleet, inventories, lenient=lenient),
             policy=policy,
             bandwidth=bandwidth,
             time_limit=time_limit,

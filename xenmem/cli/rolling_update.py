@@ -3,7 +3,6 @@
 import click
 
 from xenmem import answers, kernel
-from xenmem.answers.immovable import refused_migrations
 from xenmem.answers.naming import find_host
 from xenmem.answers.rolling_update import RestartedHost, RollingPlan, UpdateStep, actions, heading
 from xenmem.cli.arguments import (
@@ -62,7 +61,6 @@ def rolling_update(
             fleet,
             [find_host(fleet, name) for text in order for name in text.split(",")] or None,
             to=kernel.DEFAULT_MODEL if to is None else to,
-            immovable=refused_migrations(fleet, [inventory], lenient=lenient),
             bandwidth=bandwidth,
             time_limit=time_limit or DEFAULT_TIME_LIMIT,
             progress=search,

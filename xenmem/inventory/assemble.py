@@ -1,4 +1,4 @@
-"""Raw tables of one pool to a Fleet: references to rows, domain types, models, defaults, and notes of what was assumed.
+"""Raw tables of one pool to columns: references to rows, domain types, models, defaults, and notes of what was assumed.
 
 The same for every format. Amounts are bytes. Rules: inventory-formats, sections 4 (versions) and 5 (domain types).
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.fleet import Bools, Fleet, Hosts, Note, Objects, Pools, PowerState, Rows, VMGroups, VMs
+from xenmem.columns import Bools, Hosts, Note, Objects, Pools, PowerState, Rows, Tables, VMGroups, VMs
 from xenmem.inventory.error import InventoryError, named, shown
 from xenmem.inventory.schema import TABLES, UNSPECIFIED, TableSchema
 from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
@@ -39,13 +39,26 @@ _HAVE_THEIR_OWN_NOTE: Final = frozenset(
     }
 )
 _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
+    "VGPUs",
+    "VUSBs",
+    "attached_PCIs",
     "boot_free_mem",
     "control_domain",
+    "current_domain_type",
+    "current_operations",
     "domid",
     "groups",
+    "guest_metrics",
+    "has_pv_drivers",
+    "has_feature_suspend",
     "hvm",
+    "is_migration_blocked",
     "last_booted_record",
     "nested_virt",
+    "nomigrate",
+    "platform_nested_virt",
+    "platform_nomigrate",
+    "refuses_suspend",
     "vcpu_unrestricted",
     "videoram",
 }
@@ -94,8 +107,8 @@ class Target(Generic[T]):
         }
 
 
-def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Fleet:
-    """The Fleet of one pool.
+def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Tables:
+    """The tables of one pool.
 
     Parameters
     ----------
@@ -106,10 +119,10 @@ def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Fl
     ------
     InventoryError : nothing was read, there are several pools, or a reference that matters dangles
     """
-    return _Assembler(tables, codec, origin).fleet()
+    return _Assembler(tables, codec, origin).assembled()
 
 
-FLEET: Final = Target(TABLES, assemble)
+COLUMNS: Final = Target(TABLES, assemble)
 """What `xenmem.read` reads into."""
 
 
@@ -134,7 +147,7 @@ class _Assembler:
         for name, table in tables.items():
             self.columns[name]["ref"] = np.fromiter(table.rows, object, len(table))
 
-    def fleet(self) -> Fleet:
+    def assembled(self) -> Tables:
         for table in self.tables.values():
             self._note_missing(table)
         self._fill_limits()
@@ -145,18 +158,20 @@ class _Assembler:
         self._link_control_domains(hosts, vms_map)
         self._note_what_is_not_there(vms, hosts)
         self._derive_domain_types(vms, hosts)
+        unknown = (vms["current_domain_type"] == UNSPECIFIED) | ~_is_live(vms)
+        vms["current_domain_type"] = np.where(unknown, vms["domain_type"], vms["current_domain_type"])
         self._account(vms)
         self._fill_overheads(vms, pools)
         hosts["is_coordinator"] = np.arange(len(hosts["ref"])) == pools["master"][0]
         for columns in (hosts, vms, groups):
             columns["pool"] = np.zeros(len(columns["ref"]), dtype=np.int32)
         skipped = [note for table in self.tables.values() for note in table.notes()]
-        return Fleet(
+        return Tables(
             VMs(**_chosen(VMs, vms)),
             Hosts(**_chosen(Hosts, hosts)),
             Pools(**_chosen(Pools, pools)),
             VMGroups(**_chosen(VMGroups, groups)),
-            [*skipped, *self.notes],
+            (*skipped, *self.notes),
         )
 
     def _note(self, kind: str, text: str, count: int, example: str = "") -> None:
@@ -297,8 +312,23 @@ class _Assembler:
         if not len(self.tables["host"]):
             self._note("no-hosts", "no host records: nothing is known of where VMs run", 0)
         metrics = self._resolve("VM", "metrics", self._all_rows("VM_metrics"))
-        for name, neutral in (("memory_actual", 0), ("nested_virt", False), ("hvm", False)):
+        for name, neutral in (
+            ("memory_actual", 0),
+            ("nested_virt", False),
+            ("nomigrate", False),
+            ("hvm", False),
+            ("current_domain_type", UNSPECIFIED),
+        ):
             vms[name] = _gather(self.columns["VM_metrics"][name], metrics, neutral)
+        vms["is_immobile"] = np.where(
+            metrics >= 0,
+            vms["nomigrate"] | vms["nested_virt"],
+            vms["platform_nomigrate"] | vms["platform_nested_virt"],
+        )
+        guest = self._resolve("VM", "guest_metrics", self._all_rows("VM_guest_metrics"))
+        vms["has_guest_metrics"] = guest >= 0
+        for name in ("has_pv_drivers", "has_feature_suspend", "refuses_suspend"):
+            vms[name] = _gather(self.columns["VM_guest_metrics"][name], guest, False)
         vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
         vms["video_ram"] = self._video_ram(vms)
         vms["vcpu_unrestricted"] = np.array(

@@ -12,9 +12,9 @@ from typing import Any, Final, Generic, cast
 
 import msgspec
 
-from xenmem.fleet import Fleet
+from xenmem.columns import Tables
 from xenmem.inventory import xmlrpc
-from xenmem.inventory.assemble import FLEET, Origin, T, Target
+from xenmem.inventory.assemble import COLUMNS, Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import BYTE_ORDER_MARK, HEAD_BYTES, head_of
@@ -83,6 +83,10 @@ class RecordsCodec:
                 return list(map(str, value))
         raise ValueError(f"{shown(value)} is not a set of texts")
 
+    def operations(self, value: Any) -> Iterable[str]:
+        """The values of the map."""
+        return map(str, self.mapping(value).values())
+
     def boot_record(self, value: str) -> BootRecord | None:
         """As text, like in the database."""
         return parse_boot_record(value)
@@ -146,9 +150,11 @@ def _whole(file: BufferedReader, limit: int, source: str) -> bytearray:
     return document
 
 
-def read_tables(records: Mapping[str, Mapping[str, Mapping[str, Any]]], *, source: str, lenient: bool = False) -> Fleet:
+def read_tables(
+    records: Mapping[str, Mapping[str, Mapping[str, Any]]], *, source: str, lenient: bool = False
+) -> Tables:
     """The pool of a map of classes; see Fleet.from_records."""
-    return _Reader(source, lenient, FLEET).classes(records)
+    return _Reader(source, lenient, COLUMNS).classes(records)
 
 
 class _Reader(Generic[T]):

@@ -1,4 +1,4 @@
-"""A live pool to a Fleet, through a logged-in XenAPI session: get_all_records calls, which change nothing there.
+"""A live pool to columns, through a logged-in XenAPI session: get_all_records calls, which change nothing there.
 
 The records pass the same checks as those of a file. A class that the server does not know yet has no rows.
 """
@@ -7,14 +7,14 @@ from typing import Any
 
 import XenAPI
 
-from xenmem.fleet import Fleet
+from xenmem.columns import Tables
 from xenmem.inventory.records import read_tables
 from xenmem.inventory.schema import TABLES
 
 _UNKNOWN_CLASS = "MESSAGE_METHOD_UNKNOWN"
 
 
-def read_session(session: XenAPI.Session, *, lenient: bool = False) -> Fleet:
+def read_session(session: XenAPI.Session, *, lenient: bool = False) -> Tables:
     """The pool that a session is logged in to; see Fleet.from_session."""
     records: dict[str, dict[str, dict[str, Any]]] = {}
     for name, schema in TABLES.items():

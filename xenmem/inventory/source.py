@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any, Final, TypeGuard, cast
 
-from xenmem.fleet import Fleet
 from xenmem.inventory import records, statedb, xe
-from xenmem.inventory.assemble import FLEET, T, Target
+from xenmem.inventory.assemble import T, Target
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES, head_of
 
@@ -42,30 +41,6 @@ _XE_RECORD: Final = re.compile(rb"^uuid \( RO\) *: ", re.MULTILINE)
 _XE_LABEL: Final = re.compile(rb"^[A-Za-z-]+ \([ SM]R[OW]\) *: ", re.MULTILINE)
 
 
-def read(
-    source: Source | Iterable[Source],
-    format: str | None = None,
-    *,
-    lenient: bool = False,
-    progress: Progress | None = None,
-) -> Fleet:
-    """A Fleet from inventory files.
-
-    Parameters
-    ----------
-    source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
-    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
-    lenient : skip bad rows and count them in ``Fleet.notes``
-    progress : called after each piece of a file with the bytes read so far, and its size where that is known
-
-    Raises
-    ------
-    InventoryError : a file cannot be read; names file, place and value
-    ValueError : the format does not exist
-    """
-    return Fleet.concatenate(read_pools(source, FLEET, format, lenient=lenient, progress=progress))
-
-
 def read_pools(
     source: Source | Iterable[Source],
     target: Target[T],
@@ -78,9 +53,11 @@ def read_pools(
 
     Parameters
     ----------
-    source : as in `read`
+    source : a path, ``-`` for standard input, a binary file, or several of these
     target : what to read, and what to make of it
-    format, lenient, progress : as in `read`
+    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
+    lenient : skip bad rows
+    progress : called after each piece of a file with the bytes read so far, and its size where that is known
 
     Raises
     ------

@@ -5,7 +5,7 @@ time. No document type, no entities; a start tag has at most 64 MiB. Positions a
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BufferedReader
 from operator import itemgetter
 from typing import Any, Final, Generic
@@ -80,6 +80,10 @@ class StatedbCodec:
     def items(self, value: str) -> Sequence[str]:
         """An s-expression of texts."""
         return () if value == "()" else sexpr.parse_set(sexpr.unprotect(value))
+
+    def operations(self, value: str) -> Iterable[str]:
+        """The values of the map."""
+        return () if value == "()" else self.mapping(value).values()
 
     def boot_record(self, value: str) -> BootRecord | None:
         """An s-expression or XML-RPC text."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.rules.start import leaves_with_static_max, starts_with_static_max
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -69,6 +70,32 @@ def room(fleet: Fleet, policy: str, without: Bools | None = None) -> Bytes:
     taken = everything - kernel.free_memory(everything, fleet.amount(policy), vms.memory_overhead, resident, reserved)
     left: Bytes = fleet.hosts.available - taken
     return left
+
+
+def memory_to_start(fleet: Fleet, policy: str = "dynamic_min", model: str | None = None) -> Bytes:
+    """What must be free for each VM to start, to resume or to arrive: int64 array, shape (vms,), bytes.
+
+    Parameters
+    ----------
+    fleet : any inventory
+    policy : which limit counts of a VM that balloons; the pool itself asks for ``dynamic_min``
+    model : name of a kernel model for all VMs; by default each VM's pool's own
+
+    Raises
+    ------
+    ValueError : the policy or the model does not exist
+    """
+    return _at_static_max_where(starts_with_static_max(fleet.vms.accounted_domain_type), fleet, policy, model)
+
+
+def memory_to_leave(fleet: Fleet) -> Bytes:
+    """What the pool's own plan of an evacuation reserves for each VM: int64 array, shape (vms,), bytes."""
+    return _at_static_max_where(leaves_with_static_max(fleet.vms.accounted_domain_type), fleet, "dynamic_min", None)
+
+
+def _at_static_max_where(these: Bools, fleet: Fleet, policy: str, model: str | None) -> Bytes:
+    needed = fleet.start_memory(policy, model)
+    return np.where(these, fleet.start_memory("static_max", model), needed) if these.any() else needed
 
 
 def place_in(rows: Rows, length: int) -> Rows:

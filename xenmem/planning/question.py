@@ -16,10 +16,9 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning.checks import LARGEST_AMOUNT, as_amounts, as_rows, check_range, check_total, integer
-from xenmem.planning.pool_view import able_hosts, place_in, room
-from xenmem.planning.versions import version_ranks
+from xenmem.planning.pool_view import able_hosts, memory_to_start, place_in, room
+from xenmem.rules.hosts import version_classes
 from xenmem.rules.migration import refusals, too_wide, whereabouts
-from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -76,8 +75,9 @@ class Question:
     origin : int32 array, shape (vms,), the host in `hosts` that the VM is on, -1 if none of them
     away : int32 array, shape (vms,), the row of the host that the VM is on, -1 if on none at all
     in_use : bool array, shape (hosts,), hosts that run other guests
-    version : int32 array, shape (hosts,), ranks: no VM migrates to a host of a lower one
-    version_left : int32 array, shape (vms,), the rank of the host that the VM is on, -1 if on none
+    version : int32 array, shape (hosts,), classes of hosts of equal versions
+    version_left : int32 array, shape (vms,), the class of the host that the VM is on, -1 if on none
+    may_follow : bool array, shape (classes, classes), [a, b]: b is not older than a; else no VM migrates from a to b
     vm_pool, host_pool : int32 arrays
     priority : int64 array, shape (vms,)
     kind_of, allowed : VM v may go to host h if allowed[kind_of[v], h]
@@ -101,6 +101,7 @@ class Question:
     in_use: Bools
     version: Rows
     version_left: Rows
+    may_follow: Bools
     vm_pool: Rows
     host_pool: Rows
     priority: Bytes
@@ -157,7 +158,7 @@ def question_of_sizes(
         vm_at=place_in(np.arange(len(amounts), dtype=np.int32), len(amounts)),
         host_at=place_in(np.arange(len(left), dtype=np.int32), len(left)),
         where=home,
-        version=np.zeros(len(left), np.int32),
+        versions=(np.zeros(len(left), np.int32), np.ones((1, 1), np.bool_)),
         vm_pool=np.zeros(len(amounts), np.int32),
         host_pool=np.zeros(len(left), np.int32),
         stays={},
@@ -211,7 +212,7 @@ def question_of_fleet(
         vm_at=place_in(rows, len(table)),
         host_at=host_at,
         where=where,
-        version=version_ranks(machines),
+        versions=version_classes(machines.software_version, machines.pool, fleet.pools.master),
         vm_pool=table.pool[rows],
         host_pool=machines.pool[wanted],
         stays={vm: still[vm] for vm in asked.tolist() if vm in still},
@@ -328,7 +329,7 @@ class _Part(NamedTuple):
     vms, hosts, vm_label, host_label, vm_pool, host_pool, stays : as in Question
     vm_at, host_at : place_in of these
     where : int32 array, the row of the host that each VM is on, -1 for none, also of those that take no part
-    version : int32 array, of every host, also of those that take no part
+    versions : version_classes of every host, also of those that take no part
     why_not : why a VM, by row, takes no part
     """
 
@@ -339,7 +340,7 @@ class _Part(NamedTuple):
     vm_at: Rows
     host_at: Rows
     where: Rows
-    version: Rows
+    versions: tuple[Rows, Bools]
     vm_pool: Rows
     host_pool: Rows
     stays: dict[int, str]
@@ -392,10 +393,11 @@ def _question(
     sizes = np.maximum(need, used)
     check_total("sizes", sizes)
     check_total("free", free)
-    version = part.version[part.hosts]
-    version_left = np.where(part.away >= 0, part.version[part.away] if len(part.version) else -1, -1).astype(np.int32)
+    class_of, may_follow = part.versions
+    version = class_of[part.hosts]
+    version_left = np.where(part.away >= 0, class_of[part.away] if len(class_of) else -1, -1).astype(np.int32)
     special = _affinity(part, constraints)
-    kind_of, masks = _kinds_of_affinity(part, special, _no_older(*kinds, version, version_left))
+    kind_of, masks = _kinds_of_affinity(part, special, _no_older(*kinds, version, version_left, may_follow))
     same_host = _merged([_members(part, "same_host", rows) for rows in constraints.get("same_host", ())])
     _check_together(part, same_host, kind_of, masks)
     apart = [_members(part, "anti_affinity", rows) for rows in constraints.get("anti_affinity", ())]
@@ -420,6 +422,7 @@ def _question(
         in_use=in_use,
         version=version,
         version_left=version_left,
+        may_follow=may_follow,
         vm_pool=part.vm_pool,
         host_pool=part.host_pool,
         priority=_priorities(part, constraints),
@@ -501,15 +504,14 @@ def _kinds_of_vcpus(vcpus: NDArray[np.int32], cpus: NDArray[np.int32]) -> Kinds:
     ]
 
 
-def _no_older(kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows) -> tuple[Rows, list[Bools]]:
+def _no_older(kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows, may_follow: Bools) -> Kinds:
     """The kinds of VMs, told apart by which hosts are too old for them, and where each kind may go."""
-    oldest = version.min(initial=0)
-    if version.max(initial=0) == oldest and version_left.max(initial=-1) <= oldest:
+    if may_follow.all():
         return kind_of, masks
     kinds, told_apart = np.unique(np.column_stack([kind_of, version_left]), axis=0, return_inverse=True)
     return (
         told_apart.reshape(-1).astype(np.int32),
-        [masks[kind] & (version >= rank) for kind, rank in kinds.tolist()],
+        [masks[kind] & may_follow[left, version] if left >= 0 else masks[kind] for kind, left in kinds.tolist()],
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from xenmem import kernel
 
 Bools = NDArray[np.bool_]
+Objects = NDArray[np.object_]
 Rows = NDArray[np.int32]
 SoftwareVersion = Mapping[str, str]
 Version = tuple[int, ...]
@@ -126,14 +127,14 @@ def migration_keys(coordinator: SoftwareVersion) -> tuple[str, ...]:
 
     An unknown version is taken for a current one. Source: xapi-project/xen-api, cb8fad42ec.
     """
-    return _PLATFORM if _compares_platforms(coordinator) else MIGRATION_KEYS
+    return _PLATFORM if _is_before(coordinator, (25, 31)) else MIGRATION_KEYS
 
 
 def upgrade_keys(coordinator: SoftwareVersion) -> tuple[str, ...]:
     """What a coordinator compares in a rolling upgrade where VMs start; as for migrations up to 25.32."""
-    if _compares_platforms(coordinator):
+    if _is_before(coordinator, (25, 31)):
         return _PLATFORM
-    return MIGRATION_KEYS if (25, 31) <= version_of(xapi_version(coordinator))[:2] <= (25, 32) else UPGRADE_KEYS
+    return MIGRATION_KEYS if _is_before(coordinator, (25, 33)) else UPGRADE_KEYS
 
 
 def highest(versions: Sequence[Versions]) -> Versions:
@@ -150,23 +151,21 @@ def highest(versions: Sequence[Versions]) -> Versions:
     return most
 
 
-def version_classes(
-    software_version: Sequence[SoftwareVersion], pool: Rows, coordinator: Sequence[SoftwareVersion]
-) -> tuple[Rows, Bools]:
+def version_classes(software_version: Objects, pool: Rows, coordinator: Rows) -> tuple[Rows, Bools]:
     """Hosts of equal versions in one class, and which classes VMs may migrate between.
 
     Parameters
     ----------
-    software_version : of each host
+    software_version : object array, shape (hosts,)
     pool : int32 array, shape (hosts,)
-    coordinator : of each pool, its coordinator's software_version, which tells what is compared; empty if unknown
+    coordinator : int32 array, shape (pools,), rows of hosts, whose versions tell what is compared; -1 if unknown
 
     Returns
     -------
     (class_of, may_follow) : int32 array, shape (hosts,), and bool array, shape (classes, classes): class b is not older
     than class a
     """
-    keys = [migration_keys(software) for software in coordinator]
+    keys = [migration_keys(software_version[row] if row >= 0 else {}) for row in coordinator.tolist()]
     versions = [versions_of(software, keys[row]) for software, row in zip(software_version, pool.tolist(), strict=True)]
     distinct = {version: number for number, version in enumerate(dict.fromkeys(versions))}
     may_follow = [
@@ -176,6 +175,14 @@ def version_classes(
     return class_of, np.array(may_follow, np.bool_).reshape(len(distinct), len(distinct))
 
 
-def _compares_platforms(coordinator: SoftwareVersion) -> bool:
-    version = version_of(xapi_version(coordinator))
-    return bool(version) and version < (25, 31)
+def names_unprotected(coordinator: SoftwareVersion) -> bool:
+    """Whether an evacuation says of VMs that HA does not protect that they are so, not that memory is missing.
+
+    Source: xapi-project/xen-api, 3b63bc07a7 (26.17.0).
+    """
+    return not _is_before(coordinator, (26, 17))
+
+
+def _is_before(coordinator: SoftwareVersion, version: Version) -> bool:
+    own = version_of(xapi_version(coordinator))
+    return bool(own) and own < version

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
-from xenmem.planning.pool_view import able_hosts_of_pool, place_in, room
-from xenmem.rules.start import is_protected, memory_to_start
+from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
+from xenmem.rules.start import is_protected
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

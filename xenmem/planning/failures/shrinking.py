@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xenmem import kernel
-from xenmem.rules.start import memory_to_start
+from xenmem.planning.pool_view import memory_to_start
 
 if TYPE_CHECKING:
-    from xenmem.fleet import Bytes, Fleet
+    from xenmem.columns import Bytes
+    from xenmem.fleet import Fleet
 
 
 def memory_at_minimum(fleet: Fleet) -> Bytes:

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
-from xenmem.planning.pool_view import able_hosts_of_pool, place_in, room
+from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
 from xenmem.planning.question import cannot_move
-from xenmem.planning.versions import version_ranks
+from xenmem.rules.hosts import version_classes
 from xenmem.rules.migration import whereabouts
-from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -43,8 +42,8 @@ class UpdateProblem:
     home : int32 array, shape (vms,), where each VM is to be in the end
     start : int32 array, shape (vms,), where each is now
     updated : bool array, shape (hosts,), hosts that need no restart any more
-    version : int32 array, shape (hosts,), ranks before the restart: no VM migrates to a lower one, restarted hosts have
-        the highest
+    may_follow : bool array, shape (hosts, hosts), [a, b]: before their restarts b is not older than a, so that VMs may
+        migrate from a to b; restarted hosts are the newest
     first : the host that has to be restarted first; -1 for none
     allowed : bool array, shape (vms, hosts), where each VM can run; None: everywhere
     held : VM to why it cannot migrate: it is allowed where it is only
@@ -59,7 +58,7 @@ class UpdateProblem:
     home: Rows
     start: Rows
     updated: Bools
-    version: Rows
+    may_follow: Bools
     first: int
     allowed: Bools | None
     held: Mapping[int, str]
@@ -88,12 +87,12 @@ class UpdateProblem:
 
         Parameters
         ----------
-        capacity, need, asked : with one column, the same before and after
+        capacity, need : with one column, as asked, too, the same before and after
         asked : None: what the VM takes; what is below that counts as that
         copied : None: what the VM needs before
         start : None: every VM is at home
         updated : None: all hosts are to be restarted
-        version : None: the same everywhere
+        version : ranks of hosts before the restart: no VM migrates to a lower one; None: the same everywhere
         held : None: every VM can migrate
 
         Raises
@@ -133,7 +132,7 @@ class UpdateProblem:
             home_,
             start_,
             done,
-            ranks.astype(np.int32),
+            ranks[None, :] >= ranks[:, None],
             first,
             where,
             held or {},
@@ -210,18 +209,27 @@ class UpdateProblem:
             copied=fleet.vms.memory_dynamic_min[guests],
             start=place[now[guests]],
             updated=None if updated is None else np.asarray(updated, np.bool_)[hosts],
-            version=version_ranks(fleet.hosts)[hosts],
             first=int(place[master]) if master >= 0 else -1,
             allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(guests, hosts)],
             held={at: still[vm] for at, vm in enumerate(guests.tolist()) if vm in still},
         )
         return replace(
             bare,
+            may_follow=_may_follow(fleet, hosts, model),
             hosts=hosts,
             vms=guests,
             host_names=tuple(map(fleet.hosts.label, hosts)),
             vm_names=tuple(map(fleet.vms.label, guests)),
         )
+
+
+def _may_follow(fleet: Fleet, hosts: Rows, model: str) -> Bools:
+    """Which hosts VMs may go to, as the coordinator sees it once it has been restarted, which it is first."""
+    is_newest = model == kernel.DEFAULT_MODEL
+    coordinator = np.full_like(fleet.pools.master, -1) if is_newest else fleet.pools.master
+    class_of, may_follow = version_classes(fleet.hosts.software_version, fleet.hosts.pool, coordinator)
+    answer: Bools = may_follow[np.ix_(class_of[hosts], class_of[hosts])]
+    return answer
 
 
 def _two_columns(name: str, values: npt.ArrayLike) -> Bytes:

@@ -1,7 +1,7 @@
 """Emptying a host as the pool does it: the plan with its anti-affinity phases, and what stands in its way.
 
 The planner works on columns and names hosts and VMs by position; the questions of the API work on a Fleet and name
-them by its rows. What an inventory cannot tell (boot checks, allowed operations, versions) comes in as functions.
+them by its rows. What an inventory cannot tell (boot checks, allowed operations) comes in as functions.
 Amounts are bytes. Nothing is changed anywhere.
 Source: spec planning, section 4 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml, "HAF").
 """
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
+from xenmem.planning.pool_view import memory_to_leave
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
@@ -26,7 +27,8 @@ from xenmem.planning.xapi.binpack import (
 )
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
 from xenmem.planning.xapi.failover import rows_of_pool
-from xenmem.rules.start import is_protected, memory_to_leave
+from xenmem.rules.hosts import names_unprotected, version_classes
+from xenmem.rules.start import is_protected
 
 Counts = NDArray[np.int64]
 Error = tuple[str, ...]
@@ -319,11 +321,6 @@ def no_error(_vm: int, _host: int) -> Error | None:
     return None
 
 
-def not_lower(_host_from: int, _host_to: int) -> bool:
-    """The version check for a pool that is not being upgraded."""
-    return True
-
-
 def plan_host_evacuation(
     fleet: Fleet,
     host: int,
@@ -331,7 +328,7 @@ def plan_host_evacuation(
     vm_groups_enabled: bool = True,
     boot_error: Callable[[int, int], Error | None] = no_error,
     migrate_error: Callable[[int], Error | None] = lambda _vm: None,
-    version_not_lower: Callable[[int, int], bool] = not_lower,
+    version_not_lower: Callable[[int, int], bool] | None = None,
 ) -> Departures:
     """Where each VM of a host goes when it is evacuated, or why it cannot go.
 
@@ -341,7 +338,7 @@ def plan_host_evacuation(
     vm_groups_enabled : the pool has the feature of VM groups
     boot_error : of a VM and a host, as rows: the error of the first boot check that fails, all but memory
     migrate_error : of a VM: why it cannot be migrated now
-    version_not_lower : of this host and a target: the target's version is not lower
+    version_not_lower : of this host and a target: the target's version is not lower; None: as the records tell
 
     Returns
     -------
@@ -361,10 +358,16 @@ def plan_host_evacuation(
     pool = int(fleet.hosts.pool[host])
     hosts, vms = rows_of_pool(fleet, pool)
     vms = vms[(fleet.vms.resident_on[vms] == host) & ~fleet.vms.is_control_domain[vms]]
+    class_of, may_follow = version_classes(fleet.hosts.software_version, fleet.hosts.pool, fleet.pools.master)
     targets = [
         target
         for target in hosts[fleet.hosts.enabled[hosts]].tolist()
-        if target != host and version_not_lower(host, target)
+        if target != host
+        and (
+            may_follow[class_of[host], class_of[target]]
+            if version_not_lower is None
+            else version_not_lower(host, target)
+        )
     ]
     errors: dict[int, Error] = {}
 
@@ -373,11 +376,14 @@ def plan_host_evacuation(
             errors[vm] = ("NO_HOSTS_AVAILABLE", str(fleet.vms.ref[vm]))
         return Departures({}, errors)
 
+    master = int(fleet.pools.master[pool])
+    named = names_unprotected(fleet.hosts.software_version[master] if master >= 0 else {})
+    unprotected = "HOST_EVACUATE_VM_NOT_HA_PROTECTED" if named else "HOST_NOT_ENOUGH_FREE_MEMORY"
     protected = is_protected(fleet.vms.ha_always_run, fleet.vms.ha_restart_priority)
     migratable = []
     for vm in vms.tolist():
         if fleet.pools.ha_enabled[pool] and not protected[vm]:
-            errors[vm] = ("HOST_EVACUATE_VM_NOT_HA_PROTECTED", str(fleet.vms.ref[vm]))
+            errors[vm] = (unprotected, str(fleet.vms.ref[vm]))
             continue
         boot_errors = [error for target in targets if (error := boot_error(vm, target)) is not None]
         if boot_errors:

@@ -96,6 +96,7 @@ class Message:
         "doc",
         "errors",
         "full_name",
+        "gate",
         "generated",
         "has_session",
         "is_async",
@@ -146,6 +147,8 @@ class Message:
         self.removed = removed
         self.generated = generated
         self.key_roles = key_roles
+        self.gate: int = role if key_roles is None else len(Role)
+        """What a role must reach to pass without a further question."""
         self.waits = inspect.isgeneratorfunction(body)
         self._accepts = tuple(parameter.type.accept for parameter in self.parameters)
         self._least = sum(parameter.default is REQUIRED for parameter in self.parameters)

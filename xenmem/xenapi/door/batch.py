@@ -342,7 +342,7 @@ class Batch:
             elif vm.scheduled_to_be_resident_on == NULL and vm.resident_on not in disabled:
                 continue
             for ref in column.keys() & {*there, vm.scheduled_to_be_resident_on, vm.resident_on}:
-                answer[number, column[ref]] = boot.reason_against(call, vm, ref) is None
+                answer[number, column[ref]] = boot.reason_against(call, vm, ref, version=True) is None
 
     # ---------------------------------------------------------------------------------------------------- transactions
 

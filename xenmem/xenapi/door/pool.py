@@ -275,7 +275,7 @@ class Pool:
     def perform(self, message: Message, sent: Sequence[Any]) -> Any:
         """Carry out a call; parameters and failures as of `dispatch`, the result as rows hold values."""
         call, arguments = self._admit(message, sent)
-        if call.login.role < message.role or message.key_roles is not None:
+        if call.login.role < message.gate:
             self._check_role(call.login, message, arguments)
         if not message.locked:
             return message.body(call, *arguments)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import Failure
-from xenmem.rules.migration import has_drivers, has_feature
+from xenmem.rules.guest import CANNOT_SUSPEND, has_drivers, has_feature
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.world.hooks import is_overridden
@@ -70,8 +70,7 @@ _NEEDED_FEATURES: Final = {
     "changing_VCPUs_live": ("feature-vcpu-hotplug",),
     **dict.fromkeys(_MOVING, ("feature-suspend",)),
 }
-_CANNOT_SUSPEND: Final = "data-cant-suspend-reason"
-_GUEST_KEYS: Final = frozenset((_CANNOT_SUSPEND, *(key for keys in _NEEDED_FEATURES.values() for key in keys)))
+_GUEST_KEYS: Final = frozenset((CANNOT_SUSPEND, *(key for keys in _NEEDED_FEATURES.values() for key in keys)))
 
 _CONCURRENT: Final = (
     frozenset(("clone", "copy", "export")),
@@ -198,7 +197,7 @@ def _is_paravirtual(database: "Database", vm: "rows.VM") -> bool:
 
 def _announced(other: dict[str, str]) -> frozenset[str]:
     """What counts of VM_guest_metrics.other."""
-    return frozenset(key for key in _GUEST_KEYS.intersection(other) if key == _CANNOT_SUSPEND or other[key] == "1")
+    return frozenset(key for key in _GUEST_KEYS.intersection(other) if key == CANNOT_SUSPEND or other[key] == "1")
 
 
 def _may_clone_suspended(database: "Database") -> bool:
@@ -293,8 +292,8 @@ def _lacking_feature(database: "Database", vm: "rows.VM", operation: str, strict
         return None
     guest = database.VM_guest_metrics.get(vm.guest_metrics)
     other = guest.other if guest is not None else {}
-    if operation in _MOVING and _CANNOT_SUSPEND in other:
-        return errors.VM_NON_SUSPENDABLE(vm.ref, other[_CANNOT_SUSPEND])
+    if operation in _MOVING and CANNOT_SUSPEND in other:
+        return errors.VM_NON_SUSPENDABLE(vm.ref, other[CANNOT_SUSPEND])
     if not strict and operation != "changing_VCPUs_live":
         return None
     if _is_paravirtual(database, vm) or (guest is not None and has_drivers(guest.PV_drivers_version)):

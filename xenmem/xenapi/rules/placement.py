@@ -358,7 +358,7 @@ def choose_host(call: "Call", vm: "rows.VM") -> str:
         host = database.host.rows[ref]
         if (
             not (host.enabled or vm.is_control_domain)
-            or (upgrading and not boot.is_as_new_as_coordinator(database, host))
+            or (upgrading and not boot.has_highest_version(database, host))
             or "evacuate" in host.current_operations.values()
         ):
             return False

@@ -1,0 +1,320 @@
+"""What a table is: the pools, hosts, VMs and VM groups of an inventory as columns.
+
+A table is a structure of read-only arrays, one entry per row, named as the XenAPI fields. Amounts are bytes in int64;
+a reference is the int32 row in the table it points into, -1 for none. Knows no file and no rule: xenmem.inventory fills
+the columns, xenmem.fleet asks them.
+"""
+
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Annotated, Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bools = NDArray[np.bool_]
+Codes = NDArray[np.uint8]
+Rows = NDArray[np.int32]
+Counts = NDArray[np.int32]
+Bytes = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Objects = NDArray[np.object_]
+
+POLICIES: Final = ("static_max", "dynamic_max", "dynamic_min")
+"""Accounting policies: which limit of a VM counts as its memory (memory_check.ml: accounting_policy)."""
+
+
+class PowerState(IntEnum):
+    """``VM.power_state``, by the value that the column holds."""
+
+    HALTED = 0
+    PAUSED = 1
+    RUNNING = 2
+    SUSPENDED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that was assumed, or skipped, while an inventory was read; once per kind and file.
+
+    Attributes
+    ----------
+    source : the file
+    kind : a short name of what happened, such as ``overhead-recomputed``
+    text : what was assumed, for people
+    count : how many rows it concerns
+    example : the first of them, may be empty
+    """
+
+    source: str
+    kind: str
+    text: str
+    count: int
+    example: str
+
+    def __str__(self) -> str:
+        example = f" (first: {self.example})" if self.example else ""
+        return f"{self.source}: {self.text}{example}"
+
+
+_Annotated: Final[Any] = type(Annotated[int, ""])
+"""The type of what says, of a column of rows, which table they are of."""
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Table:
+    """Columns of equal length. Every table has these three.
+
+    Attributes
+    ----------
+    ref : object, str; the OpaqueRef, or the uuid where the inventory has no references (xe text, single records)
+    uuid : object, str
+    name_label : object, str
+    """
+
+    ref: Objects
+    uuid: Objects
+    name_label: Objects
+
+    def __post_init__(self) -> None:
+        for name, column in self.columns().items():
+            if column.shape != self.ref.shape:
+                raise ValueError(f"{name}: shape {column.shape} where ref has {self.ref.shape}")
+            column.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.ref)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} rows>"
+
+    def find(self, name: str) -> NDArray[np.int64]:
+        """The rows whose ref or uuid is `name` or, if there is none, whose name_label is.
+
+        Parameters
+        ----------
+        name : a reference, a uuid or a name_label, matched whole
+
+        Returns
+        -------
+        int64 array, the rows in ascending order: empty if there is none, longer than one if the name is ambiguous
+        """
+        rows = np.flatnonzero((self.ref == name) | (self.uuid == name))
+        return rows if len(rows) else np.flatnonzero(self.name_label == name)
+
+    def label(self, row: int) -> str:
+        """What messages call a row: its name, or its uuid or reference if it has none; printable."""
+        text: str = self.name_label[row] or self.uuid[row] or self.ref[row]
+        return text if text.isprintable() else repr(text)
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """All columns by name."""
+        return {column.name: getattr(self, column.name) for column in fields(self)}
+
+    @classmethod
+    def references(cls) -> dict[str, str]:
+        """The columns that hold rows of a table, and which: ``vms``, ``hosts``, ``pools`` or ``vm_groups``."""
+        return {
+            column.name: column.type.__metadata__[0] for column in fields(cls) if isinstance(column.type, _Annotated)
+        }
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class VMs(Table):
+    """Every row of the class VM: guests, templates, snapshots and control domains.
+
+    Attributes
+    ----------
+    pool : row in pools
+    power_state : PowerState
+    domain_type : kernel.DomainType, derived where the inventory leaves it open
+    is_control_domain, is_a_template, is_a_snapshot : a snapshot is a template, too
+    memory_static_max, memory_dynamic_max, memory_dynamic_min, memory_static_min : bytes
+    memory_target : bytes; -1 where the inventory cannot tell it (xe text)
+    memory_overhead : bytes, as stored; recomputed where the inventory has none (before XenServer 5.6)
+    memory_actual : bytes in use as last measured; 0 when not running or unknown
+    VCPUs_max, VCPUs_at_startup : number of vCPUs
+    HVM_shadow_multiplier : factor of the shadow memory
+    video_ram : bytes, from platform:videoram; 0 if the record names none
+    nested_virt : a live VM that was built with nested virtualisation
+    vcpu_unrestricted : platform:vcpu-unrestricted, may have more vCPUs than its host has CPUs
+    current_domain_type : kernel.DomainType that a VM with a domain was built as; domain_type where that is not known
+    current_operations : tuples of str, the operations that are under way on the VM
+    is_migration_blocked : blocked_operations has pool_migrate
+    is_immobile : nomigrate or nested virtualisation: by its metrics, or by its platform if it has none
+    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next three are False
+    has_pv_drivers : its PV_drivers_version is one; the guest can then be migrated
+    has_feature_suspend : it announces feature-suspend with the value 1
+    refuses_suspend : it has a data-cant-suspend-reason: VM_NON_SUSPENDABLE
+    VUSBs, VGPUs, attached_PCIs : number of these devices; 0 where the inventory cannot tell it (xe text)
+    resident_on, scheduled_to_be_resident_on, affinity : row in hosts
+    ha_always_run, ha_restart_priority, order, start_delay : protection by HA and order of start; seconds
+    groups : tuples of rows in vm_groups
+    accounted_static_max, accounted_VCPUs_max, accounted_shadow_multiplier, accounted_domain_type : what the server
+        computes with. Up to XenServer 7.2 the values a live VM was booted with (its last_booted_record), else the
+        columns above, as the same arrays (inventory-formats, section 4)
+    """
+
+    pool: Annotated[Rows, "pools"]
+    power_state: Codes
+    domain_type: Codes
+    is_control_domain: Bools
+    is_a_template: Bools
+    is_a_snapshot: Bools
+    memory_static_max: Bytes
+    memory_dynamic_max: Bytes
+    memory_dynamic_min: Bytes
+    memory_static_min: Bytes
+    memory_target: Bytes
+    memory_overhead: Bytes
+    memory_actual: Bytes
+    VCPUs_max: Counts
+    VCPUs_at_startup: Counts
+    HVM_shadow_multiplier: Floats
+    video_ram: Bytes
+    nested_virt: Bools
+    vcpu_unrestricted: Bools
+    current_domain_type: Codes
+    current_operations: Objects
+    is_migration_blocked: Bools
+    is_immobile: Bools
+    has_guest_metrics: Bools
+    has_pv_drivers: Bools
+    has_feature_suspend: Bools
+    refuses_suspend: Bools
+    VUSBs: Counts
+    VGPUs: Counts
+    attached_PCIs: Counts  # noqa: N815  (the field's own name)
+    resident_on: Annotated[Rows, "hosts"]
+    scheduled_to_be_resident_on: Annotated[Rows, "hosts"]
+    affinity: Annotated[Rows, "hosts"]
+    ha_always_run: Bools
+    ha_restart_priority: Objects
+    order: Bytes
+    start_delay: Bytes
+    groups: Annotated[Objects, "vm_groups"]
+    accounted_static_max: Bytes
+    accounted_VCPUs_max: Counts  # noqa: N815  (the field's own name)
+    accounted_shadow_multiplier: Floats
+    accounted_domain_type: Codes
+
+    @property
+    def is_guest(self) -> Bools:
+        """Neither template, nor snapshot, nor control domain."""
+        return ~(self.is_a_template | self.is_a_snapshot | self.is_control_domain)
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Hosts(Table):
+    """The rows of the class host, with their host_metrics.
+
+    Attributes
+    ----------
+    pool : row in pools
+    hostname, address : str
+    memory_total, memory_free : bytes as last measured; -1 is unknown
+    memory_overhead : bytes; sampled by the server when the host booted
+    boot_free_mem : bytes free right after boot; 0 where the inventory cannot tell it (all but database dumps)
+    enabled, live : takes VMs; its metrics are current
+    is_coordinator : the pool's master
+    software_version : dict of str
+    xapi_version : software_version's xapi_build, else its xapi, else empty
+    model : the kernel model that this xapi computes with; empty if unknown
+    cpu_count : logical CPUs; 0 is unknown
+    control_domain : row in vms of domain 0
+    """
+
+    pool: Annotated[Rows, "pools"]
+    hostname: Objects
+    address: Objects
+    memory_total: Bytes
+    memory_free: Bytes
+    memory_overhead: Bytes
+    boot_free_mem: Bytes
+    enabled: Bools
+    live: Bools
+    is_coordinator: Bools
+    software_version: Objects
+    xapi_version: Objects
+    model: Objects
+    cpu_count: Counts
+    control_domain: Annotated[Rows, "vms"]
+
+    @property
+    def available(self) -> Bytes:
+        """Bytes of each host for its VMs, control domains included; an unknown memory_total counts as 0."""
+        available: Bytes = np.maximum(self.memory_total, 0) - self.memory_overhead
+        return available
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Pools(Table):
+    """The rows of the class pool; one without ref stands for an inventory that has no pool record.
+
+    Attributes
+    ----------
+    master : row in hosts of the coordinator
+    model : the kernel model that the coordinator computes with
+    ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit : high availability
+    restrict_dmc : ballooning is not licensed
+    source, format : where the pool was read from, and in which format
+    schema : schema version of a database dump, such as ``5.909``; else empty
+    """
+
+    master: Annotated[Rows, "hosts"]
+    model: Objects
+    ha_enabled: Bools
+    ha_host_failures_to_tolerate: Bytes
+    ha_plan_exists_for: Bytes
+    ha_allow_overcommit: Bools
+    restrict_dmc: Bools
+    source: Objects
+    format: Objects
+    schema: Objects
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class VMGroups(Table):
+    """The rows of the class VM_group.
+
+    Attributes
+    ----------
+    pool : row in pools
+    placement : str, ``normal`` or ``anti_affinity``
+    """
+
+    pool: Annotated[Rows, "pools"]
+    placement: Objects
+
+
+class Tables(NamedTuple):
+    """What is read of a pool, or of several: the tables, and notes of what was assumed or skipped."""
+
+    vms: VMs
+    hosts: Hosts
+    pools: Pools
+    vm_groups: VMGroups
+    notes: tuple[Note, ...] = ()
+
+
+def check_references(tables: Tables) -> None:
+    """Rows that lie in the table they are of: all that works on tables relies on it.
+
+    Raises
+    ------
+    ValueError : one does not; names table, column, row and value
+    """
+    for name in ("vms", "hosts", "pools", "vm_groups"):
+        table: Table = getattr(tables, name)
+        for column, target in table.references().items():
+            rows = getattr(table, column)
+            count = len(getattr(tables, target))
+            if rows.dtype == object:
+                bad = [row for row, items in enumerate(rows) if items and not (0 <= min(items) <= max(items) < count)]
+            else:
+                least = 0 if column == "pool" else -1
+                bad = np.flatnonzero((rows < least) | (rows >= count)).tolist()
+            if bad:
+                raise ValueError(
+                    f"{name}: {column}: row {bad[0]}: {rows[bad[0]]} is no row of {target}, which has {count}"
+                )
