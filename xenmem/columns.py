@@ -152,7 +152,7 @@ class VMs(Table):
     groups : tuples of rows in vm_groups
     accounted_static_max, accounted_VCPUs_max, accounted_shadow_multiplier, accounted_domain_type : what the server
         computes with. Up to XenServer 7.2 the values a live VM was booted with (its last_booted_record), else the
-        columns above, as the same arrays (inventory-formats, section 4)
+        columns above, as the same arrays (inventories.md, 4.4)
     """
 
     pool: Annotated[Rows, "pools"]

@@ -13,6 +13,8 @@ from xenmem.answers import QuestionError, Wanted, capacity, fit
 from xenmem.answers.capacity import PoolCapacity
 from xenmem.units import GIB
 
+pytestmark = pytest.mark.compiled
+
 Records = dict[str, dict[str, dict[str, Any]]]
 
 

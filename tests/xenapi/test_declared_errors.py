@@ -14,6 +14,7 @@ from xenmem.datamodel.errors import CODES
 from xenmem.datamodel.types import RefType
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Failure, Guests, Pace, Pool, Role, Session, User
+from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.rules.operations import allowed_power_states, shown
 from xenmem.xenapi.world.hooks import Hooks
@@ -157,7 +158,7 @@ class Scene:
         else:
             self.sent = [*subject, *SENT.get(self.name, ())]
         if message.class_name == "task":
-            self.sent = [self.session.xenapi.task.create("a", "b")] if message.parameters else ["a", "b"]
+            self.sent = ["a", "b"] if message.name == "create" else [self.session.xenapi.task.create("a", "b")]
 
     def send(self) -> Any:
         message = MESSAGES[self.name]
@@ -641,6 +642,12 @@ def rbac_permission_denied(scene: Scene) -> list[Any]:
 def event_from_token_parse_failure(scene: Scene) -> list[Any]:
     scene.sent[1] = "x"
     return ["x"]
+
+
+@situation
+def too_many_pending_tasks(scene: Scene) -> list[Any]:
+    scene.pool.made._bytes = tasks.MAX_BYTES
+    return []
 
 
 @situation

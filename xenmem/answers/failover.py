@@ -31,6 +31,7 @@ from xenmem.fleet import Fleet
 from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
 from xenmem.planning.failures.shrinking import largest_static_max, memory_at_minimum
+from xenmem.rules.hosts import able
 from xenmem.text import counted
 
 COUNTED: Final = ("protected", "running")
@@ -317,7 +318,7 @@ def _verdict(
     at_least: int | None,
     at_most: int | None,
 ) -> PoolVerdict:
-    left_out = (fleet.hosts.pool == row) & ~(fleet.hosts.enabled & fleet.hosts.live)
+    left_out = (fleet.hosts.pool == row) & ~able(fleet.hosts.enabled, fleet.hosts.live)
     return written(
         PoolVerdict,
         fleet,

@@ -1,6 +1,6 @@
 """Raw tables of one pool to columns: references to rows, domain types, models, defaults, and notes of what was assumed.
 
-The same for every format. Amounts are bytes. Rules: inventory-formats, sections 4 (versions) and 5 (domain types).
+The same for every format. Amounts are bytes. Rules: docs/reference/inventories.md, 4 and 5.
 """
 
 from collections import defaultdict

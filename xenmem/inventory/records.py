@@ -1,4 +1,4 @@
-"""XenAPI records: JSON files, answers of JSON-RPC and XML-RPC, mappings of a program (inventory-formats, section 6).
+"""XenAPI records: JSON files, answers of JSON-RPC and XML-RPC, mappings of a program (inventories.md, 6).
 
 A JSON document is held in memory as text and decoded record by record, so what is kept grows with the columns.
 Ints are accepted as numbers and as text everywhere. Knows no reference between tables.

@@ -1,4 +1,4 @@
-"""The pool database dump: XML of any size, parsed as a stream by expat (inventory-formats, section 2).
+"""The pool database dump: XML of any size, parsed as a stream by expat (docs/reference/inventories.md, 2).
 
 Only the tables of the schema are looked at; of their rows, only the needed attributes are kept, a chunk of rows at a
 time. No document type, no entities; a start tag has at most 64 MiB. Positions are byte offsets.

@@ -426,7 +426,7 @@ def _of_texts(entries: Mapping[Any, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in entries.items()}
 
 
-def _check_length(field: str, texts: Sequence[str], most: int) -> None:
+def _check_length(field: str, texts: Sequence[str], most: float) -> None:
     for text in texts:
         if len(text) > most:
             prefix = f"{field}: " if field else ""

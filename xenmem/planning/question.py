@@ -193,8 +193,8 @@ def question_of_fleet(
 
     Notes
     -----
-    What admission asks for and what counts afterwards: planning.md, sections 1.1 to 1.3. A VM on a host counts with its
-    stored overhead; a halted one gets its overhead recomputed when it starts.
+    What admission asks for and what counts afterwards: memory-model.md, 4 and 5; planning.md, 1. A VM on a host counts
+    with its stored overhead; a halted one gets its overhead recomputed when it starts.
     """
     table, machines = fleet.vms, fleet.hosts
     asked = _guests(fleet, vms)

@@ -191,7 +191,9 @@ def _fleet_world(
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in re.split(r"[.-]", "-".join(text.split("-", 2)[:2])) if re.fullmatch("[0-9]+", part)]
+    return [
+        int(part) for part in re.split(r"[.-]", "-".join(text.split("-", 2)[:2])) if re.fullmatch("[0-9]{1,18}", part)
+    ]
 
 
 def _is_older(world: _World, host: int, than: int) -> bool:

@@ -212,7 +212,7 @@ def test_possible_hosts_are_not_asked_for_their_cpus(pool: Pool, session: Sessio
 def test_a_domain_type_is_asked_for_whatever_else_is_not(pool: Pool, session: Session, add_vm: AddVM) -> None:
     vm = add_vm(domain_type="unspecified")
     assert session.handle is not None
-    call = Call(pool, MESSAGES["VM.assert_can_boot_here"], pool.login(session.handle))
+    call = Call(pool, MESSAGES["VM.assert_can_boot_here"], pool.sessions.login(session.handle))
     for cpu, memory in itertools.product((False, True), (False, True)):
         reason = boot.reason_against(call, vm, "h1", cpu=cpu, memory=memory)
         assert reason is not None

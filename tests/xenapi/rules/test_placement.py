@@ -12,7 +12,7 @@ from small_pool import limits, refused, row, vm_row
 from xenmem.planning.xapi import placement as planning
 from xenmem.units import GIB
 from xenmem.xenapi import Database, Failure, Pool, Session
-from xenmem.xenapi.rules.placement import Ranking, disfavoured
+from xenmem.xenapi.world.ranking import Ranking, disfavoured
 
 AddVM = Callable[..., Any]
 

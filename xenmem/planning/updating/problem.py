@@ -177,7 +177,7 @@ class UpdateProblem:
         A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
         stored and recomputed. A host that it comes to is asked for what the VM needs to start. A halted VM for which a
         host keeps memory is not on it, but the memory is not free.
-        Source: planning.md 1.1, 1.3, 4.2 and 6.6.
+        Source: memory-model.md, 5; planning.md, 1, 4.2 and 6.6.
         """
         hosts, vms = able_hosts_of_pool(fleet, pool)
         place = place_in(hosts, len(fleet.hosts))

@@ -366,7 +366,7 @@ def hard_shutdown(call: Call, vm: VMRef) -> None:
     row = call.db.VM[vm]
     operations.begin(call, row, "hard_shutdown")
     for task, operation in row.current_operations.items():
-        under_way = call.pool.running.get(task)
+        under_way = call.world.running.get(task)
         if under_way is not None and operation in _CANCELLED_BY_HARD_SHUTDOWN:
             under_way.cancelled = True
     if row.power_state == "Suspended":
@@ -416,7 +416,7 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
     try:
         boot.assert_reachable(database, source)
         assert_enabled(database, Feature.XEN_MOTION)
-        memory = call.pool.guests.start(row, target)
+        memory = call.world.guests.start(row, target)
         if not isinstance(memory, int):
             memory = yield from memory
         if row.power_state != "Running" or row.resident_on != source:
