@@ -91,6 +91,12 @@ class Codec(Protocol):
         """A last_booted_record decoded; None if it does not parse."""
 
 
+def check_count(source: str, place: str, table: str, count: int) -> None:
+    """Refuse an inventory of more rows than any pool has."""
+    if count > MAX_ROWS:
+        raise InventoryError(source, place, f"more than {MAX_ROWS:,} {table} rows")
+
+
 class RawTable:
     """The columns of one class of one inventory, as far as they are read.
 
@@ -263,9 +269,7 @@ class RawTable:
 
     def _bound(self, rows: int, arrays: Mapping[str, NDArray[Any]], position: int) -> None:
         """Refuse an inventory of more rows or entries than any pool has."""
-        if len(self.rows) + rows > MAX_ROWS:
-            problem = f"more than {MAX_ROWS:,} {self.schema.name} rows"
-            raise InventoryError(self.source, self.codec.place(position), problem)
+        check_count(self.source, self.codec.place(position), self.schema.name, len(self.rows) + rows)
         for column in self.columns:
             if column.kind in (Kind.MAP, Kind.REFS):
                 self._entries_of[column.result] += sum(map(len, arrays[column.result]))

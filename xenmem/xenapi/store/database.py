@@ -7,9 +7,9 @@ global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows
 
 import random
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
@@ -766,24 +766,25 @@ class _Relation:
 
     def rebuild(self, database: Database) -> None:
         """List anew who points to each row; where nobody could, what an inventory says stands."""
-        sources = database.tables[self.source]
+        sources, many = database.tables[self.source], attrgetter(self.many)
+        if not sources:
+            return
         pointing: dict[str, list[str]] = {}
         for row in sources:
             for ref in self.targets(row):
                 pointing.setdefault(ref, []).append(row.ref)
         for row in database.tables[self.target]:
-            listed = pointing.get(row.ref, ()) if sources else getattr(row, self.many)
-            setattr(row, self.many, tuple(sorted(listed)))
+            if (listed := pointing.get(row.ref)) is not None or many(row):
+                setattr(row, self.many, tuple(sorted(listed or ())))
 
     def _list(self, database: Database, target: str, ref: str, belongs: bool) -> None:
         row = database.tables[self.target].get(target)
         if row is None:
             return
         listed: tuple[str, ...] = getattr(row, self.many)
-        place = bisect_left(listed, ref)
-        end = place + (place < len(listed) and listed[place] == ref)
-        if belongs != (end > place):
-            setattr(row, self.many, (*listed[:place], *((ref,) if belongs else ()), *listed[end:]))
+        if belongs != (ref in listed):
+            wanted = (*listed, ref) if belongs else (other for other in listed if other != ref)
+            setattr(row, self.many, tuple(sorted(wanted)))
             database._touch(row)
 
 

@@ -101,7 +101,7 @@ def read(source: str | os.PathLike[str] | IO[bytes], *, lenient: bool = False, s
     def build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Database:
         return _build(tables, codec, origin, seed)
 
-    pools = read_pools(source, Target(_SCHEMAS, build), lenient=lenient)
+    pools = read_pools(source, Target(_SCHEMAS, build, keeps_unknown=True), lenient=lenient)
     if len(pools) != 1:
         raise InventoryError(str(source), "", f"holds {len(pools)} pools, and a database is that of one")
     return pools[0]
@@ -227,6 +227,14 @@ def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: i
     lacks = {column.result: (~tables["VM"].column(column.result)).tolist() for column in _PRESENCES["VM"]}
     _upgrade(database, loaded["VM"], lacks, origin)
     database.load("VM", loaded["VM"])
+    for name, kept in origin.unknown.items():
+        table = database.tables.get(name)
+        if table is None:
+            database.unknown[name] = kept
+            continue
+        for ref, values in kept.items():
+            if (row := table.get(ref)) is not None:
+                row.unknown = values
     if not len(database.pool):
         master = next((host.ref for host in database.host), NULL)
         database.load("pool", [database.new_row("pool", master=master)])
