@@ -49,6 +49,24 @@ def test_columns_have_their_types_and_cannot_be_written(fleet: Fleet) -> None:
         assert getattr(empty, field.name).dtype == getattr(fleet.hosts, field.name).dtype, field.name
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("vms", "resident_on", 3), ("vms", "pool", -1), ("hosts", "control_domain", -2), ("pools", "master", 3)],
+)
+def test_rows_lie_in_their_table(fleet: Fleet, table: str, column: str, value: int) -> None:
+    """All planners rely on it."""
+    tables = {name: getattr(fleet, name) for name in ("vms", "hosts", "pools", "vm_groups")}
+    rows = getattr(tables[table], column).copy()
+    rows[0] = value
+    tables[table] = dataclasses.replace(tables[table], **{column: rows})
+    with pytest.raises(ValueError, match=f"^{table}: {column}: row 0: {value} is no row of "):
+        Fleet(**tables)
+    groups = np.fromiter(((),) * len(fleet.vms), object, len(fleet.vms))
+    groups[1] = (0, len(fleet.vm_groups))
+    with pytest.raises(ValueError, match=r"^vms: groups: row 1: \(0, \d+\) is no row of vm_groups, which has"):
+        Fleet(dataclasses.replace(fleet.vms, groups=groups), fleet.hosts, fleet.pools, fleet.vm_groups)
+
+
 def test_find(fleet: Fleet) -> None:
     tables = pool(name_label="dom0")
     tables["VM"]["OpaqueRef:twin"] = tables["VM"][GUEST] | {"uuid": "twin"}

@@ -133,12 +133,21 @@ class VMs(Table):
     video_ram : bytes, from platform:videoram; 0 if the record names none
     nested_virt : a live VM that was built with nested virtualisation
     vcpu_unrestricted : platform:vcpu-unrestricted, may have more vCPUs than its host has CPUs
+    current_domain_type : kernel.DomainType that a VM with a domain was built as; domain_type where that is not known
+    current_operations : tuples of str, the operations that are under way on the VM
+    is_migration_blocked : blocked_operations has pool_migrate
+    is_immobile : nomigrate or nested virtualisation: by its metrics, or by its platform if it has none
+    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next three are False
+    has_pv_drivers : its PV_drivers_version is one; the guest can then be migrated
+    has_feature_suspend : it announces feature-suspend with the value 1
+    refuses_suspend : it has a data-cant-suspend-reason: VM_NON_SUSPENDABLE
+    VUSBs, VGPUs, attached_PCIs : number of these devices; 0 where the inventory cannot tell it (xe text)
     resident_on, scheduled_to_be_resident_on, affinity : row in hosts
     ha_always_run, ha_restart_priority, order, start_delay : protection by HA and order of start; seconds
     groups : tuples of rows in vm_groups
     accounted_static_max, accounted_VCPUs_max, accounted_shadow_multiplier, accounted_domain_type : what the server
         computes with. Up to XenServer 7.2 the values a live VM was booted with (its last_booted_record), else the
-        columns above, as the same arrays (inventory-formats, section 4)
+        columns above, as the same arrays (inventories.md, 4.4)
     """
 
     pool: Annotated[Rows, "pools"]
@@ -160,6 +169,17 @@ class VMs(Table):
     video_ram: Bytes
     nested_virt: Bools
     vcpu_unrestricted: Bools
+    current_domain_type: Codes
+    current_operations: Objects
+    is_migration_blocked: Bools
+    is_immobile: Bools
+    has_guest_metrics: Bools
+    has_pv_drivers: Bools
+    has_feature_suspend: Bools
+    refuses_suspend: Bools
+    VUSBs: Counts
+    VGPUs: Counts
+    attached_PCIs: Counts  # noqa: N815  (the field's own name)
     resident_on: Annotated[Rows, "hosts"]
     scheduled_to_be_resident_on: Annotated[Rows, "hosts"]
     affinity: Annotated[Rows, "hosts"]

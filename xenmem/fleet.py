@@ -100,7 +100,8 @@ class Fleet:
         Parameters
         ----------
         records : class name to reference to record, as the ``get_all_records`` calls answer; ints may be numbers or
-            text. Read are ``VM``, ``VM_metrics``, ``host``, ``host_metrics``, ``pool`` and ``VM_group``
+            text. Read are ``VM``, ``VM_metrics``, ``VM_guest_metrics``, ``host``, ``host_metrics``, ``pool`` and
+            ``VM_group``
         source : what messages call the records
         lenient : skip bad rows and count them in notes
 
@@ -296,7 +297,7 @@ class Fleet:
 
         Notes
         -----
-        A stored overhead legitimately stays behind the model until the VM is next started (inventory-formats, 4).
+        A stored overhead legitimately stays behind the model until the VM is next started (inventories.md, 4.3).
         """
         own = self.pools.model[self.vms.pool]
         answer = np.full(len(self.vms), "", dtype=object)

@@ -15,6 +15,8 @@ from xenmem.answers.failover import COUNTED, PoolSurvival, Remedies
 from xenmem.planning import xapi
 from xenmem.units import MIB
 
+pytestmark = pytest.mark.compiled
+
 Records = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -58,7 +60,7 @@ def test_equals_both_planners(inventory: Path, counted: str, num_failures: int |
 
 
 def test_the_two_planners_may_differ() -> None:
-    """planning.md, 8.2: hosts 6 and 5 take VMs of 5, 3 and 3; the pool's own rule leaves one of them down."""
+    """planning.md, 7.2: hosts 6 and 5 take VMs of 5, 3 and 3; the pool's own rule leaves one of them down."""
     fleet = pool([11000, 6000, 5000], [(5000, 0), (3000, 0), (3000, 0)])
     (answered,) = failover(fleet, 1, vms="running").pools
     assert answered.verdict.answer == "survives"

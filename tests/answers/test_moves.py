@@ -16,18 +16,20 @@ from xenmem.answers.move_plan import MovePlan, actions, heading
 from xenmem.answers.naming import find_host, find_vm
 from xenmem.answers.script import as_messages
 
+pytestmark = pytest.mark.compiled
+
 Ask = Callable[..., MovePlan]
 INVENTORIES = Path(__file__).parent.parent / "data" / "inventories"
 
 QUESTIONS: dict[str, Callable[[xenmem.Fleet, dict[str, Any]], MovePlan]] = {
     "pack": lambda fleet, more: answers.pack(fleet, policy="dynamic_min", **more),
-    "pack static": lambda fleet, more: answers.pack(fleet, objective="fewest-hosts", time_limit=0.1, **more),
-    "pack running": lambda fleet, more: answers.pack(fleet, objective="even", running=True, time_limit=0.1, **more),
-    "pack few": lambda fleet, more: answers.pack(fleet, objective="fewest-migrations", time_limit=0.1, **more),
+    "pack static": lambda fleet, more: answers.pack(fleet, objective="fewest-hosts", **more),
+    "pack running": lambda fleet, more: answers.pack(fleet, objective="even", running=True, **more),
+    "pack few": lambda fleet, more: answers.pack(fleet, objective="fewest-migrations", **more),
     "evacuate first": lambda fleet, more: answers.evacuate(fleet, 0, **more),
     "evacuate last": lambda fleet, more: answers.evacuate(fleet, len(fleet.hosts) - 1, **more),
-    "consolidate": lambda fleet, more: answers.consolidate(fleet, time_limit=0.1, **more),
-    "rebalance": lambda fleet, more: answers.rebalance(fleet, 3, time_limit=0.1, **more),
+    "consolidate": lambda fleet, more: answers.consolidate(fleet, **more),
+    "rebalance": lambda fleet, more: answers.rebalance(fleet, 3, **more),
 }
 
 
@@ -126,7 +128,7 @@ def test_vms_that_cannot_migrate_stay(tmp_path: Path) -> None:
     }
     assert {vm: why for vm, why in still.items() if why != "VM_LACKS_FEATURE"} == standing_still(fleet)
     assert refused_migrations(fleet, ["-"]) == standing_still(fleet)
-    plan = answers.rebalance(fleet, 5, immovable=still, time_limit=0.1)
+    plan = answers.rebalance(fleet, 5, immovable=still)
     assert not {move.vm.name_label for move in plan.pools[0].moves} & {"wiki", "mail", "proxy", "test-2"}
     assert [warning.kind for warning in plan.warnings] == ["stays"]
     assert plan.warnings[0].text.startswith("4 VMs stay where they are (")
@@ -187,7 +189,7 @@ def test_vms_that_would_not_start_are_left_out() -> None:
 def test_an_overcommitted_host_is_told_of() -> None:
     records = four_hosts()
     records["host_metrics"]["p-alpha-metrics"]["memory_total"] = str(40 * GIB)
-    plan = answers.rebalance(fleet_of(records), 3, time_limit=0.1)
+    plan = answers.rebalance(fleet_of(records), 3)
     assert plan.warnings[0].kind == "overcommitted"
     assert plan.warnings[0].text == "alpha is overcommitted now, by 7.89GiB under dynamic_min"
     (alpha,) = [host for host in plan.pools[0].hosts if host.name_label == "alpha"]
@@ -197,7 +199,7 @@ def test_an_overcommitted_host_is_told_of() -> None:
 def test_high_availability_is_told_of() -> None:
     records = four_hosts()
     records["pool"]["p-pool"]["ha_enabled"] = True
-    (warning,) = answers.consolidate(fleet_of(records), time_limit=0.1).warnings
+    (warning,) = answers.consolidate(fleet_of(records)).warnings
     assert warning.kind == "high-availability"
 
 
@@ -233,7 +235,6 @@ def test_constraints_hold() -> None:
         same_host=[[vm("web-1"), vm("db-2")]],
         anti_affinity=[[vm("files"), vm("wiki"), vm("git")]],
         headroom=GIB,
-        time_limit=0.2,
     )
     (pool,) = plan.pools
     place = {fleet.vms.name_label[row]: fleet.hosts.name_label[h] for row, h in enumerate(fleet.vms.resident_on)}

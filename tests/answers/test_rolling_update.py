@@ -16,6 +16,8 @@ from xenmem.answers.naming import Named, find_host
 from xenmem.answers.rolling_update import UpdateStep, actions, heading
 from xenmem.answers.script import as_messages, as_xe
 
+pytestmark = pytest.mark.compiled
+
 
 def fleet_of(records: Records) -> xenmem.Fleet:
     return xenmem.Fleet.from_records(records)
@@ -138,7 +140,7 @@ def test_disabled_and_overcommitted_hosts_are_told_of() -> None:
     records = four_hosts()
     records["host"]["p-bravo"]["enabled"] = False
     records["host_metrics"]["p-alpha-metrics"]["memory_total"] = str(40 * GIB)
-    plan: RollingPlan = answers.rolling_update(fleet_of(records), time_limit=1)
+    plan: RollingPlan = answers.rolling_update(fleet_of(records))
     assert [warning.kind for warning in plan.warnings] == ["overcommitted", "host-takes-no-part"]
     assert "p-bravo" not in {host.ref for host in plan.hosts}
 

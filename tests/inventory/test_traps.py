@@ -314,3 +314,66 @@ def test_records_and_dumps_of_one_pool_agree() -> None:
     assert [fleet.vms.groups[1] for fleet in fleets] == [(0,)] * 3
     assert [fleet.hosts.cpu_count.tolist() for fleet in fleets] == [[32]] * 3
     assert [fleet.vm_groups.placement.tolist() for fleet in fleets] == [["anti_affinity"]] * 3
+
+
+DRIVERS = {"major": "9", "minor": "3", "micro": "3", "build": "20"}
+
+
+@pytest.mark.parametrize(
+    ("version", "other", "expected"),
+    [
+        (DRIVERS, {}, (True, False, False)),
+        ({"major": "9", "minor": "3"}, {"feature-suspend": "1"}, (True, True, False)),
+        (DRIVERS | {"build": "proto"}, {"feature-suspend": "0"}, (False, False, False)),
+        ({"major": "9"}, {"data-cant-suspend-reason": ""}, (False, False, True)),
+        ({}, {}, (False, False, False)),
+    ],
+)
+def test_what_a_guest_says_of_its_drivers(version: dict[str, str], other: dict[str, str], expected: object) -> None:
+    """xapi_vm_lifecycle.ml: has_feature wants "1"; xapi_pv_driver_version.ml wants integers."""
+    tables = pool(guest_metrics="OpaqueRef:agent")
+    tables["VM_guest_metrics"] = {"OpaqueRef:agent": {"uuid": "agent", "PV_drivers_version": version, "other": other}}
+    for fleet in (read(dump(tables)), read(json.dumps(tables).encode())):
+        vms, row = fleet.vms, guest(fleet)
+        told = (vms.has_pv_drivers[row], vms.has_feature_suspend[row], vms.refuses_suspend[row])
+        assert (told, vms.has_guest_metrics.tolist()) == (expected, [False, True])
+
+
+@pytest.mark.parametrize(
+    ("platform", "metrics", "expected"),
+    [
+        ({"nomigrate": "true"}, None, True),
+        ({"nested-virt": "1"}, None, True),
+        ({"nomigrate": "no"}, None, False),
+        ({"nomigrate": "true"}, {}, False),
+        ({}, {"nomigrate": True}, True),
+        ({}, {"nested_virt": True}, True),
+    ],
+)
+def test_what_pins_a_vm(platform: dict[str, str], metrics: dict[str, bool] | None, expected: bool) -> None:
+    """Its metrics, or its platform where there are none (xapi_vm_lifecycle.ml: nested_virt, nomigrate)."""
+    tables = pool(platform=platform, metrics="OpaqueRef:metrics")
+    if metrics is not None:
+        told = {"uuid": "metrics", "memory_actual": "0", "nomigrate": False, "nested_virt": False} | metrics
+        tables["VM_metrics"]["OpaqueRef:metrics"] = told
+    for fleet in (read(dump(tables)), read(json.dumps(tables).encode())):
+        assert fleet.vms.is_immobile.tolist() == [False, expected]
+
+
+def test_what_else_keeps_a_vm_where_it_is() -> None:
+    devices = {"VUSBs": ["OpaqueRef:a", "OpaqueRef:b"], "VGPUs": ["OpaqueRef:c"], "attached_PCIs": ["OpaqueRef:d"]}
+    tables = pool(
+        **devices,
+        power_state="Running",
+        metrics="OpaqueRef:metrics",
+        blocked_operations={"pool_migrate": "pinned"},
+        current_operations={"OpaqueRef:t": "snapshot", "OpaqueRef:u": "clone"},
+    )
+    tables["VM_metrics"]["OpaqueRef:metrics"] = {"memory_actual": "0", "current_domain_type": "pv_in_pvh"}
+    for fleet in (read(dump(tables)), read(json.dumps(tables).encode())):
+        vms, row = fleet.vms, guest(fleet)
+        assert (vms.VUSBs[row], vms.VGPUs[row], vms.attached_PCIs[row]) == (2, 1, 1)
+        assert vms.is_migration_blocked.tolist() == [False, True]
+        assert vms.current_operations.tolist() == [(), ("snapshot", "clone")]
+        assert vms.current_domain_type.tolist() == [kernel.DomainType.PV, kernel.DomainType.PV_IN_PVH]
+        assert vms.domain_type[row] == kernel.DomainType.HVM

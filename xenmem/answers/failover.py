@@ -30,6 +30,7 @@ from xenmem.columns import Bools, Bytes
 from xenmem.fleet import Fleet
 from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
+from xenmem.rules.hosts import able
 
 Report = Callable[[planning.Progress], None]
 
@@ -284,7 +285,7 @@ def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartP
     ------
     QuestionError : a pool has no host that is enabled and live, or the memory of one is unknown; names it
     """
-    unknown = np.flatnonzero(fleet.hosts.enabled & fleet.hosts.live & ~known_totals(fleet))
+    unknown = np.flatnonzero(able(fleet.hosts.enabled, fleet.hosts.live) & ~known_totals(fleet))
     if len(unknown):
         raise QuestionError(f"host {host_label(fleet, int(unknown[0]))}: its memory_total is unknown")
     found = []
@@ -337,7 +338,7 @@ def _verdict(
     at_least: int | None,
     at_most: int | None,
 ) -> Verdict:
-    left_out = (fleet.hosts.pool == row) & ~(fleet.hosts.enabled & fleet.hosts.live)
+    left_out = (fleet.hosts.pool == row) & ~able(fleet.hosts.enabled, fleet.hosts.live)
     return Verdict(
         num_failures=answer.num_failures,
         one_by_one=answer.one_by_one,

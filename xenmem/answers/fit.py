@@ -1,7 +1,7 @@
 """How large a VM can be, and how many more of a size fit: on each host, and in all.
 
-Amounts are bytes. Rules of the memory check: planning, section 1.3. Every answer holds for one VM after the other,
-each with its stored overhead counted once it is there.
+Amounts are bytes. Rules of the memory check: docs/reference/planning.md, 1. Every answer holds for one VM after the
+other, each with its stored overhead counted once it is there.
 """
 
 from collections.abc import Sequence

@@ -60,7 +60,7 @@ def refused_migrations(fleet: Fleet, inventories: Sequence[str], *, lenient: boo
         pool = Pool(inventory, lenient=lenient)
         session = Session(pool)
         session.login_with_password("root", "")
-        call = Call(pool, MESSAGES["VM.pool_migrate"], pool.login(session.handle or ""))
+        call = Call(pool, MESSAGES["VM.pool_migrate"], pool.sessions.login(session.handle or ""))
         knows_guests = len(pool.database.VM_guest_metrics) > 0
         for vm in pool.database.VM:
             row = row_of.get((vm.ref, number), -1)

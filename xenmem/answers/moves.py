@@ -16,7 +16,7 @@ from xenmem.answers.naming import Finding, QuestionError, counted, host_label, l
 from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet
 from xenmem.planning.evacuation import guests_on_hosts
-from xenmem.planning.versions import version_ranks
+from xenmem.rules.hosts import version_classes
 from xenmem.units import format_size
 
 Report = Callable[[planning.Progress], None]
@@ -252,7 +252,7 @@ def _held(fleet: Fleet, host: int, held: Mapping[int, str]) -> planning.Plan:
 def _own_plan(fleet: Fleet, host: int, still: Mapping[int, str]) -> OwnPlan:
     """What host.evacuate would do."""
     vms = fleet.vms
-    version = version_ranks(fleet.hosts)
+    class_of, may_follow = version_classes(fleet.hosts.software_version, fleet.hosts.pool, fleet.pools.master)
 
     def boot_error(vm: int, target: int) -> tuple[str, ...] | None:
         obstacles = host_obstacles(
@@ -266,7 +266,7 @@ def _own_plan(fleet: Fleet, host: int, still: Mapping[int, str]) -> OwnPlan:
             host,
             boot_error=boot_error,
             migrate_error=lambda vm: (still[vm],) if vm in still else None,
-            version_not_lower=lambda source, target: bool(version[target] >= version[source]),
+            version_not_lower=lambda source, target: bool(may_follow[class_of[source], class_of[target]]),
         )
     except planning.xapi.PlanningError as error:
         return OwnPlan(0, 0, [str(error)], f"The pool itself would fail: {error}.")

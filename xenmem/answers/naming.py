@@ -12,6 +12,7 @@ import numpy as np
 from xenmem import kernel
 from xenmem.columns import Bools, Bytes, Rows
 from xenmem.fleet import POLICIES, Fleet, Table
+from xenmem.rules.hosts import is_known
 from xenmem.units import format_size
 
 _MAX_USED: Final = 4 * kernel.MAX_BYTES
@@ -169,7 +170,7 @@ def known(amount: int) -> int | None:
 
 def known_totals(fleet: Fleet) -> Bools:
     """The hosts whose memory_total is known."""
-    return fleet.hosts.memory_total > 0
+    return is_known(fleet.hosts.memory_total)
 
 
 def at_hosts(fleet: Fleet, amount: Bytes, which: Bools | None = None) -> Bytes:

@@ -197,7 +197,7 @@ def heading(result: Placement) -> list[str]:
 
 
 def _with_fresh_overhead(fleet: Fleet, vm: int) -> Fleet:
-    """As VM.start leaves it before it looks for a host: the VM's overhead recomputed (planning, 8.4)."""
+    """As VM.start leaves it before it looks for a host: the VM's overhead recomputed (planning.md, 7.4)."""
     overhead = fleet.vms.memory_overhead.copy()
     overhead[vm] = fleet.overhead()[vm]
     return Fleet(replace(fleet.vms, memory_overhead=overhead), fleet.hosts, fleet.pools, fleet.vm_groups, fleet.notes)

@@ -1,6 +1,6 @@
 """Raw tables of one pool to columns: references to rows, domain types, models, defaults, and notes of what was assumed.
 
-The same for every format. Amounts are bytes. Rules: inventory-formats, sections 4 (versions) and 5 (domain types).
+The same for every format. Amounts are bytes. Rules: docs/reference/inventories.md, 4 and 5.
 """
 
 from collections import defaultdict
@@ -40,13 +40,26 @@ _HAVE_THEIR_OWN_NOTE: Final = frozenset(
     }
 )
 _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
+    "VGPUs",
+    "VUSBs",
+    "attached_PCIs",
     "boot_free_mem",
     "control_domain",
+    "current_domain_type",
+    "current_operations",
     "domid",
     "groups",
+    "guest_metrics",
+    "has_pv_drivers",
+    "has_feature_suspend",
     "hvm",
+    "is_migration_blocked",
     "last_booted_record",
     "nested_virt",
+    "nomigrate",
+    "platform_nested_virt",
+    "platform_nomigrate",
+    "refuses_suspend",
     "vcpu_unrestricted",
     "videoram",
 }
@@ -150,6 +163,8 @@ class _Assembler:
         self._link_control_domains(hosts, vms_map)
         self._note_what_is_not_there(vms, hosts)
         self._derive_domain_types(vms, hosts)
+        unknown = (vms["current_domain_type"] == UNSPECIFIED) | ~_is_live(vms)
+        vms["current_domain_type"] = np.where(unknown, vms["domain_type"], vms["current_domain_type"])
         self._account(vms)
         self._fill_overheads(vms, pools)
         hosts["is_coordinator"] = np.arange(len(hosts["ref"])) == pools["master"][0]
@@ -302,8 +317,23 @@ class _Assembler:
         if not len(self.tables["host"]):
             self._note("no-hosts", "no host records: nothing is known of where VMs run", 0)
         metrics = self._resolve("VM", "metrics", self._all_rows("VM_metrics"))
-        for name, neutral in (("memory_actual", 0), ("nested_virt", False), ("hvm", False)):
+        for name, neutral in (
+            ("memory_actual", 0),
+            ("nested_virt", False),
+            ("nomigrate", False),
+            ("hvm", False),
+            ("current_domain_type", UNSPECIFIED),
+        ):
             vms[name] = _gather(self.columns["VM_metrics"][name], metrics, neutral)
+        vms["is_immobile"] = np.where(
+            metrics >= 0,
+            vms["nomigrate"] | vms["nested_virt"],
+            vms["platform_nomigrate"] | vms["platform_nested_virt"],
+        )
+        guest = self._resolve("VM", "guest_metrics", self._all_rows("VM_guest_metrics"))
+        vms["has_guest_metrics"] = guest >= 0
+        for name in ("has_pv_drivers", "has_feature_suspend", "refuses_suspend"):
+            vms[name] = _gather(self.columns["VM_guest_metrics"][name], guest, False)
         vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
         vms["video_ram"] = self._video_ram(vms)
         vms["vcpu_unrestricted"] = np.array(

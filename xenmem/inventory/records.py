@@ -1,4 +1,4 @@
-"""XenAPI records: JSON files, answers of JSON-RPC and XML-RPC, mappings of a program (inventory-formats, section 6).
+"""XenAPI records: JSON files, answers of JSON-RPC and XML-RPC, mappings of a program (inventories.md, 6).
 
 A JSON document is held in memory as text and decoded record by record, so what is kept grows with the columns.
 Ints are accepted as numbers and as text everywhere. Knows no reference between tables.
@@ -83,6 +83,10 @@ class RecordsCodec:
             if kinds <= {str, int}:
                 return list(map(str, value))
         raise ValueError(f"{shown(value)} is not a set of texts")
+
+    def operations(self, value: Any) -> Iterable[str]:
+        """The values of the map."""
+        return map(str, self.mapping(value).values())
 
     def boot_record(self, value: str) -> BootRecord | None:
         """As text, like in the database."""

@@ -1,16 +1,18 @@
 """The tables and columns that xenmem reads, with type, default and valid range: all there is to know of a column.
 
 One declaration serves every format: a field's path gives its name in the API, in the database and in xe text
-(inventory-formats, sections 2.6, 3 and 7.2). Knows neither files nor arrays. Amounts are bytes.
+(docs/reference/inventories.md, 2.6, 3 and 7.2). Knows neither files nor arrays. Amounts are bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from xenmem.columns import PowerState
 from xenmem.kernel import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS, DomainType
+from xenmem.rules.guest import CANNOT_SUSPEND, has_drivers, has_feature
+from xenmem.rules.upgrade import is_truthy
 
 UNSPECIFIED: Final = 255
 """Code of a domain type that is still to be derived."""
@@ -36,6 +38,9 @@ class Kind(Enum):
     MAP = auto()
     ENTRY = auto()  # one entry of a map, as text
     BOOT_RECORD = auto()
+    TOLD = auto()  # what a map tells: true or false
+    NUMBER = auto()  # of a set, how many it holds
+    OPERATIONS = auto()  # a map of task to operation, of which the operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class Column:
     low, high : the valid range of a number; most characters of a text
     members : spelling to code of an enumeration
     key : which entry of the map
+    tells : what is told of the map
     target : the table that a reference points into
     xe : the parameter's name in xe text where it is not the field's with dashes; empty where there is none
     last_schema : the column is read from dumps up to this minor schema version only
@@ -60,10 +66,11 @@ class Column:
     kind: Kind
     default: object = None
     optional: bool = False
-    low: int = 0
-    high: int = _INT64_MAX
+    low: float = 0
+    high: float = _INT64_MAX
     members: Mapping[str, int] | None = None
     key: str = ""
+    tells: Callable[[Mapping[str, str]], bool] | None = None
     target: str = ""
     xe: str | None = None
     last_schema: int | None = None
@@ -120,6 +127,10 @@ def _flag(path: str, *, default: bool = False, xe: str | None = None) -> Column:
     return Column(path, Kind.BOOL, default=default, xe=xe)
 
 
+def _told(path: str, name: str, tells: Callable[[Mapping[str, str]], bool], *, xe: str | None = None) -> Column:
+    return Column(path, Kind.TOLD, default=False, name=name, tells=tells, xe=xe)
+
+
 def _reference(path: str, target: str, *, xe: str | None = None) -> Column:
     return Column(path, Kind.REF, default=-1, target=target, xe=xe)
 
@@ -155,6 +166,13 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("HVM/shadow_multiplier", Kind.FLOAT, default=1.0, high=MAX_SHADOW_MULTIPLIER),
                 Column("platform", Kind.ENTRY, optional=True, key="videoram", name="videoram"),
                 Column("platform", Kind.ENTRY, optional=True, key="vcpu-unrestricted", name="vcpu_unrestricted"),
+                _told("platform", "platform_nomigrate", lambda platform: is_truthy(platform.get("nomigrate"))),
+                _told("platform", "platform_nested_virt", lambda platform: is_truthy(platform.get("nested-virt"))),
+                _told("blocked_operations", "is_migration_blocked", lambda blocked: "pool_migrate" in blocked),
+                Column("current_operations", Kind.OPERATIONS, default=()),
+                Column("VUSBs", Kind.NUMBER, default=0, xe=""),
+                Column("VGPUs", Kind.NUMBER, default=0, xe=""),
+                Column("attached_PCIs", Kind.NUMBER, default=0, xe=""),
                 _reference("resident_on", "host"),
                 _reference("scheduled_to_be_resident_on", "host", xe=""),
                 _reference("affinity", "host"),
@@ -164,6 +182,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("start_delay", Kind.INT, default=0, low=-_INT64_MAX),
                 Column("groups", Kind.REFS, default=(), target="VM_group"),
                 _reference("metrics", "VM_metrics"),
+                _reference("guest_metrics", "VM_guest_metrics", xe="guest_metrics"),
                 Column("last_booted_record", Kind.BOOT_RECORD, optional=True, xe="last-boot-record", last_schema=120),
             ),
             signature=frozenset({"power_state", "memory_static_max"}),
@@ -174,8 +193,19 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 _amount("memory/actual", 0, low=-1),
                 _flag("hvm"),
                 _flag("nested_virt"),
+                _flag("nomigrate"),
+                Column("current_domain_type", Kind.ENUM, default=UNSPECIFIED, members=_DOMAIN_TYPES),
             ),
             signature=frozenset({"memory_actual"}),
+        ),
+        TableSchema(
+            "VM_guest_metrics",
+            (
+                _told("PV_drivers_version", "has_pv_drivers", has_drivers),
+                _told("other", "has_feature_suspend", lambda other: has_feature(other, "feature-suspend")),
+                _told("other", "refuses_suspend", lambda other: CANNOT_SUSPEND in other),
+            ),
+            signature=frozenset({"PV_drivers_version"}),
         ),
         TableSchema(
             "host",

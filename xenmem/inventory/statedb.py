@@ -1,11 +1,11 @@
-"""The pool database dump: XML of any size, parsed as a stream by expat (inventory-formats, section 2).
+"""The pool database dump: XML of any size, parsed as a stream by expat (docs/reference/inventories.md, 2).
 
 Only the tables of the schema are looked at; of their rows, only the needed attributes are kept, a chunk of rows at a
 time. No document type, no entities; a start tag has at most 64 MiB. Positions are byte offsets.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BufferedReader
 from operator import itemgetter
 from typing import Any, Final, Generic
@@ -81,6 +81,10 @@ class StatedbCodec:
     def items(self, value: str) -> Sequence[str]:
         """An s-expression of texts."""
         return () if value == "()" else sexpr.parse_set(sexpr.unprotect(value))
+
+    def operations(self, value: str) -> Iterable[str]:
+        """The values of the map."""
+        return () if value == "()" else self.mapping(value).values()
 
     def boot_record(self, value: str) -> BootRecord | None:
         """An s-expression or XML-RPC text."""

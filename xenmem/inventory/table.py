@@ -49,6 +49,9 @@ _DTYPES: Final[Mapping[Kind, type[np.generic]]] = {
     Kind.MAP: np.object_,
     Kind.ENTRY: np.object_,
     Kind.BOOT_RECORD: np.object_,
+    Kind.TOLD: np.bool_,
+    Kind.NUMBER: np.int32,
+    Kind.OPERATIONS: np.object_,
 }
 
 
@@ -86,6 +89,9 @@ class Codec(Protocol):
 
     def items(self, value: Any) -> Sequence[str]:
         """A set decoded."""
+
+    def operations(self, value: Any) -> Iterable[str]:
+        """The operations of a map of task to operation."""
 
     def boot_record(self, value: str) -> BootRecord | None:
         """A last_booted_record decoded; None if it does not parse."""
@@ -157,6 +163,9 @@ class RawTable:
             Kind.MAP: self._maps,
             Kind.ENTRY: self._entries,
             Kind.BOOT_RECORD: self._boot_records,
+            Kind.TOLD: self._told,
+            Kind.NUMBER: self._numbers,
+            Kind.OPERATIONS: self._operations,
         }
 
     def __len__(self) -> int:
@@ -271,7 +280,7 @@ class RawTable:
         """Refuse an inventory of more rows or entries than any pool has."""
         check_count(self.source, self.codec.place(position), self.schema.name, len(self.rows) + rows)
         for column in self.columns:
-            if column.kind in (Kind.MAP, Kind.REFS):
+            if column.kind in (Kind.MAP, Kind.REFS, Kind.OPERATIONS):
                 self._entries_of[column.result] += sum(map(len, arrays[column.result]))
                 if self._entries_of[column.result] > MAX_ENTRIES:
                     problem = f"{self.schema.name}: {column.api}: more than {MAX_ENTRIES:,} entries in all"
@@ -306,7 +315,7 @@ class RawTable:
                 raise
         if column.default is None and not column.optional:
             raise ValueError("missing, and no overhead can be computed without it")
-        if column.kind in (Kind.MAP, Kind.REFS):
+        if column.kind in (Kind.MAP, Kind.REFS, Kind.OPERATIONS):
             filled = np.fromiter((column.default for _ in values), object, len(values))
         else:
             filled = np.full(len(values), column.default, dtype=_dtype(column))
@@ -380,6 +389,22 @@ class RawTable:
                 records[row] = self.codec.boot_record(value)
         return records
 
+    def _told(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
+        _none_missing(values)
+        mapping, tells = self.codec.mapping, column.tells or bool
+        if set(map(type, values)) == _TEXT:  # texts repeat
+            known = {value: tells(mapping(value)) for value in set(values)}
+            return np.array([known[value] for value in values], dtype=np.bool_)
+        return np.array([tells(_of_texts(mapping(value))) for value in values], dtype=np.bool_)
+
+    def _numbers(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
+        _none_missing(values)
+        return np.array([len(self.codec.items(value)) for value in values], dtype=np.int32)
+
+    def _operations(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
+        _none_missing(values)
+        return np.fromiter((tuple(self.codec.operations(value)) for value in values), object, len(values))
+
 
 def _dtype(column: Column) -> type[np.generic]:
     if column.kind is Kind.INT:
@@ -405,7 +430,7 @@ def _of_texts(entries: Mapping[Any, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in entries.items()}
 
 
-def _check_length(field: str, texts: Sequence[str], most: int) -> None:
+def _check_length(field: str, texts: Sequence[str], most: float) -> None:
     for text in texts:
         if len(text) > most:
             prefix = f"{field}: " if field else ""

@@ -1,12 +1,12 @@
 """The text of `xe ... params=all`: lists of pools, hosts, VMs and VM groups, one after the other.
 
-Values are raw and may span lines; records are cut by the column of their labels (inventory-formats, section 7.1), or
-by the labels alone where a paste has lost its indentation. References are uuids. Read line by line; positions are line
-numbers. Knows nothing of arrays.
+Values are raw and may span lines; records are cut by the column of their labels (docs/reference/inventories.md, 7.1),
+or by the labels alone where a paste has lost its indentation. References are uuids. Read line by line; positions are
+line numbers. Knows nothing of arrays.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from typing import Any, Final
 
@@ -66,6 +66,10 @@ class XeCodec:
         """``item; item``."""
         return value.split("; ") if value else ()
 
+    def operations(self, value: str) -> Iterable[str]:
+        """The operations alone, of hosts with a dot."""
+        return self.items(value)
+
     def boot_record(self, value: str) -> BootRecord | None:
         """Raw, as it is in the record."""
         return parse_boot_record(value)
@@ -101,7 +105,9 @@ def read(file: BufferedReader, target: Target[T], *, source: str, lenient: bool 
     for line, record in _records(file, source, wanted):
         count += 1
         size += sum(map(len, record.values()))
-        record["metrics"] = record["uuid"]
+        record["metrics"] = record["guest_metrics"] = record["uuid"]
+        if record.get("PV-drivers-version") in _UNKNOWN:  # no guest metrics
+            del record["PV-drivers-version"]
         for name in _classes(record):
             rows, lines = batches[name]
             rows.append(_row(tables[name], record))

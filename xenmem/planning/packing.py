@@ -71,7 +71,7 @@ def pack(
     Notes
     -----
     The constraints are the keywords of `Constraints`. The memory of a VM is the larger of what admission asks for and
-    what it then uses (planning.md, 1.1 and 1.2); a plan is proved infeasible by the smaller of the two only.
+    what it then uses (memory-model.md, 4 and 5); a plan is proved infeasible by the smaller of the two only.
     """
     effort = Effort(time_limit, seed, progress)
     _check_objective(objective)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.planning._limits import integer
-from xenmem.planning.versions import version_ranks
 from xenmem.planning.xapi.binpack import as_amounts, as_rows
+from xenmem.rules.hosts import version_classes
 from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ class Question:
     origin : int32 array, shape (vms,), the host in `hosts` that the VM is on, -1 if none of them
     away : int32 array, shape (vms,), the row of the host that the VM is on, -1 if on none at all
     in_use : bool array, shape (hosts,), hosts that run other guests
-    version : int32 array, shape (hosts,), ranks: no VM migrates to a host of a lower one
-    version_left : int32 array, shape (vms,), the rank of the host that the VM is on, -1 if on none
+    version : int32 array, shape (hosts,), classes of hosts of equal versions
+    version_left : int32 array, shape (vms,), the class of the host that the VM is on, -1 if on none
+    may_follow : bool array, shape (classes, classes), [a, b]: b is not older than a; else no VM migrates from a to b
     vm_pool, host_pool : int32 arrays
     priority : int64 array, shape (vms,)
     kind_of, allowed : VM v may go to host h if allowed[kind_of[v], h]
@@ -97,6 +98,7 @@ class Question:
     in_use: Bools
     version: Rows
     version_left: Rows
+    may_follow: Bools
     vm_pool: Rows
     host_pool: Rows
     priority: Bytes
@@ -157,7 +159,7 @@ def question_of_sizes(
         free=room,
         away=home,
         in_use=np.zeros(len(room), np.bool_),
-        versions=np.zeros(len(room), np.int32),
+        versions=(np.zeros(len(room), np.int32), np.ones((1, 1), np.bool_)),
         vm_pool=np.zeros(len(amounts), np.int32),
         host_pool=np.zeros(len(room), np.int32),
         vcpus=None,
@@ -193,8 +195,8 @@ def question_of_fleet(
 
     Notes
     -----
-    What admission asks for and what counts afterwards: planning.md, sections 1.1 to 1.3. A VM on a host counts with its
-    stored overhead; a halted one gets its overhead recomputed when it starts.
+    What admission asks for and what counts afterwards: memory-model.md, 4 and 5; planning.md, 1. A VM on a host counts
+    with its stored overhead; a halted one gets its overhead recomputed when it starts.
     """
     table, machines = fleet.vms, fleet.hosts
     rows = np.flatnonzero(table.is_guest).astype(np.int32) if vms is None else distinct_rows("vms", vms, len(table))
@@ -255,7 +257,7 @@ def question_of_fleet(
         free=free[wanted],
         away=away.astype(np.int32),
         in_use=occupied[wanted],
-        versions=version_ranks(machines),
+        versions=version_classes(machines.software_version, machines.pool, fleet.pools.master),
         vm_pool=table.pool[rows],
         host_pool=machines.pool[wanted],
         vcpus=np.where(table.vcpu_unrestricted, 0, table.VCPUs_max)[rows] if with_vcpus else None,
@@ -292,7 +294,7 @@ def _question(
     free: Bytes,
     away: Rows,
     in_use: Bools,
-    versions: Rows,
+    versions: tuple[Rows, Bools],
     vm_pool: Rows,
     host_pool: Rows,
     vcpus: NDArray[Any] | None,
@@ -321,9 +323,10 @@ def _question(
         steps = np.unique(cpus[cpus > 0])
         kind_of = np.searchsorted(steps, vcpus).astype(np.int32)
         masks = [(cpus == 0) | (cpus >= step) for step in steps] + [cpus == 0]
-    version = versions[hosts]
-    version_left = np.where(away >= 0, versions[np.maximum(away, 0)] if all_hosts else -1, -1).astype(np.int32)
-    kind_of, masks = _no_older(kind_of, masks, version, version_left)
+    class_of, may_follow = versions
+    version = class_of[hosts]
+    version_left = np.where(away >= 0, class_of[np.maximum(away, 0)] if all_hosts else -1, -1).astype(np.int32)
+    kind_of, masks = _no_older(kind_of, masks, version, version_left, may_follow)
     special = _affinity(constraints, vm_at, host_at, all_vms, all_hosts, vms)
     known: dict[tuple[int, frozenset[int]], int] = {}
     for vm, targets in special.items():
@@ -390,6 +393,7 @@ def _question(
         in_use=in_use,
         version=version,
         version_left=version_left,
+        may_follow=may_follow,
         vm_pool=vm_pool,
         host_pool=host_pool,
         priority=priority,
@@ -401,15 +405,16 @@ def _question(
     )
 
 
-def _no_older(kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows) -> tuple[Rows, list[Bools]]:
+def _no_older(
+    kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows, may_follow: Bools
+) -> tuple[Rows, list[Bools]]:
     """The kinds of VMs, told apart by which hosts are too old for them, and where each kind may go."""
-    oldest = version.min(initial=0)
-    if version.max(initial=0) == oldest and version_left.max(initial=-1) <= oldest:
+    if may_follow.all():
         return kind_of, masks
     kinds, told_apart = np.unique(np.column_stack([kind_of, version_left]), axis=0, return_inverse=True)
     return (
         told_apart.reshape(-1).astype(np.int32),
-        [masks[kind] & (version >= rank) for kind, rank in kinds.tolist()],
+        [masks[kind] & may_follow[left, version] if left >= 0 else masks[kind] for kind, left in kinds.tolist()],
     )
 
 

@@ -5,6 +5,7 @@ The first violation found is raised. Amounts are bytes. Only the Plan's shape is
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -138,8 +139,11 @@ def _fleet_world(
     largest = fleet.start_memory("static_max")
     overhead = fleet.overhead()
     for host, software in enumerate(machines.software_version):
-        texts = [software.get(entry, "") for entry in ("platform_version", "xapi_build", "xapi")]
-        world.version[host] = [[int(part) for part in text.split(".") if part.isdecimal()] for text in texts]
+        master = int(fleet.pools.master[machines.pool[host]])
+        entries = ["platform_version", "xapi_build", "xen"]
+        if master >= 0 and (own := _numbers(machines.xapi_version[master])) and own < [25, 31]:
+            entries = ["platform_version"]
+        world.version[host] = [_numbers(software.get(entry, "0.0.0")) for entry in entries]
     for host in wanted:
         if machines.enabled[host] and machines.live[host]:
             world.room[host] = int(machines.memory_total[host]) - int(machines.memory_overhead[host])
@@ -170,6 +174,16 @@ def _fleet_world(
                 guests = np.flatnonzero(table.is_guest)
                 world.groups.append({int(vm) for vm in guests if group in table.groups[vm]})
     return world
+
+
+def _numbers(text: str) -> list[int]:
+    return [
+        int(part) for part in re.split(r"[.-]", "-".join(text.split("-", 2)[:2])) if re.fullmatch("[0-9]{1,18}", part)
+    ]
+
+
+def _is_older(world: _World, host: int, than: int) -> bool:
+    return any(own < other for own, other in zip(world.version[host], world.version[than], strict=True))
 
 
 def _bare_world(sizes: npt.ArrayLike, free: npt.ArrayLike, origin: npt.ArrayLike | None) -> _World:
@@ -206,7 +220,7 @@ def _check_hosts(
         stays = host == world.now[vm] and (balances or choice == {host})
         if not stays and world.cpus[host] and world.vcpus[vm] > world.cpus[host]:
             raise Violation("vcpus", f"VM {vm} has {world.vcpus[vm]} vCPUs, host {host} {world.cpus[host]} CPUs")
-        if world.now[vm] >= 0 and world.version[host] < world.version[world.now[vm]]:
+        if world.now[vm] >= 0 and _is_older(world, host, world.now[vm]):
             raise Violation("version", f"VM {vm} goes from host {world.now[vm]} to the older host {host}")
         if vm in pinned and host != pinned[vm]:
             raise Violation("pinned", f"VM {vm} is on host {host} instead of {pinned[vm]}")
@@ -263,7 +277,7 @@ def _check_migrations(world: _World, plan: Plan, target: dict[int, int]) -> None
             raise Violation("migrations", f"{where}: the host takes no part, or is in another pool")
         if host == source:
             raise Violation("migrations", f"{where}: it is there already")
-        if world.version[host] < world.version[source]:
+        if _is_older(world, host, source):
             raise Violation("version", f"{where}: that runs an older version")
         if left[host] < max(world.need[vm], world.used[vm]):
             raise Violation("migrations", f"{where}: {left[host]} is free, {world.need[vm]} is needed")

@@ -230,6 +230,12 @@ def test_what_prevents_an_evacuation(tmp_path: Path) -> None:
     assert busy.errors == {everyone[1]: ("VM_LACKS_FEATURE", "x")}
     alone = evacuation.plan_host_evacuation(fleet, 0, version_not_lower=lambda _old, _new: False)
     assert alone.errors == {vm: ("NO_HOSTS_AVAILABLE", fleet.vms.ref[vm]) for vm in sorted(everyone)}
+
+    def leave_two_hosts_behind(document: Any) -> None:
+        for host in fleet.hosts.ref[1:]:
+            document["host"][host]["software_version"]["xen"] = "4.0"
+
+    assert evacuation.plan_host_evacuation(Inventory(tmp_path, leave_two_hosts_behind).fleet, 0).errors == alone.errors
     guarded = Inventory(tmp_path, enable_ha).fleet
     refused = evacuation.plan_host_evacuation(guarded, 0)
     protected = [vm for vm in everyone if guarded.vms.ha_restart_priority[vm] == "restart"]
@@ -363,6 +369,8 @@ def test_many_pools_are_planned_apart(tmp_path: Path) -> None:
 
     def rename(document: Record) -> None:
         next(iter(document["pool"].values()))["uuid"] = "another"
+        for host in document["host"].values():
+            host["uuid"] = f"another {host['uuid']}"
 
     second = Inventory(tmp_path, rename).fleet
     both = xenmem.Fleet.concatenate([first, second])

@@ -339,6 +339,7 @@ class TestStart:
         database.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
         database.the_pool.restrictions = {"restrict_vm_start": "true"}
         database.host["h2"].current_operations = {"t": "evacuate"}
+        database.host["h2"].software_version = {"xapi": "26.16"}
 
         def details() -> list[str]:
             return refused(pool, lambda: send(session, "start_on"))
@@ -356,6 +357,20 @@ class TestStart:
         assert details() == ["HOST_EVACUATE_IN_PROGRESS", "h2"]
         database.host["h2"].current_operations = {}
         assert details()[0] == "VM_BAD_POWER_STATE"
+
+    @pytest.mark.parametrize("message", ["start_on", "resume_on"])
+    def test_hosts_of_the_highest_version_start_vms_during_an_upgrade(
+        self, pool: Pool, session: Session, make: AddVM, message: str
+    ) -> None:
+        vm = make(power_state="Suspended" if message == "resume_on" else "Halted")
+        database = pool.database
+        database.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
+        database.host["h1"].software_version = {"xapi": "26.17", "xen": "4.20", "platform_version": "3.4.0"}
+        database.host["h2"].software_version = {"xapi": "26.17", "xen": "4.17", "platform_version": "3.3.9"}
+        assert refused(pool, lambda: send(session, message)) == ["NOT_SUPPORTED_DURING_UPGRADE"]
+        database.host["h2"].software_version["platform_version"] = "3.4.0"
+        send(session, message)
+        assert vm.resident_on == "h2"
 
     @pytest.mark.parametrize("message", ["start", "start_on"])
     def test_nested_virtualisation(self, pool: Pool, session: Session, make: AddVM, message: str) -> None:

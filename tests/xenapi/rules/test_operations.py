@@ -81,7 +81,7 @@ def test_each_vm_may_do_what_the_checks_let_through(seed: int, hooks: Hooks | No
     session = Session(pool)
     session.login_with_password("root", "")
     assert session.handle is not None
-    call = Call(pool, MESSAGES["VM.get_record"], pool.login(session.handle))
+    call = Call(pool, MESSAGES["VM.get_record"], pool.sessions.login(session.handle))
     records = session.xenapi.VM.get_all_records()
     seen = set()
     for vm in pool.database.VM:

@@ -96,6 +96,19 @@ def test_what_xml_cannot_hold_is_replaced_in_dumps(tmp_path: Path) -> None:
         assert loading.read(tmp_path / format).the_pool.name_label == label
 
 
+@pytest.mark.parametrize("format", ["records", "statedb"])
+@pytest.mark.parametrize("value", [1.0, 1.1, 1e18, 1e19, 1.7976931348623157e308])
+def test_what_messages_take_is_read_back(tmp_path: Path, format: str, value: float) -> None:
+    most = 2**63 - 1
+    session = xenmem.connect(io.BytesIO(json.dumps(pool()).encode()), seed=1)
+    vm = session.xenapi.VM.clone(session.xenapi.VM.get_all()[0], "x")
+    session.api.VM.set_HVM_shadow_multiplier(vm, value)
+    session.api.VM.set_memory_limits(vm, -most - 1, most, most, most)
+    saving.save(session.pool.database, tmp_path / "saved", format)
+    again = xenmem.connect(tmp_path / "saved")
+    assert again.xenapi.VM.get_record(vm) == session.xenapi.VM.get_record(vm)
+
+
 def test_a_failure_leaves_the_old_file(data: Path, tmp_path: Path) -> None:
     database = loading.read(data / "inventories" / FILES[0])
     target = tmp_path / "saved"

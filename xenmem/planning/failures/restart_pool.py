@@ -122,7 +122,7 @@ class RestartPool:
         -----
         Unlike the pool's own planner this keeps the free memory of an overcommitted host below 0. A VM that starts with
         its static_max whatever the policy (pv_in_pvh) counts with that on the host where it is restarted.
-        Source: planning.md 1.1, 1.3, 3.1, 3.3 and 3.4.
+        Source: memory-model.md, 5; planning.md, 1, 3.1, 3.3 and 3.4.
         """
         hosts, vms = rows_of_pool(fleet, pool)
         hosts = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, integer
-from xenmem.planning.versions import version_ranks
 from xenmem.planning.xapi.failover import rows_of_pool
+from xenmem.rules.hosts import version_classes
 from xenmem.rules.start import memory_to_start
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class UpdateProblem:
     home : int32 array, shape (vms,), where each VM is to be in the end
     start : int32 array, shape (vms,), where each is now
     updated : bool array, shape (hosts,), hosts that need no restart any more
-    version : int32 array, shape (hosts,), ranks before the restart: no VM migrates to a lower one, restarted hosts have
-        the highest
+    may_follow : bool array, shape (hosts, hosts), [a, b]: before their restarts b is not older than a, so that VMs may
+        migrate from a to b; restarted hosts are the newest
     first : the host that has to be restarted first; -1 for none
     allowed : bool array, shape (vms, hosts), where each VM can run; None: everywhere
     hosts, vms : int32 arrays, the row numbers under which answers name them
@@ -55,7 +55,7 @@ class UpdateProblem:
     home: Rows
     start: Rows
     updated: Bools
-    version: Rows
+    may_follow: Bools
     first: int
     allowed: Bools | None
     hosts: Rows
@@ -87,7 +87,7 @@ class UpdateProblem:
         copied : None: what the VM needs before
         start : None: every VM is at home
         updated : None: all hosts are to be restarted
-        version : None: the same everywhere
+        version : ranks of hosts before the restart: no VM migrates to a lower one; None: the same everywhere
 
         Raises
         ------
@@ -122,7 +122,7 @@ class UpdateProblem:
             home_,
             start_,
             done,
-            ranks.astype(np.int32),
+            ranks[None, :] >= ranks[:, None],
             first,
             where,
             np.arange(hosts, dtype=np.int32),
@@ -163,7 +163,7 @@ class UpdateProblem:
         A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
         stored and recomputed. A host that it comes to is asked for what the VM needs to start. A VM that is scheduled
         to start or to arrive somewhere is taken to be there already.
-        Source: planning.md 1.1, 1.3, 4.2 and 6.6.
+        Source: memory-model.md, 5; planning.md, 1, 4.2 and 6.6.
         """
         hosts, vms = rows_of_pool(fleet, pool)
         hosts = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]
@@ -205,19 +205,28 @@ class UpdateProblem:
             copied=fleet.vms.memory_dynamic_min[guests],
             start=place[now[guests]],
             updated=None if updated is None else np.asarray(updated, np.bool_)[hosts],
-            version=version_ranks(fleet.hosts)[hosts],
             first=int(place[master]) if master >= 0 else -1,
             allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(guests, hosts)],
         )
         return cls(
             **{
                 **bare.__dict__,
+                "may_follow": _may_follow(fleet, hosts, model),
                 "hosts": hosts,
                 "vms": guests,
                 "host_names": tuple(map(str, fleet.hosts.name_label[hosts])),
                 "vm_names": tuple(map(str, fleet.vms.name_label[guests])),
             }
         )
+
+
+def _may_follow(fleet: Fleet, hosts: Rows, model: str) -> Bools:
+    """Which hosts VMs may go to, as the coordinator sees it once it has been restarted, which it is first."""
+    is_newest = model == kernel.DEFAULT_MODEL
+    coordinator = np.full_like(fleet.pools.master, -1) if is_newest else fleet.pools.master
+    class_of, may_follow = version_classes(fleet.hosts.software_version, fleet.hosts.pool, coordinator)
+    answer: Bools = may_follow[np.ix_(class_of[hosts], class_of[hosts])]
+    return answer
 
 
 def _two_columns(name: str, values: npt.ArrayLike) -> Bytes:

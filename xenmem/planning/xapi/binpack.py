@@ -2,7 +2,7 @@
 
 A Configuration is the reference's: hosts and VMs are named by row numbers of whatever tables the caller has, amounts
 are bytes (or any unit, it is the same everywhere). Orders are part of every answer. Knows neither Fleet nor records.
-Source: spec planning, section 2 (xapi-project/xen-api, ocaml/xapi/binpack.ml).
+Source: docs/reference/planning.md, 2 (xapi-project/xen-api, ocaml/xapi/binpack.ml).
 """
 
 from dataclasses import dataclass, replace
@@ -150,7 +150,7 @@ class Configuration:
 
         Notes
         -----
-        Source: spec planning 2.2; binpack.ml, ``check_configuration``.
+        Source: planning.md, 2.2; binpack.ml, ``check_configuration``.
         """
         vm_known = positions(self.vms, self.placed_vms) >= 0
         known = vm_known & (positions(self.hosts, self.placed_hosts) >= 0)
@@ -200,7 +200,7 @@ def biggest_fit_decreasing(sizes: npt.ArrayLike, free: npt.ArrayLike) -> Plan:
     Equal VMs go in the order given; of equal hosts the one used last goes first, else the one given first. Sums cannot
     leave int64: a free amount only shrinks, and never below 0. O(VMs * log(VMs * hosts)); releases the GIL.
 
-    Source: spec planning 2.1; xapi-project/xen-api, ocaml/xapi/binpack.ml, ``biggest_fit_decreasing``.
+    Source: planning.md, 2.1; xapi-project/xen-api, ocaml/xapi/binpack.ml, ``biggest_fit_decreasing``.
     """
     sizes = as_sizes("sizes", sizes)
     free = as_amounts("free", free)
@@ -232,7 +232,7 @@ def account(configuration: Configuration, plan: Plan) -> Bytes:
 
     Notes
     -----
-    Source: spec planning 2.2; binpack.ml, ``account``.
+    Source: planning.md, 2.2; binpack.ml, ``account``.
     """
     host = positions(configuration.hosts, plan.hosts)
     here = host >= 0
@@ -259,7 +259,7 @@ def apply_plan(configuration: Configuration, plan: Plan) -> Configuration:
 
     Notes
     -----
-    Source: spec planning 2.2; binpack.ml, ``apply_plan``.
+    Source: planning.md, 2.2; binpack.ml, ``apply_plan``.
     """
     untouched = ~np.isin(configuration.placed_vms, plan.vms)
     return replace(
@@ -304,7 +304,7 @@ def simulate_failure(configuration: Configuration, dead_host: int) -> Configurat
 
     Notes
     -----
-    Source: spec planning 2.3; binpack.ml, ``simulate_failure``.
+    Source: planning.md, 2.3; binpack.ml, ``simulate_failure``.
     """
     failed = failed_vms(configuration, [dead_host])
     rest = configuration.without_hosts([dead_host])
@@ -328,7 +328,7 @@ def trivially_impossible(configuration: Configuration) -> bool:
 
     Notes
     -----
-    Source: spec planning 2.4; binpack.ml, ``plan_trivially_never_possible``.
+    Source: planning.md, 2.4; binpack.ml, ``plan_trivially_never_possible``.
     """
     left = len(configuration.hosts) - configuration.num_failures
     return left < 0 or (left == 0 and len(configuration.vms) > 0)
@@ -350,7 +350,7 @@ def exhaustive_plan_always_possible(configuration: Configuration) -> bool:
     Orders that begin alike are walked once, nothing is packed twice, and the first failure ends the walk. The time
     still grows as the number of ordered choices. Releases the GIL.
 
-    Source: spec planning 2.5; binpack.ml, ``plan_always_possible``.
+    Source: planning.md, 2.5; binpack.ml, ``plan_always_possible``.
     """
     if trivially_impossible(configuration):
         return False
@@ -394,7 +394,7 @@ def approximate_plan_always_possible(configuration: Configuration) -> bool:
 
     Notes
     -----
-    Source: spec planning 2.6; binpack.ml, ``approximate_bin_pack``, ``simulate_failure_approximation``.
+    Source: planning.md, 2.6; binpack.ml, ``approximate_bin_pack``, ``simulate_failure_approximation``.
     """
     if trivially_impossible(configuration):
         return False
@@ -426,7 +426,7 @@ def choose_heuristic(total_hosts: int, num_failures: int) -> Heuristic:
 
     Notes
     -----
-    Source: spec planning 2.7; binpack.ml, ``choose_heuristic``.
+    Source: planning.md, 2.7; binpack.ml, ``choose_heuristic``.
     """
     if num_failures > total_hosts:
         raise ConfigurationError("num_failures > total_hosts")
@@ -450,7 +450,7 @@ def plan_always_possible(configuration: Configuration) -> bool:
 
     Notes
     -----
-    Source: spec planning 2.2 to 2.7; binpack.ml, ``plan_for_n_failures``.
+    Source: planning.md, 2.2 to 2.7; binpack.ml, ``plan_for_n_failures``.
     """
     configuration.check()
     if choose_heuristic(configuration.total_hosts, configuration.num_failures) is Heuristic.EXHAUSTIVE:
@@ -472,7 +472,7 @@ def get_specific_plan(configuration: Configuration, failed: npt.ArrayLike) -> Pl
 
     Notes
     -----
-    Source: spec planning 2.8; binpack.ml, ``get_specific_plan``.
+    Source: planning.md, 2.8; binpack.ml, ``get_specific_plan``.
     """
     vms = as_rows("failed", failed)
     return _pack(configuration, vms, configuration.sizes_of(vms, "get_specific_plan"))

@@ -19,7 +19,6 @@ from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, find
 from xenmem.xenapi.door.session import Session
-from xenmem.xenapi.messages.vm_memory import pin_reason
 from xenmem.xenapi.rules import boot, operations
 from xenmem.xenapi.store import accounting, rows
 from xenmem.xenapi.store.database import Database
@@ -257,7 +256,7 @@ class Batch:
                 vm = table.get(ref)
                 if vm is not None and operations.reason_against(call, vm, "changing_memory_limits") is None:
                     may[place] = accounting.has_overhead(vm)
-                    pinned[place] = bool(pin_reason(database, vm))
+                    pinned[place] = bool(operations.pin_reason(database, vm))
         limits = (static_min, static_max, dynamic_min, dynamic_max)
         shape = np.broadcast_shapes(*map(np.shape, limits), (len(vms),) if _depth(limits) < 2 else (len(vms), 1))
         if shape[0] != len(vms) or len(shape) > 2:
@@ -342,7 +341,7 @@ class Batch:
             elif vm.scheduled_to_be_resident_on == NULL and vm.resident_on not in disabled:
                 continue
             for ref in column.keys() & {*there, vm.scheduled_to_be_resident_on, vm.resident_on}:
-                answer[number, column[ref]] = boot.reason_against(call, vm, ref) is None
+                answer[number, column[ref]] = boot.reason_against(call, vm, ref, version=True) is None
 
     # ---------------------------------------------------------------------------------------------------- transactions
 
@@ -412,7 +411,7 @@ class Batch:
 
     def _call(self, name: str) -> Call:
         pool = self.session.pool
-        return Call(pool, MESSAGES[name], pool.login(self.session.handle or NULL))
+        return Call(pool, MESSAGES[name], pool.sessions.login(self.session.handle or NULL))
 
 
 def _depth(limits: Iterable[Any]) -> int:

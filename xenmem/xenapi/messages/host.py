@@ -10,6 +10,7 @@ from xenmem.datamodel.errors import HANDLE_INVALID, Failure
 from xenmem.datamodel.types import NULL
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Bool, HostRef, Int, NetworkRef, VMRef, VMRefToStrings, message
+from xenmem.xenapi.calls.process import Process
 from xenmem.xenapi.rules import boot, evacuation, ha, host_operations
 from xenmem.xenapi.store import accounting
 
@@ -155,8 +156,6 @@ def evacuate(
 
 def _move(call: Call, vm: str, target: str, options: dict[str, str]) -> Generator[float, None, None]:
     """Another VM.pool_migrate, for the same user and in the same task."""
-    from xenmem.xenapi.door.pool import Process
-
     message = MESSAGES["VM.pool_migrate"]
     part = call.part(message)
     part.run_in(call.task)

@@ -64,11 +64,8 @@ def _without(group: tuple[errors.ErrorCode, ...], *codes: errors.ErrorCode) -> t
     return tuple(code for code in group if code not in codes)
 
 
-_ON_A_HOST: Final = (
-    *_without(boot.ERRORS, errors.VM_HOST_INCOMPATIBLE_VERSION),
-    errors.NOT_SUPPORTED_DURING_UPGRADE,
-)
-"""What a host that a client names is asked; during an upgrade it is not even asked for its version."""
+_ON_A_HOST: Final = (*boot.ERRORS, errors.NOT_SUPPORTED_DURING_UPGRADE)
+"""What a host that a client names is asked."""
 
 
 Building = Generator[float, None, None]
@@ -77,7 +74,7 @@ Building = Generator[float, None, None]
 # ---------------------------------------------------------------------------------------------------------- questions
 
 
-@message("VM", errors=boot.ERRORS)
+@message("VM", errors=(*boot.ERRORS, errors.VM_HOST_INCOMPATIBLE_VERSION))
 def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
     """Fail with the first reason why the VM could not boot on the host now.
 
@@ -86,7 +83,7 @@ def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
     Templates are not refused, and a host that does not exist is not live. A running VM asked about its own host is
     counted there, and needs its memory again. Source: xapi_vm_helpers.ml: assert_can_boot_here.
     """
-    boot.assert_can_boot_here(call, call.db.VM[self], host)
+    boot.assert_can_boot_here(call, call.db.VM[self], host, version=True)
 
 
 @message("VM", errors=(errors.HANDLE_INVALID,))
@@ -138,7 +135,7 @@ def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bo
     -----
     Sleeps start_delay twice. Source: message_forwarding.ml: VM.start_on.
     """
-    _assert_not_upgrading(call)
+    _assert_highest_version(call, host)
     assert_enabled(call.db, Feature.VM_START)
     row = call.db.VM[vm]
     boot.assert_affinity_of_control_domain(row, host)
@@ -221,8 +218,9 @@ def _assert_pinned_where_needed(call: Call, vm: "rows.VM") -> None:
         assert_enabled(call.db, Feature.NESTED_VIRT)
 
 
-def _assert_not_upgrading(call: Call) -> None:
-    if boot.is_upgrading(call.db):
+def _assert_highest_version(call: Call, host: str) -> None:
+    """During a rolling upgrade VMs start on hosts of the highest version only."""
+    if boot.is_upgrading(call.db) and not boot.has_highest_version(call.db, call.db.host[host]):
         raise errors.NOT_SUPPORTED_DURING_UPGRADE()
 
 
@@ -273,7 +271,7 @@ def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: B
     -----
     Sleeps start_delay twice, as start_on does. Source: message_forwarding.ml: VM.resume_on.
     """
-    _assert_not_upgrading(call)
+    _assert_highest_version(call, host)
     row = call.db.VM[vm]
     boot.assert_affinity_of_control_domain(row, host)
     operations.begin(call, row, "resume_on")
@@ -368,7 +366,7 @@ def hard_shutdown(call: Call, vm: VMRef) -> None:
     row = call.db.VM[vm]
     operations.begin(call, row, "hard_shutdown")
     for task, operation in row.current_operations.items():
-        under_way = call.pool.running.get(task)
+        under_way = call.world.running.get(task)
         if under_way is not None and operation in _CANCELLED_BY_HARD_SHUTDOWN:
             under_way.cancelled = True
     if row.power_state == "Suspended":
@@ -412,13 +410,13 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
         call.hooks.assert_cpu_compatible(row, database.host[host])
     operations.begin(call, row, "pool_migrate", strict=not force)
     source = row.resident_on
-    if boot.is_upgrading(database) and boot.version(database.host[host]) < boot.version(database.host[source]):
+    if boot.is_upgrading(database) and not boot.is_not_older(database, database.host[host], than=database.host[source]):
         raise errors.NOT_SUPPORTED_DURING_UPGRADE()
     target = _given_host(call, row, host, "vm_migrate")
     try:
         boot.assert_reachable(database, source)
         assert_enabled(database, Feature.XEN_MOTION)
-        memory = call.pool.guests.start(row, target)
+        memory = call.world.guests.start(row, target)
         if not isinstance(memory, int):
             memory = yield from memory
         if row.power_state != "Running" or row.resident_on != source:

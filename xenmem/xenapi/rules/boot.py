@@ -5,12 +5,14 @@ Source: xenapi-messages, B.2.4 (xapi-project/xen-api, ocaml/xapi/message_forward
 assert_can_boot_here).
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, NULL, shown_float
-from xenmem.planning.versions import Version, version_of
+from xenmem.rules import hosts
+from xenmem.rules.hosts import highest, migration_keys, upgrade_keys, versions_of
 from xenmem.rules.start import starts_with_static_max
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.store import accounting
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 ERRORS: Final = (
     errors.HANDLE_INVALID,
     errors.LICENCE_RESTRICTION,
-    errors.VM_HOST_INCOMPATIBLE_VERSION,
     errors.VGPU_TYPE_NO_LONGER_SUPPORTED,
     errors.INVALID_VALUE,
     errors.VALUE_NOT_SUPPORTED,
@@ -52,7 +53,9 @@ NEEDS_HVM: Final = frozenset(("hvm", "pvh", "pv_in_pvh"))
 _WITHOUT_COREDUMP: Final = frozenset(("hvm", "pvh", "unspecified"))
 
 
-def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True) -> None:
+def assert_can_boot_here(
+    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True, version: bool = False
+) -> None:
     """Raise the first reason why a VM could not boot on a host.
 
     Parameters
@@ -60,6 +63,7 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
     call : the database must be locked
     vm, host_ref : what is to boot where; a host that does not exist is not live
     cpu, memory : ask these as well
+    version : in a rolling upgrade, ask whether the host runs what the coordinator does, as only the message itself does
 
     Raises
     ------
@@ -73,7 +77,7 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
     database, hooks = call.db, call.hooks
     if vm.power_state == "Halted":
         assert_enabled(database, Feature.VM_START)
-    if is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
+    if version and is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
         raise errors.VM_HOST_INCOMPATIBLE_VERSION(host_ref, vm.ref)
     hooks.assert_vgpu_types_supported(vm)
     assert_record_bootable(vm)
@@ -116,11 +120,11 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
 
 
 def reason_against(
-    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True
+    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True, version: bool = False
 ) -> Failure | None:
     """The first reason why a VM could not boot on a host, None if it could; parameters as of `assert_can_boot_here`."""
     try:
-        assert_can_boot_here(call, vm, host_ref, cpu=cpu, memory=memory)
+        assert_can_boot_here(call, vm, host_ref, cpu=cpu, memory=memory, version=version)
     except Failure as failure:
         return failure
     return None
@@ -192,12 +196,27 @@ def is_upgrading(database: "Database") -> bool:
     return "rolling_upgrade_in_progress" in database.the_pool.other_config
 
 
-def version(host: "rows.host") -> Version:
-    """The version of a host's software, to compare."""
-    return version_of(host.software_version)
+def coordinators_software(database: "Database") -> Mapping[str, str]:
+    """The coordinator's software_version; nothing where it is unknown."""
+    coordinator = database.host.get(database.the_pool.master)
+    return coordinator.software_version if coordinator is not None else {}
+
+
+def is_not_older(database: "Database", host: "rows.host", than: "rows.host") -> bool:
+    """Whether VMs may migrate to a host from another one (helpers.ml: Checks.Migration)."""
+    keys = migration_keys(coordinators_software(database))
+    return hosts.is_not_older(versions_of(host.software_version, keys), versions_of(than.software_version, keys))
 
 
 def is_as_new_as_coordinator(database: "Database", host: "rows.host") -> bool:
-    """Whether a host has the coordinator's version, the highest during a rolling upgrade."""
-    coordinator = database.host.get(database.the_pool.master)
-    return coordinator is None or version(host) == version(coordinator)
+    """Whether a host runs what the coordinator does (helpers.ml: assert_host_versions_are_same_on_master)."""
+    coordinator = coordinators_software(database)
+    keys = upgrade_keys(coordinator)
+    return not coordinator or versions_of(host.software_version, keys) == versions_of(coordinator, keys)
+
+
+def has_highest_version(database: "Database", host: "rows.host") -> bool:
+    """Whether a host is as new as any of the pool (helpers.ml: assert_host_has_highest_version_in_pool)."""
+    keys = upgrade_keys(coordinators_software(database))
+    most = highest([versions_of(database.host[ref].software_version, keys) for ref in database.host.refs()])
+    return hosts.is_not_older(versions_of(host.software_version, keys), most)

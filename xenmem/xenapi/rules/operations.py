@@ -12,6 +12,7 @@ from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import Failure
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import boot
+from xenmem.xenapi.world.features import Feature, is_enabled
 from xenmem.xenapi.world.hooks import is_overridden
 
 if TYPE_CHECKING:
@@ -167,6 +168,15 @@ def has_nested_virt(database: "Database", vm: "rows.VM") -> bool:
     """Whether nested virtualisation pins the VM: its metrics say so if there are any, else its platform."""
     metrics = database.VM_metrics.get(vm.metrics)
     return metrics.nested_virt if metrics is not None else is_truthy(vm.platform.get("nested-virt"))
+
+
+def pin_reason(database: "Database", vm: "rows.VM") -> str:
+    """Why the dynamic limits of a VM must be its static_max; empty if they need not."""
+    if not is_enabled(database, Feature.DMC):
+        return "DMC disabled"
+    if vm.is_control_domain:
+        return "control domain"
+    return "nested virt" if has_nested_virt(database, vm) else ""
 
 
 def is_immobile(database: "Database", vm: "rows.VM") -> bool:

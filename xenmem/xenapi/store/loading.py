@@ -6,6 +6,7 @@ ever end them; what they reserved is kept. Tables and fields that the schema doe
 """
 
 import os
+import sys
 from collections.abc import Mapping
 from typing import IO, Any, Final
 
@@ -57,12 +58,14 @@ _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
 
 
 def _column(field: Field) -> Column:
+    kind = _KINDS.get(type(field.type), Kind.TEXT)
+    low, high = (-sys.float_info.max, sys.float_info.max) if kind is Kind.FLOAT else (INT64_MIN, INT64_MAX)
     return Column(
         field.path,
-        _KINDS.get(type(field.type), Kind.TEXT),
+        kind,
         default=field.default,
-        low=INT64_MIN,
-        high=INT64_MAX,
+        low=low,
+        high=high,
         xe=field.xe,
     )
 

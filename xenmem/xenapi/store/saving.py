@@ -1,13 +1,12 @@
 """The pool database to an inventory file: records as JSON, or a dump of the database as XML; written atomically.
 
-The file holds every class that is kept, and what an inventory held beyond the data model, as it came. Both forms are
-read back by `xenmem.read` and by `Pool`. Encodings: inventory-formats, sections 2.3 to 2.6 and 6.
+The file holds every class that is kept, and what an inventory held beyond the data model, as it came. `Pool` reads back
+both forms whatever they hold; `xenmem.read` does where amounts and multipliers are in the range of the kernels.
+Encodings: inventory-formats, sections 2.3 to 2.6 and 6.
 """
 
 import os
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import IO, Any, Final
 from xml.sax.saxutils import escape, quoteattr
 
@@ -16,6 +15,8 @@ import msgspec
 from xenmem.datamodel import ClassSchema
 from xenmem.datamodel.types import BOOL, STRING_MAP, STRINGS
 from xenmem.xenapi.store.database import Database
+from xenmem.xenapi.store.encoding import QUOTE
+from xenmem.xenapi.store.replacing import replacing
 from xenmem.xenapi.store.rows import ROW_CLASSES
 
 FORMATS: Final = ("records", "statedb")
@@ -26,7 +27,6 @@ _PROTECTED: Final = str.maketrans(
     {"%": "%%", " ": "%.", "\t": "%t", "\n": "%n", "\r": "%r"}
     | {chr(code): "\ufffd" for code in (*range(32), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"}
 )
-_QUOTE: Final = {'"': "&quot;"}
 
 
 def save(database: Database, path: str | os.PathLike[str], format: str = "records") -> None:
@@ -35,7 +35,7 @@ def save(database: Database, path: str | os.PathLike[str], format: str = "record
     Parameters
     ----------
     database : what to write, in one state
-    path : where to
+    path : where to: a regular file or none yet, see `replacing`
     format : ``records`` or ``statedb``
 
     Raises
@@ -45,28 +45,8 @@ def save(database: Database, path: str | os.PathLike[str], format: str = "record
     """
     if format not in FORMATS:
         raise ValueError(f"format: {format!r} is none of {', '.join(FORMATS)}")
-    target = Path(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with database.lock:
-                write(database, file, format)
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), target.stat().st_mode & 0o777 if target.exists() else 0o644)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(path) as file, database.lock:
+        write(database, file, format)
 
 
 def write(database: Database, file: IO[bytes], format: str) -> None:
@@ -155,5 +135,5 @@ def _text(value: Any) -> str:
 def _row_xml(ref: str, ctime: int, mtime: int, values: dict[str, str]) -> str:
     attributes = [("ref", ref), ("__ctime", str(ctime)), ("__mtime", str(mtime))]
     attributes += ((column, text.translate(_PROTECTED)) for column, text in sorted((values | {"_ref": ref}).items()))
-    written = (f'{name}="{escape(text, _QUOTE)}"' for name, text in attributes)
+    written = (f'{name}="{escape(text, QUOTE)}"' for name, text in attributes)
     return f"<row {' '.join(written)}/>"

@@ -13,6 +13,8 @@ from xenmem.answers import QuestionError, Wanted, fit, room_for
 from xenmem.answers.capacity import PoolRoom
 from xenmem.units import GIB
 
+pytestmark = pytest.mark.compiled
+
 Records = dict[str, dict[str, dict[str, Any]]]
 
 
