@@ -78,7 +78,7 @@ _PRESENCES: Final = {"VM": (_presence("domain_type"), _presence("memory/overhead
 
 
 def _table_schema(schema: ClassSchema) -> TableSchema:
-    columns = tuple(_column(schema.fields[name]) for name in stored_fields(schema.name))
+    columns = tuple(_column(schema.fields[name]) for name in stored_fields(schema.name) if name not in _LEFT_BEHIND)
     return TableSchema(schema.name, columns + _PRESENCES.get(schema.name, ()), schema.signature)
 
 
@@ -268,14 +268,17 @@ def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:
         return values
     if isinstance(type, (SetType, MapType)):
         return list(map(type.load, values))
-    known: dict[str, Any] = dict.fromkeys(_NULLS, NULL) if isinstance(type, RefType) else {}
+    distinct = set(values)
+    if isinstance(type, RefType):
+        return values if distinct.isdisjoint(_NULLS) else [NULL if value in _NULLS else value for value in values]
+    known: dict[str, Any] = {}
     if isinstance(type, EnumType):
+        if distinct <= set(type.members) and codec.format != "xe":
+            return values
         known = {codec.spell(member): member for member in type.members}
         if codec.format == "xe":
             known |= dict.fromkeys(_NULLS, type.neutral)
-    for value in dict.fromkeys(values):
-        if value not in known:
-            known[value] = type.load(value)
+    known |= {value: type.load(value) for value in distinct - known.keys()}
     return [known[value] for value in values]
 
 
