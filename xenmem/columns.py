@@ -102,6 +102,11 @@ class Table:
         rows = np.flatnonzero((self.ref == name) | (self.uuid == name))
         return rows if len(rows) else np.flatnonzero(self.name_label == name)
 
+    def label(self, row: int) -> str:
+        """What messages call a row: its name, or its uuid or reference if it has none; printable."""
+        text: str = self.name_label[row] or self.uuid[row] or self.ref[row]
+        return text if text.isprintable() else repr(text)
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """All columns by name."""
         return {column.name: getattr(self, column.name) for column in fields(self)}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import stepwise
 
-from xenmem.planning.plan import Progress
+from xenmem.planning.effort import Progress
 from xenmem.planning.updating.problem import UpdateProblem
 from xenmem.planning.updating.rolling_update import rolling_update
 from xenmem.units import GIB, MIB

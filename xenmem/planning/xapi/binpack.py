@@ -8,19 +8,17 @@ Source: docs/reference/planning.md, 2 (xapi-project/xen-api, ocaml/xapi/binpack.
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import perm
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
 from xenmem.planning.xapi.errors import ConfigurationError, DivisionByZeroError
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
-
-_INT64: Final = np.iinfo(np.int64)
-_ROWS: Final = np.iinfo(np.int32)
 
 LARGEST_POOL_TRIED_EXHAUSTIVELY: Final = 32
 MANY_COMBINATIONS: Final = 3500
@@ -38,47 +36,6 @@ class Heuristic(StrEnum):
 
     EXHAUSTIVE = "exhaustive"
     APPROXIMATE = "approximate"
-
-
-def _integers(name: str, values: npt.ArrayLike, limits: "np.iinfo[Any]") -> NDArray[Any]:
-    """A vector of whole numbers, of the dtype of `limits` and in the one layout that the walks are compiled for."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"{name}: shape {array.shape} has not one dimension")
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: integers are needed, not {array.dtype}")
-    if not np.can_cast(array.dtype, limits.dtype):
-        refuse(name, array, (array < limits.min) | (array > limits.max), f"is outside {limits.min}..{limits.max}")
-    return np.require(array, limits.dtype, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
-
-
-def refuse(name: str, array: NDArray[Any], bad: NDArray[np.bool_], why: str) -> None:
-    """Raise ValueError with the argument, the first bad index and its value, if there is one."""
-    if bad.any():
-        index = int(np.argmax(bad))
-        raise ValueError(f"{name}: {array[index]} at index {index} {why}")
-
-
-def as_rows(name: str, values: npt.ArrayLike) -> Rows:
-    """Row numbers as an int32 vector.
-
-    Raises
-    ------
-    TypeError, ValueError : not a vector of integers that int32 holds; names the argument, the first index and the value
-    """
-    return _integers(name, values, _ROWS)
-
-
-def as_amounts(name: str, values: npt.ArrayLike) -> Bytes:
-    """Amounts as an int64 vector; errors as for as_rows."""
-    return _integers(name, values, _INT64)
-
-
-def as_sizes(name: str, values: npt.ArrayLike) -> Bytes:
-    """Amounts >= 0 as an int64 vector; errors as for as_rows, and ValueError for a negative size."""
-    sizes = as_amounts(name, values)
-    refuse(name, sizes, sizes < 0, "is negative")
-    return sizes
 
 
 def descending(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -204,8 +161,9 @@ def biggest_fit_decreasing(sizes: npt.ArrayLike, free: npt.ArrayLike) -> Plan:
     """
     sizes = as_sizes("sizes", sizes)
     free = as_amounts("free", free)
-    if max(len(sizes), len(free)) > _ROWS.max:
-        raise ValueError(f"sizes, free: more than {_ROWS.max} rows")
+    most = np.iinfo(np.int32).max
+    if max(len(sizes), len(free)) > most:
+        raise ValueError(f"sizes, free: more than {most} rows")
     vms, hosts = np.empty(len(sizes), np.int32), np.empty(len(sizes), np.int32)
     from xenmem.planning.search.compiled import biggest_fit  # numba's import would delay those who do not pack
 
@@ -238,8 +196,9 @@ def account(configuration: Configuration, plan: Plan) -> Bytes:
     here = host >= 0
     sizes = configuration.sizes_of(plan.vms[here], "memory_needed_on_host")
     total = (int(np.sum(sizes >> 32)) << 32) + int(np.sum(sizes & 0xFFFFFFFF))
-    if len(sizes) and int(configuration.free.min()) - total < _INT64.min:
-        raise ValueError(f"free: {configuration.free.min()} less {total} for the plan is below {_INT64.min}")
+    least = np.iinfo(np.int64).min
+    if len(sizes) and int(configuration.free.min()) - total < least:
+        raise ValueError(f"free: {configuration.free.min()} less {total} for the plan is below {least}")
     free = configuration.free.copy()
     np.subtract.at(free, host[here], sizes)
     return free

@@ -15,22 +15,20 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet, PowerState
+from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
+from xenmem.planning.pool_view import memory_to_leave
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
     Plan,
     Rows,
     account,
-    as_amounts,
-    as_rows,
-    as_sizes,
     get_specific_plan,
-    refuse,
 )
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
 from xenmem.planning.xapi.failover import rows_of_pool
 from xenmem.rules.hosts import names_unprotected, version_classes
-from xenmem.rules.start import is_protected, memory_to_leave
+from xenmem.rules.start import is_protected
 
 Counts = NDArray[np.int64]
 Error = tuple[str, ...]

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet
+from xenmem.planning.checks import as_amounts, as_rows
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
@@ -23,8 +24,6 @@ from xenmem.planning.xapi.binpack import (
     Rows,
     account,
     apply_plan,
-    as_amounts,
-    as_rows,
     get_specific_plan,
     plan_always_possible,
     positions,

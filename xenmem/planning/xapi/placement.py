@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.fleet import Fleet
-from xenmem.planning.xapi.binpack import as_amounts, as_rows, descending
+from xenmem.planning.checks import as_amounts, as_rows
+from xenmem.planning.pool_view import memory_to_start
+from xenmem.planning.xapi.binpack import descending
 from xenmem.planning.xapi.errors import NoHostsAvailableError
 from xenmem.planning.xapi.evacuation import anti_affinity_group, host_to_vm_count
 from xenmem.planning.xapi.failover import rows_of_pool
-from xenmem.rules.start import memory_to_start
 
 Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
