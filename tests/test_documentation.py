@@ -36,6 +36,7 @@ def blocks(language: str) -> list[object]:
     return found
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_python_sessions(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sessions of a page are one: a later block knows the names of an earlier one."""

@@ -28,6 +28,7 @@ else:
     print(len(fleet.vms), int(peak.split()[1]) >> 10)
 """
 
+pytestmark = pytest.mark.slow
 
 GROWTH = """
 import xenmem, xenmem.inventory, xenmem.inventory.source

@@ -41,6 +41,7 @@ def status(pool: Pool) -> tuple[int, int, bool]:
     return row.ha_host_failures_to_tolerate, row.ha_plan_exists_for, row.ha_overcommitted
 
 
+@pytest.mark.compiled
 class TestQuestions:
     def test_plan_exists(self, session: Session, protect: AddVM) -> None:
         protect("a", 20 * GIB)

@@ -75,6 +75,7 @@ def naive(
     return None if chosen is None else refs[chosen]
 
 
+@pytest.mark.compiled
 @settings(max_examples=300)
 @given(data=st.data())
 def test_sorted_lists_equal_the_planner(data: st.DataObject) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
 from small_pool import everything, row
 
 from xenmem.units import GIB, MIB
@@ -158,6 +159,7 @@ def check_load(count: int) -> Counter[tuple[str, str]]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_no_update_is_lost() -> None:
     outcomes = check_load(MESSAGES)
     succeeded = {name for name, outcome in outcomes if outcome == "Success"}
