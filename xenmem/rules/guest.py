@@ -9,16 +9,15 @@ from typing import Final
 CANNOT_SUSPEND: Final = "data-cant-suspend-reason"
 """The key of `other` by which a guest refuses to be suspended or migrated, whatever it says there."""
 
+FEATURE_SUSPEND: Final = "feature-suspend"
+ANNOUNCED: Final = "1"
+"""The value in `other` of a feature that the guest has."""
+
 
 def has_drivers(version: Mapping[str, str]) -> bool:
     """Whether a PV_drivers_version is one: major and minor, and micro and build if present, are integers."""
     needed = "major" in version and "minor" in version
     return needed and all(_is_integer(version[key]) for key in ("major", "minor", "micro", "build") if key in version)
-
-
-def has_feature(other: Mapping[str, str], feature: str) -> bool:
-    """Whether a guest announces a feature in `other`."""
-    return other.get(feature) == "1"
 
 
 def _is_integer(text: str) -> bool:
