@@ -3,6 +3,7 @@
 # Paths are relative, so that a checkout may lie below a folder whose name has blanks; $(VENV) itself may not have any.
 
 VENV ?= .venv
+PYTEST ?= -n auto --dist loadfile
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -10,28 +11,37 @@ TOOLS := $(VENV)/.tools
 SOURCES := pyproject.toml setup.py MANIFEST.in requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
            $(shell find xenmem -name '*.py' -o -name '*.json')
 
-export PIP_CONSTRAINT := requirements.lock
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types bench bench-quick wheel clean
+.PHONY: demo test test-quick lint types bench bench-quick wheel clean
 
 demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
 
-test: $(INSTALLED) $(TOOLS) sanitize
-	$(BIN)/pytest
+# PYTEST= runs the tests one after another; compiled once before, no worker compiles what another one does
+test: $(INSTALLED) sanitize
+	$(BIN)/xenmem warm-up
+	$(BIN)/pytest $(PYTEST)
+
+# without the tests that take seconds each or need the searches compiled
+test-quick: $(INSTALLED)
+	$(BIN)/pytest -m "not slow and not compiled" $(PYTEST)
 
 lint: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(INSTALLED) $(TOOLS)
+types: $(INSTALLED)
 	$(BIN)/mypy -p xenmem
 
-bench: $(INSTALLED) $(TOOLS)
-	bin=$$(cd $(BIN) && pwd) && cd benchmarks && PYTHONPATH=../tests "$$bin/python" -m ratios $(RATIOS)
+# What is installed is measured and kept as the results of HEAD; BENCH='overhead free_memory' measures some of it.
+bench: $(INSTALLED)
+	bin=$$(cd $(BIN) && pwd) && cd benchmarks && "$$bin/asv" machine --yes \
+	    && "$$bin/asv" run --interleave-rounds -E "existing:$$bin/python" $(BENCH:%=--bench %) \
+	        --set-commit-hash "$$(git rev-parse HEAD)" \
+	    && "$$bin/python" table.py "$$(git rev-parse HEAD)"
 
-bench-quick: $(INSTALLED) $(TOOLS)
+bench-quick: $(INSTALLED)
 	mkdir -p build
 	bin=$$(cd $(BIN) && pwd) && cd benchmarks \
 	    && "$$bin/asv" check -E "existing:$$bin/python" && "$$bin/asv" machine --yes \
@@ -39,13 +49,14 @@ bench-quick: $(INSTALLED) $(TOOLS)
 	cat build/asv.log
 	! grep -q failed build/asv.log
 
-# the sdist, a wheel made from it and not from this tree, and that wheel in an environment of its own
+# the sdist, a wheel made from it and not from this tree, and that wheel as a user installs it
 wheel: $(TOOLS)
-	rm -rf build/wheel && $(BIN)/python -m build --outdir build/wheel
+	rm -rf build/wheel && $(BIN)/python -m build --no-isolation --outdir build/wheel
 	$(PYTHON) -m venv build/wheel/venv
 	build/wheel/venv/bin/pip install -q build/wheel/*.whl
 	cd build/wheel && venv/bin/python -c "from xenmem import kernel; \
 	    assert kernel.backends() == ('c', 'numba'); assert kernel.overhead(0, 1 << 30, 1, 1.0) == 12 << 20"
+	build/wheel/venv/bin/xenmem report examples/pool.xml.gz > build/wheel/report.txt
 
 clean:
 	rm -rf .venv build dist benchmarks/.asv kernel/*.so *.egg-info
@@ -57,9 +68,9 @@ $(VENV)/bin/python:
 
 # Not editable: what is tested is what a user installs. The extension is put beside its sources too, so that Python
 # started at the root of the checkout, where it finds the folder xenmem first, has both backends.
-$(INSTALLED): $(VENV)/bin/python $(SOURCES)
+$(INSTALLED): $(TOOLS) $(SOURCES)
 	rm -rf build/lib.* build/bdist.* build/temp.*
-	$(BIN)/pip install -q .
+	$(BIN)/pip install -q --no-deps --no-build-isolation . && $(BIN)/pip check
 	if [ -w kernel ]; then \
 	    rm -f kernel/_ffi*.so; \
 	    built=$$(cd $(VENV) && find "$$PWD/lib" -path '*/xenmem/kernel/_ffi*.so'); \
@@ -67,6 +78,7 @@ $(INSTALLED): $(VENV)/bin/python $(SOURCES)
 	fi
 	touch $@
 
-$(TOOLS): $(INSTALLED)
-	$(BIN)/pip install -q 'xenmem[dev]'
+# all that runs, builds and checks xenmem, each file by its hash
+$(TOOLS): $(VENV)/bin/python requirements.lock
+	$(BIN)/pip install -q --require-hashes -r requirements.lock
 	touch $@

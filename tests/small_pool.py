@@ -24,7 +24,7 @@ def build_database() -> Database:
             control_domain=f"{name}dom0",
             cpu_info={"cpu_count": "16"},
             capabilities=("hvm-3.0-x86_64",),
-            software_version={"xapi_build": "26.17.0"},
+            software_version={"xapi_build": "26.17.0", "xapi": "26.17"},
         )
         database.load("host", [host])
         dom0 = vm_row(

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONSAFEPATH", "PIP_CONSTRAINT")}
+    return {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,17 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _build(kind: str, source: Path, into: Path, *before: str) -> Path:
-    command = [*before, sys.executable, "-m", "build", f"--{kind}", "--outdir", str(into), str(source)]
+    command = [
+        *before,
+        sys.executable,
+        "-m",
+        "build",
+        "--no-isolation",
+        f"--{kind}",
+        "--outdir",
+        str(into),
+        str(source),
+    ]
     done = subprocess.run(command, cwd=into.parent, env=_environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return next(into.iterdir())

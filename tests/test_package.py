@@ -5,6 +5,7 @@ import importlib.metadata
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,24 +32,6 @@ def test_one_version() -> None:
         from xenmem.kernel._ffi import ffi, lib
 
         assert ffi.string(lib.xenmem_version()).decode() == version
-
-
-def test_limits_are_those_of_the_header() -> None:
-    header = (ROOT / "csrc" / "xenmem.h").read_text()
-
-    def number(name: str) -> int:
-        found = re.search(rf"#define XENMEM_{name} (\d+)", header)
-        assert found is not None
-        return int(found[1])
-
-    from xenmem.kernel import _limits
-
-    for name in ("MAX_BYTES", "MAX_VCPUS", "MAX_SHADOW_MULTIPLIER", "MAX_MODEL_CONSTANT", "DOMAIN_TYPES"):
-        assert getattr(_limits, name) == number(name)
-    enumerators = re.search(r"enum xenmem_domain_type {(.*?)}", header)
-    assert enumerators is not None
-    names = [name.strip().removeprefix("XENMEM_") for name in enumerators[1].split(",")]
-    assert names == [domain_type.name for domain_type in kernel.DomainType]
 
 
 def test_types_are_shipped() -> None:
@@ -84,23 +67,47 @@ LAYERS = {
 """What each room may import of xenmem."""
 
 
+ROOMS_OF_XENAPI = ("store", "world", "calls", "rules", "messages", "door")
+"""The rooms inside xenapi, each of which imports itself and those before it; api.pyi, the facade, is the door's."""
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules of xenmem that a file imports, for its types as well."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            names = [
+                f"{node.module}.{alias.name}" if node.module in ("xenmem", "xenmem.xenapi") else node.module or ""
+                for alias in node.names
+            ]
+        yield from (name for name in names if name.startswith("xenmem."))
+
+
+def files_of(room: Path) -> list[Path]:
+    """The files of a room, which may be one."""
+    return [room.with_suffix(".py")] if room.with_suffix(".py").exists() else sorted(room.rglob("*.py"))
+
+
 @pytest.mark.parametrize("room", LAYERS)
 def test_imports_run_in_one_direction(room: str) -> None:
-    files = [PACKAGE / f"{room}.py"] if (PACKAGE / f"{room}.py").exists() else sorted((PACKAGE / room).rglob("*.py"))
+    files = files_of(PACKAGE / room)
     assert files
     for path in files:
-        for node in ast.walk(ast.parse(path.read_text())):
-            names: list[str] = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                names = [
-                    f"{node.module}.{alias.name}" if node.module == "xenmem" else node.module or ""
-                    for alias in node.names
-                ]
-            for name in names:
-                if name.startswith("xenmem."):
-                    assert name.split(".")[1] in LAYERS[room] | {room}, f"{path.name} imports {name}"
+        for name in imported(path):
+            assert name.split(".")[1] in LAYERS[room] | {room}, f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("room", ROOMS_OF_XENAPI)
+def test_imports_run_in_one_direction_inside_xenapi(room: str) -> None:
+    files = files_of(PACKAGE / "xenapi" / room)
+    assert files
+    allowed = {*ROOMS_OF_XENAPI[: ROOMS_OF_XENAPI.index(room) + 1], *(("api",) if room == "door" else ())}
+    for path in files:
+        for name in imported(path):
+            if name.startswith("xenmem.xenapi."):
+                assert name.split(".")[2] in allowed, f"{path.name} imports {name}"
 
 
 def test_import_is_light() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dumps
 import pytest
 from twins import reference
 
@@ -224,6 +225,20 @@ def test_upgrade_check(answer: Answer, small: str) -> None:
     ]
     old = str(INVENTORIES / "pool-65.statedb.xml")
     assert "Hosts overcommitted under 26.3" in answer("upgrade-check", old, "--to", "26.4.0")
+
+
+def test_versions_and_products_name_a_model(answer: Answer, small: str) -> None:
+    for named in ("xcp-ng-8.3", "8.3", "XenServer 8", "25.1"):
+        assert answer("report", small, "--model", named) == answer("report", small, "--model", "pre-26.3")
+    table = answer("upgrade-check", small, "--to", "xcp-ng-9")
+    assert "to xcp-ng-9, taken as xapi 26.4.0, model 26.3\n" in table
+
+
+def test_upgrade_check_without_hosts(answer: Answer, tmp_path: Path) -> None:
+    path = tmp_path / "vms.json"
+    path.write_text(json.dumps({"VM": dumps.pool()["VM"]}))
+    assert "No hosts are known" in answer("upgrade-check", str(path), "--to", "26.3")
+    assert json.loads(answer("upgrade-check", str(path), "--to", "26.3", "--format", "json"))["pools"][0]["hosts"] == []
 
 
 def test_info_says_what_is_installed(answer: Answer) -> None:

@@ -23,7 +23,7 @@ Complaint = Callable[..., str]
         (["report", "--nope", "SMALL"], "No such option '--nope'"),
         (["report", "SMALL", "--format", "yaml"], "'yaml' is not one of"),
         (["report", "SMALL", "--sort", "size"], "'size' is none of ref, uuid"),
-        (["report", "SMALL", "--model", "27"], "'27' is none of 26.3, pre-26.3"),
+        (["report", "SMALL", "--model", "17"], "'17' is no version of xapi (such as 26.4.0), no model (26.3, pre-26.3"),
         (["report", "SMALL", "SMALL"], "was already read from"),
         (["report", "-", "-"], "standard input can be read only once"),
         (["explain", "SMALL"], "Missing argument 'VM'"),
@@ -46,7 +46,7 @@ Complaint = Callable[..., str]
         (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "4", "--shadow-multiplier", "0.5"], "0.5 is below 1"),
         (["fit", "SMALL", "--memory", "0", "--vcpus", "4"], "0 bytes make no VM"),
         (["upgrade-check", "SMALL"], "Missing option '--to'"),
-        (["upgrade-check", "SMALL", "--to", "next"], "'next' is neither a model"),
+        (["upgrade-check", "SMALL", "--to", "next"], "'next' is no version of xapi"),
         (["info", "more"], "unexpected extra argument"),
     ],
 )

@@ -218,8 +218,8 @@ BAD_ARGUMENTS: list[tuple[list[str], str]] = [
     (["rolling-update", "BUSY", "--order", "alpha,bravo,charlie"], "host delta is missing from the order"),
     (["rolling-update", "BUSY", "--order", "alpha,alpha,bravo"], "host alpha comes twice in the order"),
     (["rolling-update", "BUSY", "--order", "alpha,,bravo"], "there is no host '' in the inventory"),
-    (["rolling-update", "BUSY", "--to", "next"], "'next' is neither a model"),
-    (["rolling-update", "BUSY", "--to", ""], "'' is neither a model"),
+    (["rolling-update", "BUSY", "--to", "next"], "'next' is no version of xapi"),
+    (["rolling-update", "BUSY", "--to", ""], "'' is no version of xapi"),
     (["rolling-update", "BUSY", "--bandwidth", "0"], "'0' is nothing"),
     (["evacuate", "BUSY", "alpha", "--host", "bravo", "--emit", "xe"], "there is no whole plan to write: 4 VMs"),
 ]

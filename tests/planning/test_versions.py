@@ -1,26 +1,43 @@
-"""No VM migrates to a host of an older version (planning.md, 4.2): all planners keep to it, the checker sees it."""
+"""No VM migrates to a host of an older version (helpers.ml: Checks): all planners keep to it, the checker sees it."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from pools import pool
+from pools import pool, records
 
+import xenmem
 from xenmem import planning
 from xenmem.planning.plan import Migration
 from xenmem.planning.question import question_of_fleet
 from xenmem.planning.search.migrations import in_order
-from xenmem.planning.versions import version_of, version_ranks
 
 OLD, NEW = "26.2.0", "26.10.0"
 
 
-def test_versions_compare_by_number() -> None:
-    assert version_of({"xapi_build": OLD}) < version_of({"xapi_build": NEW})
-    assert version_of({"platform_version": "3.4.0", "xapi_build": OLD}) > version_of({"xapi_build": NEW})
-    assert version_of({}) < version_of({"xapi": "1.3"})
-    fleet = pool([1000] * 4, [], builds=[NEW, OLD, NEW, "26.2.0.1"])
-    assert version_ranks(fleet.hosts).tolist() == [2, 0, 2, 1]
+def test_a_newer_xapi_does_not_outweigh_an_older_xen() -> None:
+    """The middle host is neither older nor newer than the others; no VM goes there, nor away from there."""
+    tables = records([9000, 9000, 9000], [(3000, 0), (3000, 1)], builds=[OLD, NEW, OLD])
+    for number, xen in enumerate(("4.17.6-2", "4.17.5-20", "4.17.6-2")):
+        tables["host"][f"p-h{number}"]["software_version"]["xen"] = xen
+    fleet = xenmem.Fleet.from_records(tables)
+    assert planning.evacuate(fleet, 0).host.tolist() == [2]
+    assert planning.evacuate(fleet, 0, hosts=[1]).status == "infeasible"
+    assert planning.evacuate(fleet, 1).status == "infeasible"
+    problem = planning.UpdateProblem.from_fleet(fleet)
+    assert problem.may_follow.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
+    plan = planning.pack(fleet, pinned={0: 2, 1: 1}, objective="fewest-migrations")
+    planning.verify(plan, fleet, pinned={0: 2, 1: 1})
+    with pytest.raises(planning.Violation, match="version: "):
+        planning.verify(replace(plan, host=np.array([1, 1], np.int32)), fleet)
+
+
+def test_before_25_31_the_platform_counts_alone() -> None:
+    fleet = pool([9000, 9000], [(3000, 0)], builds=["24.19.2", "24.19.1"])
+    plan = planning.evacuate(fleet, 0)
+    planning.verify(plan, fleet, policy="dynamic_min")
+    assert plan.host.tolist() == [1]
+    assert planning.evacuate(pool([9000, 9000], [(3000, 0)], builds=["25.31.1", "25.31.0"]), 0).status == "infeasible"
 
 
 def test_evacuation_keeps_to_hosts_that_are_not_older() -> None:
@@ -103,4 +120,5 @@ def test_a_rolling_update_keeps_to_it() -> None:
     plan = planning.rolling_update(problem)
     assert (plan.status, plan.order[0]) == ("optimal", 2)
     fleet = pool([5000, 5000, 9000], [(3000, 0), (3000, 1)], builds=[NEW, NEW, OLD])
-    assert planning.UpdateProblem.from_fleet(fleet).version.tolist() == [1, 1, 0]
+    may_follow = [[True, True, False], [True, True, False], [True, True, True]]
+    assert planning.UpdateProblem.from_fleet(fleet).may_follow.tolist() == may_follow

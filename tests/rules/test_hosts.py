@@ -20,6 +20,7 @@ NEW = {"platform_version": "3.5.0", "xapi_build": "26.4.0", "xapi": "26.4", "xen
         ("", ()),
         ("3.2.1", (3, 2, 1)),
         ("\u0662.1", (1,)),
+        (f"1.{'9' * 5000}.2", (1, 2)),
     ],
 )
 def test_version_of(text: str, numbers: tuple[int, ...]) -> None:
@@ -59,6 +60,11 @@ def test_what_a_coordinator_compares(build: str, migration: tuple[str, ...], upg
     assert hosts.upgrade_keys(software) == upgrade
 
 
+@pytest.mark.parametrize(("build", "does"), [("26.16.3", False), ("26.17.0", True), ("26.17.0-29", True), ("", True)])
+def test_who_names_the_unprotected(build: str, does: bool) -> None:
+    assert hosts.names_unprotected({"xapi_build": build}) is does
+
+
 def test_the_highest_version() -> None:
     """The first that no later one takes the place of; where two are not comparable, the later one counts."""
     a, b, c = ((3,), (1,)), ((2,), (2,)), ((2,), (1,))
@@ -71,7 +77,7 @@ def test_the_highest_version() -> None:
 def test_classes_of_versions() -> None:
     mixed = NEW | {"xen": "4.17.5-19"}
     software = [OLD, NEW, OLD, mixed, {}]
-    class_of, may_follow = hosts.version_classes(software, np.zeros(5, np.int32), [NEW])
+    class_of, may_follow = hosts.version_classes(np.array(software), np.zeros(5, np.int32), np.array([1]))
     may = may_follow[class_of[:, None], class_of[None, :]]
     assert may.tolist() == [
         [True, True, True, False, False],
@@ -86,11 +92,13 @@ def test_each_pool_compares_what_its_coordinator_does() -> None:
     """Of pools before 25.31 a newer build of the same platform is not newer."""
     older = OLD | {"xapi_build": "24.19.1"}
     software = [OLD, older, OLD, older]
-    class_of, may_follow = hosts.version_classes(software, np.array([0, 0, 1, 1], np.int32), [older, {}])
+    class_of, may_follow = hosts.version_classes(
+        np.array(software), np.array([0, 0, 1, 1], np.int32), np.array([1, -1])
+    )
     assert may_follow[class_of[0], class_of[1]]
     assert not may_follow[class_of[2], class_of[3]]
     assert not may_follow[class_of[0], class_of[2]]
-    no_class, nothing = hosts.version_classes([], np.zeros(0, np.int32), [])
+    no_class, nothing = hosts.version_classes(np.array([], object), *[np.zeros(0, np.int32)] * 2)
     assert (no_class.shape, nothing.shape) == ((0,), (0, 0))
 
 

@@ -37,7 +37,7 @@ def carry_out(problem: Any, plan: Any) -> None:
 
 def is_older(problem: Any, updated: Any, host: int, than: int) -> bool:
     """Restarted hosts are newer than all others."""
-    return (updated[host], problem.version[host]) < (updated[than], problem.version[than]) and not updated[host]
+    return not updated[host] and bool(updated[than] or not problem.may_follow[than, host])
 
 
 def least_copied(problem: Any, order: list[int] | None) -> int | None:

@@ -14,6 +14,7 @@ from xenmem.datamodel.errors import CODES
 from xenmem.datamodel.types import RefType
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Failure, Guests, Pace, Pool, Role, Session, User
+from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.rules.operations import allowed_power_states, shown
 from xenmem.xenapi.world.hooks import Hooks
@@ -157,7 +158,7 @@ class Scene:
         else:
             self.sent = [*subject, *SENT.get(self.name, ())]
         if message.class_name == "task":
-            self.sent = [self.session.xenapi.task.create("a", "b")] if message.parameters else ["a", "b"]
+            self.sent = ["a", "b"] if message.name == "create" else [self.session.xenapi.task.create("a", "b")]
 
     def send(self) -> Any:
         message = MESSAGES[self.name]
@@ -199,7 +200,8 @@ def handle_invalid(scene: Scene) -> list[Any]:
         scene.sent[-1] = ["gone"] if "plan" in scene.name else {"gone": "restart"}
         return ["VM", "gone"]
     types = [parameter.type for parameter in MESSAGES[scene.name].parameters]
-    place, target = next((place, type.target) for place, type in enumerate(types) if isinstance(type, RefType))
+    places = [(place, type.target) for place, type in enumerate(types) if isinstance(type, RefType)]
+    place, target = places[-1] if scene.name == "host.allocate_resources_for_vm" else places[0]
     scene.sent[place] = "gone"
     return [target, "gone"]
 
@@ -420,7 +422,7 @@ def invalid_value(scene: Scene) -> list[Any]:
         "VM.set_ha_restart_priority": ("x", ["ha_restart_priority", "x"]),
         "VM.set_VCPUs_max": ("0", [satisfy, "0"]),
         "VM.set_VCPUs_at_startup": ("0", [satisfy, "0"]),
-        "VM.set_VCPUs_number_live": ("3", ["VCPU values must satisfy: 0 < VCPUs ≤ VCPUs_max", "3"]),
+        "VM.set_VCPUs_number_live": ("3", ["VCPU values must satisfy: 0 < VCPUs ≤ VCPUs_max", "2"]),
         "VM.set_domain_type": ("unspecified", ["domain_type", "unspecified"]),
         "VM.set_HVM_shadow_multiplier": (0.5, ["multiplier", "0.5"]),
         "VM.set_shadow_multiplier_live": (0.5, ["multiplier", "0.5"]),
@@ -464,7 +466,7 @@ def host_disabled(scene: Scene) -> list[Any]:
 @situation
 def vm_host_incompatible_version(scene: Scene) -> list[Any]:
     scene.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
-    scene.h2.software_version = {"xapi_build": "99.1.0"}
+    scene.h2.software_version = {"xapi": "99.1"}
     return ["h2", "vm"]
 
 
@@ -522,8 +524,7 @@ for _code, _hook in HOOKS.items():
 @situation
 def not_supported_during_upgrade(scene: Scene) -> list[Any]:
     scene.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
-    if scene.name == "VM.pool_migrate":
-        scene.h2.software_version = {"xapi_build": "1.0.0"}
+    scene.h2.software_version = {"xapi_build": "1.0.0", "xapi": "1.0"}
     return []
 
 
@@ -642,6 +643,12 @@ def rbac_permission_denied(scene: Scene) -> list[Any]:
 def event_from_token_parse_failure(scene: Scene) -> list[Any]:
     scene.sent[1] = "x"
     return ["x"]
+
+
+@situation
+def too_many_pending_tasks(scene: Scene) -> list[Any]:
+    scene.pool.made._bytes = tasks.MAX_BYTES
+    return []
 
 
 @situation

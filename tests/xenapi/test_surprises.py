@@ -1,4 +1,4 @@
-"""What surprises those who write clients, where no other file has it (xenapi-messages, section E, 38 to 46)."""
+"""What surprises those who write clients, where no other file has it (docs/reference/messages.md, 12)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from xenmem.units import GIB
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES
-from xenmem.xenapi.door.pool import Process
+from xenmem.xenapi.calls.process import Process
 
 AddVM = Callable[..., Any]
 
@@ -49,7 +49,7 @@ def test_two_setters_of_one_limit_each_undo_each_other(
     """E 46: the first has read the other limit when the second comes."""
     vm = add_vm()
     message = MESSAGES[f"VM.{first}"]
-    call = Call(pool, message, pool.login(str(session.handle)))
+    call = Call(pool, message, pool.sessions.login(str(session.handle)))
     values = {
         "memory_dynamic_min": 2 * GIB + 1,
         "memory_dynamic_max": 3 * GIB - 1,

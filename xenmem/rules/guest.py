@@ -20,6 +20,11 @@ def has_drivers(version: Mapping[str, str]) -> bool:
     return needed and all(_is_integer(version[key]) for key in ("major", "minor", "micro", "build") if key in version)
 
 
+def has_feature(other: Mapping[str, str], feature: str) -> bool:
+    """Whether a guest announces a feature in `other`."""
+    return other.get(feature) == ANNOUNCED
+
+
 def _is_integer(text: str) -> bool:
     """Whether OCaml's int_of_string reads it, of the decimal numbers that drivers write."""
     digits = text[1:] if text[:1] in ("-", "+") else text

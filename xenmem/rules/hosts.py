@@ -10,12 +10,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bools, Bytes, Objects, Rows
 
-Bools = NDArray[np.bool_]
-Rows = NDArray[np.int32]
 SoftwareVersion = Mapping[str, str]
 Version = tuple[int, ...]
 Versions = tuple[Version, ...]
@@ -27,6 +25,7 @@ MIGRATION_KEYS: Final = ("platform_version", "xapi_build", "xen")
 UPGRADE_KEYS: Final = ("platform_version", "xapi")
 """What tells the hosts of a rolling upgrade apart (Checks.RPU)."""
 _MISSING: Final = "0.0.0"
+_MOST_DIGITS: Final = 18
 
 
 # ---------------------------------------------------------------------------------------------------------- able, known
@@ -37,7 +36,7 @@ def able(enabled: Bools, live: Bools) -> Bools:
     return enabled & live
 
 
-def is_known(memory_total: NDArray[np.int64]) -> Bools:
+def is_known(memory_total: Bytes) -> Bools:
     """Of which hosts the memory is known; xapi's 0 for a host that it has not measured yet is none."""
     known: Bools = memory_total > 0
     return known
@@ -56,8 +55,8 @@ def model_name(software_version: SoftwareVersion) -> str:
 
     Before 6.0 xapi's number, the same for many releases, does not tell it, but the product's does.
     """
-    product = software_version.get("product_version", "").partition(".")[0]
-    if software_version.get("product_brand") == "XenServer" and product.isdecimal() and int(product) < 6:
+    product = version_of(software_version.get("product_version", ""))
+    if software_version.get("product_brand") == "XenServer" and () < product < (6,):
         return "pre-6.0"
     try:
         return kernel.model_name_for(xapi_version(software_version))
@@ -106,9 +105,9 @@ def pool_model(coordinator: str, hosts: Iterable[str], assumed: Model) -> Model:
 
 @lru_cache(maxsize=1024)
 def version_of(text: str) -> Version:
-    """The numbers of a version: of its first two parts between dashes, whatever is no number left out."""
+    """The numbers of a version: of its first two parts between dashes, whatever is no number of 63 bits left out."""
     parts = ".".join(text.split("-")[:2]).split(".")
-    return tuple(int(part) for part in parts if part.isascii() and part.isdecimal())
+    return tuple(int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS)
 
 
 def versions_of(software_version: SoftwareVersion, keys: Sequence[str] = MIGRATION_KEYS) -> Versions:
@@ -126,14 +125,14 @@ def migration_keys(coordinator: SoftwareVersion) -> tuple[str, ...]:
 
     An unknown version is taken for a current one. Source: xapi-project/xen-api, cb8fad42ec.
     """
-    return _PLATFORM if _compares_platforms(coordinator) else MIGRATION_KEYS
+    return _PLATFORM if _is_before(coordinator, (25, 31)) else MIGRATION_KEYS
 
 
 def upgrade_keys(coordinator: SoftwareVersion) -> tuple[str, ...]:
     """What a coordinator compares in a rolling upgrade where VMs start; as for migrations up to 25.32."""
-    if _compares_platforms(coordinator):
+    if _is_before(coordinator, (25, 31)):
         return _PLATFORM
-    return MIGRATION_KEYS if (25, 31) <= version_of(xapi_version(coordinator))[:2] <= (25, 32) else UPGRADE_KEYS
+    return MIGRATION_KEYS if _is_before(coordinator, (25, 33)) else UPGRADE_KEYS
 
 
 def highest(versions: Sequence[Versions]) -> Versions:
@@ -150,32 +149,42 @@ def highest(versions: Sequence[Versions]) -> Versions:
     return most
 
 
-def version_classes(
-    software_version: Sequence[SoftwareVersion], pool: Rows, coordinator: Sequence[SoftwareVersion]
-) -> tuple[Rows, Bools]:
+def version_classes(software_version: Objects, pool: Rows, coordinator: Rows) -> tuple[Rows, Bools]:
     """Hosts of equal versions in one class, and which classes VMs may migrate between.
 
     Parameters
     ----------
-    software_version : of each host
+    software_version : object array, shape (hosts,)
     pool : int32 array, shape (hosts,)
-    coordinator : of each pool, its coordinator's software_version, which tells what is compared; empty if unknown
+    coordinator : int32 array, shape (pools,), rows of hosts, whose versions tell what is compared; -1 if unknown
 
     Returns
     -------
     (class_of, may_follow) : int32 array, shape (hosts,), and bool array, shape (classes, classes): class b is not older
     than class a
     """
-    keys = [migration_keys(software) for software in coordinator]
+    keys = [migration_keys(software_version[row] if row >= 0 else {}) for row in coordinator.tolist()]
     versions = [versions_of(software, keys[row]) for software, row in zip(software_version, pool.tolist(), strict=True)]
     distinct = {version: number for number, version in enumerate(dict.fromkeys(versions))}
-    may_follow = [
-        [len(before) == len(after) and is_not_older(after, before) for after in distinct] for before in distinct
-    ]
     class_of = np.array([distinct[version] for version in versions], np.int32)
-    return class_of, np.array(may_follow, np.bool_).reshape(len(distinct), len(distinct))
+    compared = np.array([len(version) for version in distinct])
+    may_follow: Bools = compared[:, None] == compared[None, :]
+    for key in range(len(MIGRATION_KEYS)):
+        own = [version[key] if key < len(version) else () for version in distinct]
+        rank_of = {version: rank for rank, version in enumerate(sorted(set(own)))}
+        rank = np.array([rank_of[version] for version in own])
+        may_follow &= rank[None, :] >= rank[:, None]
+    return class_of, may_follow
 
 
-def _compares_platforms(coordinator: SoftwareVersion) -> bool:
-    version = version_of(xapi_version(coordinator))
-    return bool(version) and version < (25, 31)
+def names_unprotected(coordinator: SoftwareVersion) -> bool:
+    """Whether an evacuation says of VMs that HA does not protect that they are so, not that memory is missing.
+
+    Source: xapi-project/xen-api, 3b63bc07a7 (26.17.0).
+    """
+    return not _is_before(coordinator, (26, 17))
+
+
+def _is_before(coordinator: SoftwareVersion, version: Version) -> bool:
+    own = version_of(xapi_version(coordinator))
+    return bool(own) and own < version

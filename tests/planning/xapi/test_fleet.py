@@ -10,9 +10,9 @@ from golden import golden
 from twins import naive, reference
 
 import xenmem
+from xenmem.planning.pool_view import memory_to_leave
 from xenmem.planning.xapi import evacuation, failover, placement
 from xenmem.planning.xapi.errors import NoHostsAvailableError
-from xenmem.rules.start import memory_to_leave
 
 POOL_SMALL = Path(__file__).parents[2] / "data" / "inventories" / "pool-small.records.json"
 NULL = "OpaqueRef:NULL"
@@ -230,6 +230,12 @@ def test_what_prevents_an_evacuation(tmp_path: Path) -> None:
     assert busy.errors == {everyone[1]: ("VM_LACKS_FEATURE", "x")}
     alone = evacuation.plan_host_evacuation(fleet, 0, version_not_lower=lambda _old, _new: False)
     assert alone.errors == {vm: ("NO_HOSTS_AVAILABLE", fleet.vms.ref[vm]) for vm in sorted(everyone)}
+
+    def leave_two_hosts_behind(document: Any) -> None:
+        for host in fleet.hosts.ref[1:]:
+            document["host"][host]["software_version"]["xen"] = "4.0"
+
+    assert evacuation.plan_host_evacuation(Inventory(tmp_path, leave_two_hosts_behind).fleet, 0).errors == alone.errors
     guarded = Inventory(tmp_path, enable_ha).fleet
     refused = evacuation.plan_host_evacuation(guarded, 0)
     protected = [vm for vm in everyone if guarded.vms.ha_restart_priority[vm] == "restart"]

@@ -1,4 +1,4 @@
-"""The way of a call: counts, types, sessions, roles, unknown methods, and which failure wins (C.1 to C.4, C.9)."""
+"""The way of a call: counts, types, sessions, roles, unknown methods, which failure wins (messages.md, 9.1 to 9.4)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +10,7 @@ from small_pool import build_database
 
 from xenmem.datamodel.types import DATETIME
 from xenmem.xenapi import Clock, Failure, Pool, Role, Session, User
+from xenmem.xenapi.world import sessions
 
 AddVM = Callable[..., Any]
 
@@ -225,6 +226,20 @@ def test_roles() -> None:
     assert details(lambda: session.xenapi.VM.set_memory("x", "1"))[1] == "vm.set_memory"
 
 
+def test_passwords_are_not_held() -> None:
+    """Neither in the user nor in anything that it refers to, nor shown; the right one is still told from the wrong."""
+    password = "a password of 32 characters, ha!"
+    users = {"root": User(password), "anyone": User(None, Role.READ_ONLY)}
+    pool = Pool(build_database(), users=users)
+    held = [repr(users["root"]), *(repr(getattr(users["root"], name)) for name in User.__slots__)]
+    assert not any(password in text for text in held)
+    assert pool.log_in("root", password)
+    assert pool.log_in("anyone", "whatever")
+    for user, wrong in (("root", "x"), ("root", ""), ("nobody", password), ("root", "\ud800")):
+        assert details(lambda: pool.log_in(user, wrong))[:2] == ["SESSION_AUTHENTICATION_FAILED", user]  # noqa: B023
+    assert User(password)._digest != User(password)._digest
+
+
 class TestSessions:
     def test_log_out(self, pool: Pool, session: Session) -> None:
         handle = session.handle
@@ -282,6 +297,23 @@ class TestSessions:
             pool.clock.advance(1)
         lost = [ref for ref in refs if ref not in pool.database.session]
         assert lost == (refs[:1] if originator else [])
+
+    def test_all_together(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sessions, "MAX_ALL_SESSIONS", 100)
+        refs = []
+        for number in range(300):
+            pool.clock.advance(1)
+            refs.append(pool.log_in(f"user {number}", ""))
+        assert 90 <= len(pool.database.session) <= 100
+        assert set(refs[-90:]) <= set(pool.database.session.rows)
+
+    def test_by_their_names(self, pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(sessions, "MAX_BYTES", 100_000)
+        for number in range(100):
+            pool.clock.advance(1)
+            last = pool.log_in(f"{number}" * 5_000, "")
+        assert 1 <= len(pool.database.session) <= 20
+        assert last in pool.database.session
 
     def test_local(self, pool: Pool) -> None:
         session = Session(pool)

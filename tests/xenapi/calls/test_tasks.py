@@ -1,4 +1,4 @@
-"""Tasks: their life, their cancellation, and those of synchronous calls (C.9)."""
+"""Tasks: their life, their cancellation, and those of synchronous calls (docs/reference/messages.md, 9.9)."""
 
 import math
 import threading
@@ -11,7 +11,8 @@ from small_pool import build_database, refused
 
 from xenmem.units import GIB
 from xenmem.xenapi import Clock, Failure, Pace, Pool, Role, Session, User
-from xenmem.xenapi.calls.tasks import COMPLETED_SECONDS
+from xenmem.xenapi.calls import tasks
+from xenmem.xenapi.calls.tasks import COMPLETED_SECONDS, PENDING_SECONDS
 from xenmem.xenapi.world.clock import LONGEST_WAIT
 
 AddVM = Callable[..., Any]
@@ -188,3 +189,51 @@ def test_real_time_finishes_tasks_by_itself(add_vm: AddVM) -> None:
     again = threading.Event()
     pool.clock.call_at(pool.clock.now(), again.set)
     assert again.wait(10)
+
+
+class TestBounds:
+    """However many there are, tasks take so much memory and no more, and the next costs what the first did."""
+
+    @pytest.fixture
+    def pool(self) -> Pool:
+        return Pool(build_database(), clock=Clock(1_790_000_000.0))
+
+    def test_completed(self, pool: Pool, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "MAX_TASKS", 10)
+        made = [session.xenapi.Async.VM.get_cooperative("x") for _ in range(50)]
+        assert set(session.xenapi.task.get_all()) == set(made[-9:])
+        assert set(session.xenapi.session.get_tasks(session.handle)) == set(made[-9:])
+        assert len(pool.clock._due) == 1
+        pool.clock.advance(COMPLETED_SECONDS)
+        assert session.xenapi.task.get_all() == []
+        assert pool.clock._due == []
+
+    def test_by_their_texts(self, pool: Pool, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "MAX_BYTES", 100_000)
+        for _ in range(50):
+            session.xenapi.Async.VM.clone("x" * 10_000, "y")
+        assert 1 <= len(pool.database.task) <= 10
+
+    def test_destroyed_ones_do_not_count(self, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "MAX_TASKS", 10)
+        kept = session.xenapi.Async.VM.get_cooperative("x")
+        for _ in range(50):
+            session.xenapi.task.destroy(session.xenapi.Async.VM.get_cooperative("x"))
+        assert session.xenapi.task.get_all() == [kept]
+
+    def test_of_clients(self, pool: Pool, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(tasks, "MAX_TASKS", 10)
+        for _ in range(10):
+            session.xenapi.task.create("mine", "")
+        for send in (lambda: session.xenapi.task.create("x", ""), lambda: session.xenapi.Async.VM.get_cooperative("x")):
+            assert refused(pool, send) == ["TOO_MANY_PENDING_TASKS"]
+        pool.clock.advance(PENDING_SECONDS)
+        assert session.xenapi.task.get_all() == []
+        session.xenapi.task.create("mine", "")
+
+    def test_pending(self, pool: Pool, session: Session, add_vm: AddVM, monkeypatch: pytest.MonkeyPatch) -> None:
+        pool.clock.pace = Pace.DRIVEN
+        monkeypatch.setattr(tasks, "MAX_TASKS", 1)
+        add_vm(power_state="Running", memory_target=3 * GIB)
+        session.xenapi.Async.VM.wait_memory_target_live("vm")
+        assert refused(pool, lambda: session.xenapi.Async.VM.get_cooperative("x")) == ["TOO_MANY_PENDING_TASKS"]

@@ -35,10 +35,17 @@ def run(pool: Pool, add_vm: AddVM) -> AddVM:
     return build
 
 
-@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("message", sorted(MESSAGES.keys() - {"allocate_resources_for_vm"}))
 def test_no_such_host(pool: Pool, session: Session, message: str) -> None:
     send = getattr(session.xenapi.host, message)
     assert refused(pool, lambda: send("x", *MESSAGES[message])) == ["HANDLE_INVALID", "host", "x"]
+
+
+def test_memory_is_kept_on_whatever_host(session: Session, add_vm: AddVM) -> None:
+    """The reference is stored, and nobody looks whether there is such a host (Host.allocate_resources_for_vm)."""
+    vm = add_vm()
+    session.xenapi.host.allocate_resources_for_vm("x", "vm", True)
+    assert vm.scheduled_to_be_resident_on == "x"
 
 
 class TestDisable:
@@ -143,11 +150,43 @@ class TestEvacuate:
         pool.database.host["h2"].software_version = {"xapi_build": "26.16.0"}
         assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == {"vm": ["NO_HOSTS_AVAILABLE", "vm"]}
 
+    @pytest.mark.parametrize(
+        ("build", "older", "stays"),
+        [
+            ("26.17.0", {"xen": "4.17.5-19"}, True),  # a newer xapi does not outweigh an older Xen
+            ("26.17.0", {"xen": "4.17.5-20.abcd", "xapi": "1.0"}, False),
+            ("26.17.0-29-ge2ee48d", {"xapi_build": "26.17.0-28-gffffff"}, True),
+            ("26.17.0-29-ge2ee48d", {"xapi_build": "26.17.0-29-g0"}, False),
+            ("24.19.2", {"xapi_build": "24.19.1", "xen": "4.13"}, False),  # compares the platform alone
+            ("24.19.2", {"platform_version": "3.3.9"}, True),
+        ],
+    )
+    def test_versions_are_compared_one_by_one(
+        self, session: Session, pool: Pool, run: AddVM, build: str, older: dict[str, str], stays: bool
+    ) -> None:
+        run()
+        hosts = pool.database.host
+        software = {"platform_version": "3.4.0", "xapi_build": build, "xapi": "26.17", "xen": "4.17.5-20"}
+        pool.database.write(hosts["h1"], "software_version", software)
+        pool.database.write(hosts["h2"], "software_version", software | older)
+        expected = {"vm": ["NO_HOSTS_AVAILABLE", "vm"]} if stays else {}
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == expected
+        pool.database.write(pool.database.the_pool, "other_config", {"rolling_upgrade_in_progress": ""})
+        if stays:
+            with pytest.raises(Failure, match="NOT_SUPPORTED_DURING_UPGRADE"):
+                session.xenapi.VM.pool_migrate("vm", "h2", {})
+        else:
+            session.xenapi.VM.pool_migrate("vm", "h2", {})
+
     def test_not_protected(self, session: Session, pool: Pool, run: AddVM) -> None:
         run()
         run("protected", ha_always_run=True, ha_restart_priority="restart")
         pool.database.the_pool.ha_enabled = True
         expected = {"vm": ["HOST_EVACUATE_VM_NOT_HA_PROTECTED", "vm"]}
+        assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == expected
+        for host in ("h1", "h2"):  # before 26.17 the pool said of such a VM what it says of one that finds no room
+            pool.database.write(pool.database.host[host], "software_version", {"xapi_build": "26.16.9"})
+        expected = {"vm": ["HOST_NOT_ENOUGH_FREE_MEMORY", "vm"]}
         assert session.xenapi.host.get_vms_which_prevent_evacuation("h1") == expected
 
     def test_an_operation_that_is_not_allowed_goes_before_a_boot_check(

@@ -140,7 +140,7 @@ def test_operation_checks_in_order(pool: Pool, session: Session, make: AddVM, me
 
 
 class TestFeatures:
-    """What the guest agent says (B.1, row 10)."""
+    """What the guest agent says (messages.md, 1 row 10)."""
 
     NEEDED = (
         ("suspend", "feature-suspend"),
@@ -339,6 +339,7 @@ class TestStart:
         database.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
         database.the_pool.restrictions = {"restrict_vm_start": "true"}
         database.host["h2"].current_operations = {"t": "evacuate"}
+        database.host["h2"].software_version = {"xapi": "26.16"}
 
         def details() -> list[str]:
             return refused(pool, lambda: send(session, "start_on"))
@@ -349,13 +350,27 @@ class TestStart:
             assert refused(pool, lambda: send(session, message, "nothing")) == ["NOT_SUPPORTED_DURING_UPGRADE"]  # noqa: B023
         database.the_pool.other_config = {}
         assert details() == ["LICENCE_RESTRICTION", "VM_start"]
-        assert refused(pool, lambda: send(session, "resume_on"))[0] == "OPERATION_NOT_ALLOWED"
+        assert refused(pool, lambda: send(session, "resume_on"))[0] == "VM_BAD_POWER_STATE", "not for its affinity"
         database.the_pool.restrictions = {}
         assert details()[0] == "OPERATION_NOT_ALLOWED"
         database.VM["vm"].affinity = NULL
         assert details() == ["HOST_EVACUATE_IN_PROGRESS", "h2"]
         database.host["h2"].current_operations = {}
         assert details()[0] == "VM_BAD_POWER_STATE"
+
+    @pytest.mark.parametrize("message", ["start_on", "resume_on"])
+    def test_hosts_of_the_highest_version_start_vms_during_an_upgrade(
+        self, pool: Pool, session: Session, make: AddVM, message: str
+    ) -> None:
+        vm = make(power_state="Suspended" if message == "resume_on" else "Halted")
+        database = pool.database
+        database.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
+        database.host["h1"].software_version = {"xapi": "26.17", "xen": "4.20", "platform_version": "3.4.0"}
+        database.host["h2"].software_version = {"xapi": "26.17", "xen": "4.17", "platform_version": "3.3.9"}
+        assert refused(pool, lambda: send(session, message)) == ["NOT_SUPPORTED_DURING_UPGRADE"]
+        database.host["h2"].software_version["platform_version"] = "3.4.0"
+        send(session, message)
+        assert vm.resident_on == "h2"
 
     @pytest.mark.parametrize("message", ["start", "start_on"])
     def test_nested_virtualisation(self, pool: Pool, session: Session, make: AddVM, message: str) -> None:
@@ -376,9 +391,14 @@ class TestStart:
         send(session, message)
         assert pool.database.VM_metrics["vmm"].nested_virt
 
-    def test_force_skips_these(self, session: Session, make: AddVM) -> None:
-        vm = make(platform={"nested-virt": "maybe"})
-        session.xenapi.VM.start("vm", False, True)
+    def test_force_skips_the_check_of_pinned_memory_alone(self, pool: Pool, session: Session, make: AddVM) -> None:
+        vm = make(platform={"nested-virt": "maybe", "device-model": "m"})
+        start = session.xenapi.VM.start
+        assert refused(pool, lambda: start("vm", False, True)) == ["INVALID_VALUE", "platform:nested-virt", "maybe"]
+        vm.platform = {"nested-virt": "true", "device-model": "m"}
+        assert refused(pool, lambda: start("vm", False, True)) == ["LICENCE_RESTRICTION", "Nested_virt"]
+        pool.database.the_pool.restrictions = {"restrict_nested_virt": "false"}
+        start("vm", False, True)
         assert vm.power_state == "Running"
 
     def test_sriov_vgpu(self, pool: Pool, session: Session, make: AddVM) -> None:

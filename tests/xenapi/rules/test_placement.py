@@ -12,7 +12,7 @@ from small_pool import limits, refused, row, vm_row
 from xenmem.planning.xapi import placement as planning
 from xenmem.units import GIB
 from xenmem.xenapi import Database, Failure, Pool, Session
-from xenmem.xenapi.rules.placement import Ranking, disfavoured
+from xenmem.xenapi.world.ranking import Ranking, disfavoured
 
 AddVM = Callable[..., Any]
 
@@ -237,7 +237,7 @@ class TestWholeChoice:
 
     def test_only_the_newest_hosts_during_an_upgrade(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         pool.database.write(pool.database.the_pool, "other_config", {"rolling_upgrade_in_progress": ""})
-        pool.database.write(pool.database.host["h1"], "software_version", {"xapi_build": "26.18.0"})
+        pool.database.write(pool.database.host["h1"], "software_version", {"xapi": "26.18"})
         for name in "abcdef":
             vm = add_vm(name)
             session.xenapi.VM.start(name, False, False)

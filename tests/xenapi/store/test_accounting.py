@@ -80,3 +80,18 @@ def test_the_ends_of_int64(static_max: int, vcpus: int) -> None:
     vm = vm_row(Database(seed=1), "vm", memory_static_max=static_max, VCPUs_max=vcpus, domain_type="pv_in_pvh")
     assert -(2**63) <= accounting.overhead(kernel.MODELS["26.3"], vm) < 2**63
     assert -(2**63) <= accounting.start_memory(kernel.MODELS["26.3"], vm) < 2**63
+
+
+def test_sums_do_not_wrap() -> None:
+    """A host of 64 GiB has no room for a VM of 8 EiB less a byte, nor has it any after such a VM, or two, are on it."""
+    database = Database(seed=1)
+    most = 2**63 - 1
+    metrics = row(database, "host_metrics", "hm", memory_total=64 * GIB)
+    host = row(database, "host", "h", metrics="hm", memory_overhead=GIB)
+    database.load("host", [host])
+    vm = vm_row(database, "vm", memory_static_max=most, memory_dynamic_max=most, memory_dynamic_min=most)
+    assert accounting.start_memory(kernel.MODELS["26.3"], vm) > 64 * GIB
+    for number in range(3):
+        assert accounting.free_memory(host, metrics) == (0 if number else 63 * GIB)
+        one = vm_row(database, f"vm{number}", memory_dynamic_min=most, resident_on="h", memory_overhead=GIB)
+        database.load("VM", [one])

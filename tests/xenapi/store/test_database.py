@@ -220,3 +220,32 @@ def test_no_update_is_lost_between_threads(pool: Pool, session: Any, add_vm: Add
     for thread in threads:
         thread.join()
     check(pool.database)
+
+
+@pytest.mark.parametrize("size", [100, 10_000])
+def test_the_journal_is_bounded_by_what_its_values_take(size: int) -> None:
+    database = Database(seed=1, max_journal_bytes=1_000_000)
+    vm = vm_row(database, "vm")
+    database.load("VM", [vm])
+    recent = database.snapshot()
+    for number in range(2_000):
+        if number == 1_990:
+            recent = database.snapshot()
+        database.write(vm, "name_description", f"{number:5}" + "x" * size)
+    kept = database.journal()
+    assert sum(len(change.new) for change in kept) <= 1_000_000
+    assert len(kept) >= min(2_000, 400_000 // size)
+    database.restore(recent)
+    assert vm.name_description.startswith(" 1989")
+
+
+def test_rows_and_maps_weigh_in_the_journal() -> None:
+    database = Database(seed=1, max_journal_bytes=100_000)
+    vm = vm_row(database, "vm")
+    database.load("VM", [vm])
+    for number in range(200):
+        database.write(vm, "other_config", {**vm.other_config, f"{number}": "x"})
+    assert len(database.journal()) < 100
+    for number in range(200):
+        database.create(vm_row(database, f"vm{number}", name_description="x" * 5_000))
+    assert len(database.journal()) < 40

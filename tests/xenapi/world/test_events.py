@@ -1,4 +1,4 @@
-"""event.from, inject, and the older register and next (C.10)."""
+"""event.from, inject, and the older register and next (docs/reference/messages.md, 9.10)."""
 
 import threading
 import time
@@ -149,6 +149,20 @@ def test_what_was_undone(pool: Pool, session: Session, add_vm: AddVM) -> None:
     assert brief(answer) == [("del", "vm", "vm")]
     pool.database.restore(snapshot)
     assert brief(take(session, ["VM"], answer["token"])) == [("add", "vm", "vm")]
+
+
+def test_what_was_undone_and_goes_for_good(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """Whoever knew a row is told that it went, however often it was put back in between."""
+    add_vm(is_a_template=False)
+    token = take(session, ["VM"])["token"]
+    for _ in range(2):
+        session.xenapi.VM.destroy("vm")
+        pool.database.undo()
+    between = take(session, ["VM"], token)
+    assert [ref for _, _, ref in brief(between)] == ["vm"]
+    session.xenapi.VM.destroy("vm")
+    assert brief(take(session, ["VM"], token)) == [("del", "vm", "vm")]
+    assert brief(take(session, ["VM"], between["token"])) == [("del", "vm", "vm")]
 
 
 class TestWaiting:
@@ -306,7 +320,7 @@ class TestNext:
 
     def test_lost(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         pool = Pool(pool.database, clock=pool.clock)
-        pool.events = Queue(20_000)
+        pool.events = Queue(pool.database, pool.clock, pool._record, 20_000)
         session = Session(pool)
         session.login_with_password("root", "")
         add_vm()

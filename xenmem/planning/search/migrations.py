@@ -151,7 +151,9 @@ def _may_follow(question: Question, vm: int, host: int, source: int, goal: int) 
     if goal < 0:
         return False
     before = question.version[source] if source >= 0 else question.version_left[vm]
-    return bool(before <= question.version[host] <= question.version[goal])
+    there = question.version[host]
+    leaves = before < 0 or question.may_follow[before, there]
+    return bool(leaves and question.may_follow[there, question.version[goal]])
 
 
 class _Board:
@@ -316,9 +318,9 @@ class _Board:
         question = self.question
         hosts = (self.free >= max(question.need[vm], question.used[vm])) & question.allowed[question.kind_of[vm]]
         hosts &= question.host_pool == question.vm_pool[vm]
-        hosts &= question.version <= question.version[self.goal(vm)]
+        hosts &= question.may_follow[question.version, question.version[self.goal(vm)]]
         if self.on[vm] >= 0:
-            hosts &= question.version >= question.version[self.on[vm]]
+            hosts &= question.may_follow[question.version[self.on[vm]], question.version]
         for group in self.groups.get(vm, ()):
             hosts &= self.taken[group] == 0
         found: list[int] = np.flatnonzero(hosts).tolist()

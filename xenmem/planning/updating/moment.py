@@ -55,7 +55,7 @@ class Moment:
         """The host runs an older version now: no VM migrates there from the other one."""
         if self.updated[host] or self.updated[than]:
             return not self.updated[host]
-        return bool(self.problem.version[host] < self.problem.version[than])
+        return not self.problem.may_follow[than, host]
 
     def fits(self, vm: int, host: int) -> bool:
         """The VM can migrate there now."""

@@ -1,9 +1,9 @@
 """Emptying a host as the pool does it: the plan with its anti-affinity phases, and what stands in its way.
 
 The planner works on columns and names hosts and VMs by position; the questions of the API work on a Fleet and name
-them by its rows. What an inventory cannot tell (boot checks, allowed operations, versions) comes in as functions.
+them by its rows. What an inventory cannot tell (boot checks, allowed operations) comes in as functions.
 Amounts are bytes. Nothing is changed anywhere.
-Source: spec planning, section 4 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml, "HAF").
+Source: docs/reference/planning.md, 4 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml, "HAF").
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,21 +15,20 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet, PowerState
+from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
+from xenmem.planning.pool_view import memory_to_leave
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
     Plan,
     Rows,
     account,
-    as_amounts,
-    as_rows,
-    as_sizes,
     get_specific_plan,
-    refuse,
 )
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
 from xenmem.planning.xapi.failover import rows_of_pool
-from xenmem.rules.start import is_protected, memory_to_leave
+from xenmem.rules.hosts import names_unprotected, version_classes
+from xenmem.rules.start import is_protected
 
 Counts = NDArray[np.int64]
 Error = tuple[str, ...]
@@ -147,7 +146,7 @@ def spread_evenly_plan(evacuation: Evacuation) -> Plan:
 
     Notes
     -----
-    Source: spec planning 4.1; HAF, ``compute_spread_evenly_plan``, ``select_host_for_anti_aff_evac_plan``.
+    Source: planning.md, 4.1; HAF, ``compute_spread_evenly_plan``, ``select_host_for_anti_aff_evac_plan``.
     """
     queues = _Queues(evacuation, only_empty=False)
     assigned: list[tuple[int, int]] = []
@@ -187,7 +186,7 @@ def no_breach_plan(evacuation: Evacuation) -> NoBreachPlan:
 
     Notes
     -----
-    Source: spec planning 4.1; HAF, ``compute_no_breach_plan``.
+    Source: planning.md, 4.1; HAF, ``compute_no_breach_plan``.
     """
     queues = _Queues(evacuation, only_empty=True)
     used = np.count_nonzero(evacuation.group_count, axis=1).tolist()
@@ -234,7 +233,7 @@ def compute_evacuation_plan(evacuation: Evacuation) -> Plan:
 
     Notes
     -----
-    Source: spec planning 4.1; HAF, ``compute_evacuation_plan``, ``compute_anti_aff_evac_plan``.
+    Source: planning.md, 4.1; HAF, ``compute_evacuation_plan``, ``compute_anti_aff_evac_plan``.
     """
     configuration = evacuation.configuration()
     configuration.check()
@@ -270,7 +269,7 @@ def host_to_vm_count(fleet: Fleet, group: int) -> Counts:
     Notes
     -----
     A VM counts where it is scheduled, else where it is resident if it is Running; paused VMs do not count.
-    Source: spec planning 4.1; ocaml/xapi/xapi_vm_helpers.ml, ``host_to_vm_count_map``.
+    Source: planning.md, 4.1; ocaml/xapi/xapi_vm_helpers.ml, ``host_to_vm_count_map``.
     """
     member = np.fromiter((group in groups for groups in fleet.vms.groups), np.bool_, len(fleet.vms))
     running = np.where(fleet.vms.power_state == PowerState.RUNNING, fleet.vms.resident_on, -1)
@@ -322,11 +321,6 @@ def no_error(_vm: int, _host: int) -> Error | None:
     return None
 
 
-def not_lower(_host_from: int, _host_to: int) -> bool:
-    """The version check for a pool that is not being upgraded."""
-    return True
-
-
 def plan_host_evacuation(
     fleet: Fleet,
     host: int,
@@ -334,7 +328,7 @@ def plan_host_evacuation(
     vm_groups_enabled: bool = True,
     boot_error: Callable[[int, int], Error | None] = no_error,
     migrate_error: Callable[[int], Error | None] = lambda _vm: None,
-    version_not_lower: Callable[[int, int], bool] = not_lower,
+    version_not_lower: Callable[[int, int], bool] | None = None,
 ) -> Departures:
     """Where each VM of a host goes when it is evacuated, or why it cannot go.
 
@@ -344,7 +338,7 @@ def plan_host_evacuation(
     vm_groups_enabled : the pool has the feature of VM groups
     boot_error : of a VM and a host, as rows: the error of the first boot check that fails, all but memory
     migrate_error : of a VM: why it cannot be migrated now
-    version_not_lower : of this host and a target: the target's version is not lower
+    version_not_lower : of this host and a target: the target's version is not lower; None: as the records tell
 
     Returns
     -------
@@ -357,17 +351,23 @@ def plan_host_evacuation(
 
     Notes
     -----
-    Source: spec planning 4.2; ocaml/xapi/xapi_host.ml, ``compute_evacuation_plan_no_wlb``.
+    Source: planning.md, 4.2; ocaml/xapi/xapi_host.ml, ``compute_evacuation_plan_no_wlb``.
     """
     if not 0 <= host < len(fleet.hosts):
         raise ValueError(f"host: {host} is outside 0..{len(fleet.hosts) - 1}")
     pool = int(fleet.hosts.pool[host])
     hosts, vms = rows_of_pool(fleet, pool)
     vms = vms[(fleet.vms.resident_on[vms] == host) & ~fleet.vms.is_control_domain[vms]]
+    class_of, may_follow = version_classes(fleet.hosts.software_version, fleet.hosts.pool, fleet.pools.master)
     targets = [
         target
         for target in hosts[fleet.hosts.enabled[hosts]].tolist()
-        if target != host and version_not_lower(host, target)
+        if target != host
+        and (
+            may_follow[class_of[host], class_of[target]]
+            if version_not_lower is None
+            else version_not_lower(host, target)
+        )
     ]
     errors: dict[int, Error] = {}
 
@@ -376,11 +376,14 @@ def plan_host_evacuation(
             errors[vm] = ("NO_HOSTS_AVAILABLE", str(fleet.vms.ref[vm]))
         return Departures({}, errors)
 
+    master = int(fleet.pools.master[pool])
+    named = names_unprotected(fleet.hosts.software_version[master] if master >= 0 else {})
+    unprotected = "HOST_EVACUATE_VM_NOT_HA_PROTECTED" if named else "HOST_NOT_ENOUGH_FREE_MEMORY"
     protected = is_protected(fleet.vms.ha_always_run, fleet.vms.ha_restart_priority)
     migratable = []
     for vm in vms.tolist():
         if fleet.pools.ha_enabled[pool] and not protected[vm]:
-            errors[vm] = ("HOST_EVACUATE_VM_NOT_HA_PROTECTED", str(fleet.vms.ref[vm]))
+            errors[vm] = (unprotected, str(fleet.vms.ref[vm]))
             continue
         boot_errors = [error for target in targets if (error := boot_error(vm, target)) is not None]
         if boot_errors:
@@ -433,7 +436,7 @@ def compute_vm_failover_plan(
     Notes
     -----
     Uses the sizes and the free memory of an evacuation, not those of HA planning, so that the two can disagree.
-    Source: spec planning 3.8; ocaml/xapi/xapi_pool.ml, ``ha_compute_vm_failover_plan``.
+    Source: planning.md, 3.8; ocaml/xapi/xapi_pool.ml, ``ha_compute_vm_failover_plan``.
     """
     hosts, _ = rows_of_pool(fleet, pool)
     live = hosts[fleet.hosts.live[hosts] & ~np.isin(hosts, as_rows("failed_hosts", failed_hosts))]

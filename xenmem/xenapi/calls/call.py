@@ -1,15 +1,106 @@
-"""One call of a message while it is carried out: what its body needs to know, and what it holds for its duration."""
+"""One call of a message while it is carried out, and the world it is carried out in: what the body needs to know."""
 
-from typing import TYPE_CHECKING, Final
+import itertools
+import random
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
+from xenmem.xenapi.calls import tasks
+from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.store.database import Database, Origin
+from xenmem.xenapi.world import events
+from xenmem.xenapi.world.clock import Clock
+from xenmem.xenapi.world.guests import BallooningGuests, Guests
+from xenmem.xenapi.world.hooks import Hooks
+from xenmem.xenapi.world.ranking import Ranking
+from xenmem.xenapi.world.sessions import NOBODY, Login, Sessions, User
 
 if TYPE_CHECKING:
+    from xenmem.datamodel.types import RecordType
     from xenmem.xenapi.calls.message import Message
-    from xenmem.xenapi.door.pool import Login, Pool
     from xenmem.xenapi.store import rows
-    from xenmem.xenapi.world.clock import Clock
-    from xenmem.xenapi.world.hooks import Hooks
+    from xenmem.xenapi.store.rows import Row
+
+DENIED: Final = "No permission in user session"
+"""The text of RBAC_PERMISSION_DENIED."""
+
+
+class World:
+    """All that a pool in memory is, but for the way in.
+
+    Parameters
+    ----------
+    database : its rows
+    users : who may log in; by default anybody with any password as pool-admin, as on the server's own local socket
+    clock : the pool's time; by default simulated and jumping
+    hooks : what the inventory does not tell
+    guests : how the guests of running VMs balloon; by default as their other_config says
+    seed : makes the hosts that are chosen repeatable
+
+    Attributes
+    ----------
+    database, clock, hooks, guests : as given or made
+    sessions : who is logged in
+    ranking : the hosts by free memory
+    draw : gives the numbers in [0, 1) that decide between hosts
+    running : the calls that run in a task, by its reference
+    ended, made : the tasks that have ended, and those that clients made for themselves
+    events : what event.from and event.next have to tell
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        users: Mapping[str, User] | None = None,
+        clock: Clock | None = None,
+        hooks: Hooks | None = None,
+        guests: Guests | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.database: Final = database
+        self.clock: Final = clock or Clock()
+        self.hooks: Final = hooks or Hooks()
+        self.guests: Guests = guests or BallooningGuests(database, self.clock)
+        self.ranking: Final = Ranking(database)
+        self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random
+        self.running: Final[dict[str, Call]] = {}
+        self.ended: Final = tasks.Shelf(database, self.clock, tasks.COMPLETED_SECONDS)
+        self.made: Final = tasks.Shelf(database, self.clock, tasks.PENDING_SECONDS)
+        self.events: Final = events.Queue(database, self.clock, self._record)
+        self.sessions: Final = Sessions(database, self.clock, users, lambda session: self.events.forget(session))
+        self._domids: Iterator[int] | None = None
+
+    def _record(self, row: "Row") -> "tuple[RecordType, dict[str, Any]]":
+        """What get_record answers of a row, to whomever."""
+        message = MESSAGES[f"{row.table}.get_record"]
+        return message.result, message.body(Call(self, message, NOBODY), row.ref)  # type: ignore[return-value]
+
+    def new_domid(self) -> int:
+        """The number of a domain that is built: no other has had it."""
+        if self._domids is None:
+            self._domids = itertools.count(max(0, *(vm.domid for vm in self.database.VM)) + 1)
+        return next(self._domids)
+
+    def wait_for(self, is_done: Callable[[], bool], deadline: float) -> None:
+        """Come back when something is done, or it is too late; the database is locked by the caller.
+
+        Parameters
+        ----------
+        is_done : asked now and after each change of the database
+        deadline : seconds since 1970, or infinity
+        """
+        changed = threading.Condition(self.database.lock)
+
+        def wake(operation: str, row: "Row") -> None:
+            changed.notify_all()
+
+        self.database.observers.append(wake)
+        try:
+            self.clock.wait_for(changed, is_done, deadline)
+        finally:
+            self.database.observers.remove(wake)
 
 
 class Call:
@@ -17,7 +108,7 @@ class Call:
 
     Parameters
     ----------
-    pool, message, login : where, what, and for whom
+    world, message, login : where, what, and for whom
 
     Attributes
     ----------
@@ -39,14 +130,14 @@ class Call:
         "is_async",
         "login",
         "message",
-        "pool",
+        "world",
     )
 
-    def __init__(self, pool: "Pool", message: "Message", login: "Login") -> None:
-        self.pool: Final = pool
-        self.db: Final[Database] = pool.database
-        self.clock: Final[Clock] = pool.clock
-        self.hooks: Final[Hooks] = pool.hooks
+    def __init__(self, world: World, message: "Message", login: Login) -> None:
+        self.world: Final = world
+        self.db: Final = world.database
+        self.clock: Final = world.clock
+        self.hooks: Final = world.hooks
         self.message: Final = message
         self.login: Final = login
         self.cancelled = False
@@ -64,7 +155,7 @@ class Call:
 
     def part(self, message: "Message") -> "Call":
         """A call that this one makes: the journal takes both for one."""
-        made = Call(self.pool, message, self.login)
+        made = Call(self.world, message, self.login)
         made._origin = self.origin
         return made
 

@@ -96,6 +96,7 @@ class Message:
         "doc",
         "errors",
         "full_name",
+        "gate",
         "generated",
         "has_session",
         "is_async",
@@ -146,6 +147,8 @@ class Message:
         self.removed = removed
         self.generated = generated
         self.key_roles = key_roles
+        self.gate: int = role if key_roles is None else len(Role)
+        """What a role must reach to pass without a further question."""
         self.waits = inspect.isgeneratorfunction(body)
         self._accepts = tuple(parameter.type.accept for parameter in self.parameters)
         self._least = sum(parameter.default is REQUIRED for parameter in self.parameters)
@@ -166,9 +169,9 @@ class Message:
 
         Parameters
         ----------
-        class_name, parameters, result, body : see Message
+        class_name : see Message
         schema : what the data model says
-        more : see Message
+        parameters, result, body, more : see Message
         """
         return cls(
             class_name,
@@ -244,8 +247,9 @@ def message(
 
     Parameters
     ----------
-    class_name, errors, locked : see Message
+    class_name, errors : see Message
     name : of the message, where the function cannot be called so
+    locked : see Message
 
     Raises
     ------

@@ -1,26 +1,95 @@
 """Tasks: calls that answer at once and are carried out in the pool's own time.
 
-Source: xenapi-messages, C.9 (xapi-project/xen-api, ocaml/xapi/taskHelper.ml, server_helpers.ml). A task's row is no
-part of the pool's inventory: it is neither journaled nor restored.
+Source: docs/reference/messages.md, 9.9 (xapi-project/xen-api, ocaml/xapi/taskHelper.ml, server_helpers.ml). A task's
+row is no part of the pool's inventory: it is neither journaled nor restored.
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
-from xenmem.datamodel.errors import INTERNAL_ERROR, Failure
-from xenmem.xenapi.door import wire
+from xenmem.datamodel.errors import TOO_MANY_PENDING_TASKS, Failure
+from xenmem.xenapi.store.database import weight_of_row
+from xenmem.xenapi.store.encoding import value_xml
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
     from xenmem.xenapi.store import rows
     from xenmem.xenapi.store.database import Database
+    from xenmem.xenapi.world.clock import Clock
 
 COMPLETED_SECONDS: Final = 65 * 60
 """A completed task is purged after so long (xapi_globs.ml: completed_task_timeout)."""
 
+PENDING_SECONDS: Final = 24 * 3600
+"""A client's own task, which nothing ever completes, is purged after so long (xapi_globs.ml: pending_task_timeout)."""
+
+MAX_TASKS: Final = 10_000
+"""Completed tasks that are kept, the latest; and pending ones that there may be. The server, which looks now and then,
+keeps 200 (xapi_globs.ml: max_tasks)."""
+
+MAX_BYTES: Final = 1 << 26
+"""What the texts of either may take."""
 
 COMPLETED: Final = frozenset(("success", "failure", "cancelled"))
 """The states in which a task ends."""
+
+
+class Shelf:
+    """Tasks that are kept for some time, those put there first going first.
+
+    Parameters
+    ----------
+    database, clock : whose tasks, and its time
+    seconds : for so long each is kept
+    """
+
+    def __init__(self, database: "Database", clock: "Clock", seconds: float) -> None:
+        self._database = database
+        self._clock = clock
+        self._seconds = seconds
+        self._kept: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._bytes = 0
+        self._is_awake = False
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more than are kept, or they are larger."""
+        return len(self._kept) >= MAX_TASKS or self._bytes >= MAX_BYTES
+
+    def put(self, task: "rows.task") -> None:
+        """Keep a task; the database must be locked."""
+        size = weight_of_row(task)
+        self._kept[task.ref] = self._clock.now() + self._seconds, size
+        self._bytes += size
+        self._wake_up_in_time()
+
+    def take(self, ref: str) -> None:
+        """A task is gone; the database must be locked."""
+        _, size = self._kept.pop(ref, (0.0, 0))
+        self._bytes -= size
+
+    def purge_oldest(self) -> None:
+        """Remove the task that has been here for longest."""
+        ref = next(iter(self._kept))
+        self.take(ref)
+        row = self._database.task.get(ref)
+        if row is not None:
+            self._database.destroy(row)
+
+    def _wake_up_in_time(self) -> None:
+        if self._kept and not self._is_awake:
+            self._is_awake = True
+            self._clock.call_at(next(iter(self._kept.values()))[0], self._purge)
+
+    def _purge(self) -> None:
+        with self._database.lock:
+            self._is_awake = False
+            while self._kept and next(iter(self._kept.values()))[0] <= self._clock.now():
+                self.purge_oldest()
+            self._wake_up_in_time()
 
 
 def create(call: "Call", label: str, description: str = "", ref: str | None = None) -> "rows.task":
@@ -48,6 +117,32 @@ def create(call: "Call", label: str, description: str = "", ref: str | None = No
     return row
 
 
+def create_for_client(call: "Call", label: str, description: str) -> "rows.task":
+    """A task of the client's own; the database must be locked.
+
+    Raises
+    ------
+    Failure : TOO_MANY_PENDING_TASKS
+    """
+    assert_room(call)
+    row = create(call, label, description)
+    call.world.made.put(row)
+    return row
+
+
+def assert_room(call: "Call") -> None:
+    """Raise TOO_MANY_PENDING_TASKS if no further task may begin."""
+    if call.world.made.is_full or len(call.world.running) + len(call.world.made) >= MAX_TASKS:
+        raise TOO_MANY_PENDING_TASKS()
+
+
+def destroy(call: "Call", task: "rows.task") -> None:
+    """Remove a task's row; the database must be locked."""
+    call.world.ended.take(task.ref)
+    call.world.made.take(task.ref)
+    call.db.destroy(task)
+
+
 def show(call: "Call") -> None:
     """A call waits: its task can be cancelled, and if it is synchronous it has a row from now on until it ends."""
     row = call.db.task.get(call.task)
@@ -55,74 +150,26 @@ def show(call: "Call") -> None:
         if call.is_async:
             return
         row = create(call, call.message.full_name, ref=call.task)
-        call.pool.running[row.ref] = call
+        call.world.running[row.ref] = call
     call.db.write(row, "allowed_operations", ("cancel",))
 
 
 def hide(call: "Call") -> None:
     """A call has ended: if it is synchronous, nothing is left of its task."""
-    if not call.is_async and call.pool.running.pop(call.task, None) is not None:
+    if not call.is_async and call.world.running.pop(call.task, None) is not None:
         row = call.db.task.get(call.task)
         if row is not None:
-            call.db.destroy(row)
+            destroy(call, row)
 
 
-def start(call: "Call", arguments: Sequence[Any], method: str, denied: Failure | None) -> str:
-    """Begin a call in a task.
-
-    Parameters
-    ----------
-    call, arguments : the call, its session checked
-    method : as sent; names the task
-    denied : why its user may not; then that is all the task does
-
-    Returns
-    -------
-    str : the task's reference
-    """
-    from xenmem.xenapi.door.pool import Process
-
-    database, clock = call.db, call.pool.clock
-    with database.lock:
-        row = create(call, method)
-    call.run_in(row.ref)
-    call.pool.running[row.ref] = call
-    process: Process | None = None
-
-    def go_on() -> None:
-        nonlocal process
-        try:
-            if denied is not None:
-                raise denied
-            if call.message.waits:
-                process = process or Process(call, call.message.body(call, *arguments))
-                seconds = process.step()
-                if seconds is not None:
-                    clock.call_at(clock.now() + max(0.0, seconds), go_on)
-                    return
-                result = process.result
-            else:
-                result = call.pool.carry_out(call, arguments)
-        except Failure as failure:
-            _fail(call, failure)
-        except Exception as error:
-            _fail(call, INTERNAL_ERROR(f"{type(error).__name__}: {error}"))
-            raise
-        else:
-            _succeed(call, result)
-
-    clock.call_at(clock.now(), go_on)
-    with database.waiting(call):
-        clock.settle(lambda: row.ref not in call.pool.running)
-    return str(row.ref)
-
-
-def _succeed(call: "Call", result: Any) -> None:
-    text = wire.value_xml(call.message.result, result)
+def succeed(call: "Call", result: Any) -> None:
+    """A call that runs in a task has come to its end."""
+    text = value_xml(call.message.result, result)
     _finish(call, allowed_operations=(), finished=call.clock.date(), progress=1.0, result=text, status="success")
 
 
-def _fail(call: "Call", failure: Failure) -> None:
+def fail(call: "Call", failure: Failure) -> None:
+    """A call that runs in a task has failed, or was cancelled."""
     code, *_ = details = tuple(failure.details)
     status = "cancelled" if code == "TASK_CANCELLED" else "failure"
     _finish(call, progress=1.0, error_info=details, finished=call.clock.date(), allowed_operations=(), status=status)
@@ -133,16 +180,12 @@ def _finish(call: "Call", **values: Any) -> None:
     database: Database = call.db
     task = call.task
     with database.lock:
-        call.pool.running.pop(task, None)
+        call.world.running.pop(task, None)
         row = database.task.get(task)
         if row is not None:
             for field, value in values.items():
                 database.write(row, field, value)
-    call.clock.call_at(call.clock.now() + COMPLETED_SECONDS, lambda: _purge(database, task))
-
-
-def _purge(database: "Database", task: str) -> None:
-    with database.lock:
-        row = database.task.get(task)
-        if row is not None:
-            database.destroy(row)
+            ended = call.world.ended
+            ended.put(row)
+            while ended.is_full:
+                ended.purge_oldest()

@@ -1,8 +1,8 @@
 """What a scheduler would ask message by message, asked over arrays; and lists of messages as one transaction.
 
 Answers are those of the messages themselves, which give the reasons: the arrays only say where there is one. What a VM
-needs is computed once and kept until its row, or its metrics', changes. Amounts are bytes.
-Source of the checks: xenapi-messages, B.2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_helpers.ml: assert_can_boot_here).
+needs is computed once and kept until its row, or its metrics', changes. Amounts are bytes. Source of the checks:
+docs/reference/messages.md, 2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_helpers.ml: assert_can_boot_here).
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,7 +19,6 @@ from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, find
 from xenmem.xenapi.door.session import Session
-from xenmem.xenapi.messages.vm_memory import pin_reason
 from xenmem.xenapi.rules import boot, operations
 from xenmem.xenapi.store import accounting, rows
 from xenmem.xenapi.store.database import Database
@@ -69,7 +68,7 @@ class _Needs(NamedTuple):
     Attributes
     ----------
     kind : number of the _Kind; 0 for a VM that may boot nowhere
-    memory, vcpus : bytes, and CPUs; the least integer for a VM that may have more than its host has
+    memory, vcpus : bytes, and CPUs; the least integer but one for a VM that may have more than its host has
     tie : what makes some hosts others to the VM than the rest: _UNTIED, _RESIDENT or _TIED
     """
 
@@ -153,14 +152,14 @@ class _KnownNeeds:
         elif not may_start:
             return _NOWHERE
         try:
-            boot.assert_record_bootable(vm)
+            boot.assert_record_bootable(database, vm)
             domain_type = boot.live_domain_type(database, vm)
             accounting.domain_type(domain_type)
             memory = boot.needed_memory(database, vm)
         except Failure:
             return _NOWHERE
         kind = _Kind(domain_type in boot.NEEDS_HVM, vm.hardware_platform_version, vm.is_control_domain)
-        vcpus = INT64_MIN if is_truthy(vm.platform.get("vcpu-unrestricted")) else vm.VCPUs_max
+        vcpus = INT64_MIN + 1 if is_truthy(vm.platform.get("vcpu-unrestricted")) else vm.VCPUs_max
         tie = _UNTIED if vm.resident_on == NULL else _RESIDENT
         if vm.scheduled_to_be_resident_on != NULL or (vm.is_control_domain and vm.affinity != NULL):
             tie = _TIED
@@ -257,7 +256,7 @@ class Batch:
                 vm = table.get(ref)
                 if vm is not None and operations.reason_against(call, vm, "changing_memory_limits") is None:
                     may[place] = accounting.has_overhead(vm)
-                    pinned[place] = bool(pin_reason(database, vm))
+                    pinned[place] = bool(operations.pin_reason(database, vm))
         limits = (static_min, static_max, dynamic_min, dynamic_max)
         shape = np.broadcast_shapes(*map(np.shape, limits), (len(vms),) if _depth(limits) < 2 else (len(vms), 1))
         if shape[0] != len(vms) or len(shape) > 2:
@@ -342,7 +341,7 @@ class Batch:
             elif vm.scheduled_to_be_resident_on == NULL and vm.resident_on not in disabled:
                 continue
             for ref in column.keys() & {*there, vm.scheduled_to_be_resident_on, vm.resident_on}:
-                answer[number, column[ref]] = boot.reason_against(call, vm, ref) is None
+                answer[number, column[ref]] = boot.reason_against(call, vm, ref, version=True) is None
 
     # ---------------------------------------------------------------------------------------------------- transactions
 
@@ -412,7 +411,7 @@ class Batch:
 
     def _call(self, name: str) -> Call:
         pool = self.session.pool
-        return Call(pool, MESSAGES[name], pool.login(self.session.handle or NULL))
+        return Call(pool, MESSAGES[name], pool.sessions.login(self.session.handle or NULL))
 
 
 def _depth(limits: Iterable[Any]) -> int:

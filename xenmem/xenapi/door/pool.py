@@ -1,105 +1,39 @@
-"""A pool that answers messages: database, time, users and sessions, and the way of a call through them.
+"""A pool that answers messages: who may come in, and which message is meant.
 
-The steps of a call and their failures are those of xenapi-messages, C.1 to C.4 (xapi-project/xen-api,
+The steps of a call and their failures are those of docs/reference/messages.md, 9.1 to 9.4 (xapi-project/xen-api,
 ocaml/idl/ocaml_backend/gen_server.ml; ocaml/xapi/server_helpers.ml, session_check.ml). Knows no wire.
 """
 
-import itertools
 import os
-import random
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
 
 from xenmem.datamodel import Role, errors
 from xenmem.datamodel.errors import Failure
-from xenmem.datamodel.types import NULL, STRING
+from xenmem.datamodel.types import STRING
 from xenmem.fleet import Fleet
-from xenmem.xenapi.calls import tasks
-from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls import process
+from xenmem.xenapi.calls.call import DENIED, Call, World
 from xenmem.xenapi.calls.message import Message, find
-from xenmem.xenapi.rules.placement import Ranking
 from xenmem.xenapi.store import loading
 from xenmem.xenapi.store.database import Database
-from xenmem.xenapi.store.rows import Row
-from xenmem.xenapi.world import events
-from xenmem.xenapi.world.clock import Clock, Pace
-from xenmem.xenapi.world.guests import BallooningGuests, Guests
+from xenmem.xenapi.world.clock import Clock
+from xenmem.xenapi.world.guests import Guests
 from xenmem.xenapi.world.hooks import Hooks
+from xenmem.xenapi.world.sessions import NOBODY, Login, User
 
 Inventory = Fleet | Database | str | os.PathLike[str] | IO[bytes]
 
-SESSION_SECONDS: Final = 24 * 3600
-"""A session that was not used for so long is gone (xapi_globs.ml)."""
 
-MAX_SESSIONS: Final = 500
-"""Sessions of one originator or one user; the one unused for longest goes first (db_gc_util.ml)."""
-
-_REFRESH_SECONDS: Final = 600
-DENIED: Final = "No permission in user session"
-"""The text of RBAC_PERMISSION_DENIED."""
-
-
-@dataclass(frozen=True, slots=True)
-class User:
-    """Somebody who may log in.
-
-    Attributes
-    ----------
-    password : theirs; None takes any
-    role : what they may do
-    """
-
-    password: str | None = None
-    role: Role = Role.POOL_ADMIN
-
-
-@dataclass(slots=True)
-class Login:
-    """A session that is logged in.
-
-    Attributes
-    ----------
-    ref : the session
-    user, originator, role : who, by which program, and what they may do
-    used : when it was last used, seconds since 1970
-    is_local : good for this host alone
-    """
-
-    ref: str
-    user: str
-    originator: str
-    role: Role
-    used: float
-    is_local: bool = False
-
-    @property
-    def group(self) -> tuple[str, str]:
-        """Those with whom it shares a limit: of the same originator, or where it names none, of the same user."""
-        return ("originator", self.originator) if self.originator else ("user", self.user)
-
-
-class Pool:
+class Pool(World):
     """A pool in memory.
 
     Parameters
     ----------
     inventory : a Fleet, a Database, or a file in any format that `xenmem.read` knows
-    users : who may log in; by default anybody with any password as pool-admin, as on the server's own local socket
-    clock : the pool's time; by default simulated and jumping
-    hooks : what the inventory does not tell
-    guests : how the guests of running VMs balloon; by default as their other_config says
+    users, clock, hooks, guests : see World
     seed : makes the references that the pool gives, and the hosts that it chooses, repeatable
     lenient : skip bad rows of the inventory
-
-    Attributes
-    ----------
-    database, clock, hooks, guests : as given or made
-    ranking : its hosts by free memory
-    draw : gives the numbers in [0, 1) that decide between hosts
-    running : the calls that run in a task, by its reference
-    events : what event.next has to tell
 
     Raises
     ------
@@ -118,135 +52,20 @@ class Pool:
         lenient: bool = False,
     ) -> None:
         if isinstance(inventory, Database):
-            self.database = inventory
+            database = inventory
         elif isinstance(inventory, Fleet):
-            self.database = loading.from_fleet(inventory, seed=seed)
+            database = loading.from_fleet(inventory, seed=seed)
         else:
-            self.database = loading.read(inventory, lenient=lenient, seed=seed)
-        self.users: Final = users
-        self.clock: Final = clock or Clock()
-        self.hooks: Final = hooks or Hooks()
-        self.guests: Final = guests or BallooningGuests(self.database, self.clock)
-        self.ranking: Final = Ranking(self.database)
-        self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random
-        self.running: Final[dict[str, Call]] = {}
-        self.events: Final = events.Queue()
-        self._domids: Iterator[int] | None = None
-        self._logins: dict[str, Login] = {}
+            database = loading.read(inventory, lenient=lenient, seed=seed)
+        super().__init__(database, users=users, clock=clock, hooks=hooks, guests=guests, seed=seed)
 
-    def new_domid(self) -> int:
-        """The number of a domain that is built: no other has had it."""
-        if self._domids is None:
-            self._domids = itertools.count(max(0, *(vm.domid for vm in self.database.VM)) + 1)
-        return next(self._domids)
-
-    # ------------------------------------------------------------------------------------------------------- sessions
-
-    def log_in(self, user: str, password: str, originator: str = "", *, is_local: bool = False) -> str:
-        """A new session.
-
-        Returns
-        -------
-        str : its reference
-
-        Raises
-        ------
-        Failure : SESSION_AUTHENTICATION_FAILED
-        """
-        known = User() if self.users is None else self.users.get(user)
-        if known is None or known.password not in (None, password):
-            raise errors.SESSION_AUTHENTICATION_FAILED(user, "Authentication failure")
-        database = self.database
-        with database.lock:
-            now, date = self.clock.now(), self.clock.date()
-            row = database.new_row(
-                "session",
-                this_host=database.the_pool.master,
-                last_active=date,
-                validation_time=date,
-                is_local_superuser=known.role is Role.POOL_ADMIN,
-                auth_user_name=user,
-                originator=originator,
-            )
-            database.create(row)
-            self._logins[row.ref] = Login(row.ref, user, originator, known.role, now, is_local)
-            self._expire(self._logins[row.ref])
-        return str(row.ref)
+    def log_in(self, user: str, password: str, originator: str = "") -> str:
+        """A new session's reference, as session.login_with_password answers it; failures as of `Sessions.log_in`."""
+        return self.sessions.log_in(user, password, originator)
 
     def log_out(self, session: str) -> None:
         """End a session."""
-        with self.database.lock:
-            self._forget(session)
-
-    def login(self, session: str) -> Login:
-        """What is known of a session.
-
-        Raises
-        ------
-        Failure : SESSION_INVALID
-        """
-        login = self._logins.get(session)
-        if login is None:
-            raise errors.SESSION_INVALID(session)
-        now = self.clock.now()
-        if now - login.used > _REFRESH_SECONDS:
-            self._refresh(login, now)
-        else:
-            login.used = now
-        return login
-
-    def keep(self, session: str) -> None:
-        """Look whether a session that waits is still logged in; it is in use, however long it waits.
-
-        Raises
-        ------
-        Failure : SESSION_INVALID
-        """
-        login = self._logins.get(session)
-        if login is None:
-            raise errors.SESSION_INVALID(session)
-        login.used = self.clock.now()
-
-    def _refresh(self, login: Login, now: float) -> None:
-        with self.database.lock:
-            if now - login.used > SESSION_SECONDS:
-                self._forget(login.ref)
-                raise errors.SESSION_INVALID(login.ref)
-            login.used = now
-            row = self.database.session.get(login.ref)
-            if row is not None:
-                self.database.write(row, "last_active", self.clock.date())
-
-    def _expire(self, newcomer: Login) -> None:
-        same = [one for one in self._logins.values() if one.group == newcomer.group]
-        if len(same) > MAX_SESSIONS:
-            self._forget(min(same, key=lambda login: login.used).ref)
-
-    def _forget(self, session: str) -> None:
-        if self._logins.pop(session, None) is not None:
-            self.events.forget(session, self.database)
-            self.database.destroy(self.database.session[session])
-
-    def wait_for(self, is_done: Callable[[], bool], deadline: float) -> None:
-        """Come back when something is done, or it is too late; the database is locked by the caller.
-
-        Parameters
-        ----------
-        is_done : asked now and after each change of the database
-        deadline : seconds since 1970, or infinity
-        """
-        changed = threading.Condition(self.database.lock)
-
-        def wake(operation: str, row: Row) -> None:
-            changed.notify_all()
-
-        self.database.observers.append(wake)
-        try:
-            self.clock.wait_for(changed, is_done, deadline)
-        finally:
-            self.database.observers.remove(wake)
-
-    # ---------------------------------------------------------------------------------------------------------- calls
+        self.sessions.log_out(session)
 
     def dispatch(self, method: str, sent: Sequence[Any]) -> tuple[Message, bool, Any]:
         """Carry out a call by the name of its method.
@@ -275,11 +94,11 @@ class Pool:
     def perform(self, message: Message, sent: Sequence[Any]) -> Any:
         """Carry out a call; parameters and failures as of `dispatch`, the result as rows hold values."""
         call, arguments = self._admit(message, sent)
-        if call.login.role < message.role or message.key_roles is not None:
+        if call.login.role < message.gate:
             self._check_role(call.login, message, arguments)
         if not message.locked:
             return message.body(call, *arguments)
-        return self.carry_out(call, arguments)
+        return process.carry_out(call, arguments)
 
     def perform_async(self, message: Message, sent: Sequence[Any], method: str) -> str:
         """Begin a call in a task.
@@ -301,35 +120,18 @@ class Pool:
             self._check_role(call.login, message, arguments)
         except Failure as failure:
             denied = failure
-        return tasks.start(call, arguments, method, denied)
-
-    def carry_out(self, call: Call, arguments: Iterable[Any]) -> Any:
-        """Run the body of an admitted call to its end, with time passing where it waits."""
-        message = call.message
-        if message.waits:
-            process = Process(call, message.body(call, *arguments))
-            while (seconds := process.step()) is not None:
-                with self.database.waiting(call):
-                    self.clock.wait(seconds)
-            return process.result
-        database = self.database
-        with database.lock:
-            outer, database.author = database.author, call
-            try:
-                return message.body(call, *arguments)
-            finally:
-                database.author = outer
+        return process.start(call, arguments, method, denied)
 
     def _admit(self, message: Message, sent: Sequence[Any]) -> tuple[Call, list[Any]]:
-        """Steps 5 to 8 of C.1."""
+        """messages.md, 9.1 steps 5 to 8."""
         arguments = message.accept(sent)
-        login = self.login(sent[0]) if message.has_session else _NOBODY
+        login = self.sessions.login(sent[0]) if message.has_session else NOBODY
         if message.removed:
             raise errors.MESSAGE_REMOVED()
         return Call(self, message, login), arguments
 
     def _check_role(self, login: Login, message: Message, arguments: Sequence[Any]) -> None:
-        """Step 10 of C.1; a key of a map may have a role of its own (ocaml/xapi/rbac.ml: permission_of_action)."""
+        """messages.md, 9.1 step 10 and 9.4: a key may have a role of its own (rbac.ml: permission_of_action)."""
         role, permission = message.role, message.full_name.lower()
         if message.key_roles is not None:
             key = next(value for one, value in zip(message.parameters, arguments, strict=True) if one.name == "key")
@@ -340,84 +142,13 @@ class Pool:
             raise errors.RBAC_PERMISSION_DENIED(permission, DENIED)
 
     def _unknown(self, name: str, sent: Sequence[Any]) -> Failure:
-        """What a method answers that does not exist (C.2)."""
+        """What a method answers that does not exist (messages.md, 9.2)."""
         if not sent:
             return errors.MESSAGE_METHOD_UNKNOWN(name)
         try:
-            login = self.login(STRING.accept(sent[0]))
+            login = self.sessions.login(STRING.accept(sent[0]))
         except Failure as failure:
             return failure
         if login.role < Role.POOL_ADMIN:
             return errors.RBAC_PERMISSION_DENIED("host.call_extension", DENIED)
         return errors.MESSAGE_METHOD_UNKNOWN(name)
-
-
-_NOBODY: Final = Login(NULL, "", "", Role.POOL_ADMIN, 0.0)
-
-
-class Process:
-    """The body of a message that waits, while it runs.
-
-    Parameters
-    ----------
-    call : what it is the body of
-    body : the generator; it yields seconds
-
-    Attributes
-    ----------
-    result : what it returned, once `step` has answered None
-    """
-
-    __slots__ = ("_body", "_call", "_has_task", "_has_waited", "result")
-
-    def __init__(self, call: Call, body: Generator[float, None, Any]) -> None:
-        call.origin  # noqa: B018  (the message begins here, before it changes anything)
-        self._call = call
-        self._body = body
-        self._has_task = False
-        self._has_waited = False
-        self.result: Any = None
-
-    def step(self) -> float | None:
-        """Run with the database locked until it waits or ends; a session whose message waited was in use.
-
-        Returns
-        -------
-        float : the seconds to wait; None at the end
-
-        Raises
-        ------
-        Failure : the message failed
-        """
-        call = self._call
-        database = call.db
-        if self._has_waited:
-            call.login.used = call.clock.now()
-        self._has_waited = True
-        with database.lock:
-            outer, database.author = database.author, call
-            try:
-                seconds = self._body.throw(errors.TASK_CANCELLED(call.task)) if call.cancelled else next(self._body)
-            except StopIteration as end:
-                self.result = end.value
-                self._end()
-                return None
-            except BaseException:
-                self._end()
-                raise
-            else:
-                if call.message.is_async:
-                    self._has_task = True
-                    tasks.show(call)
-                call.publish_operations()
-                return seconds
-            finally:
-                database.author = outer
-
-    def _end(self) -> None:
-        self._call.withdraw_operations()
-        if self._has_task:
-            tasks.hide(self._call)
-
-
-__all__ = ["Clock", "Inventory", "Login", "Pace", "Pool", "Process", "User"]

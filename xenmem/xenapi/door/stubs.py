@@ -24,6 +24,7 @@ from xenmem.datamodel import ClassSchema
 _EXTRA: Final = {
     "host": "HostRow",
     "VM_group": "VMGroupRow",
+    "session": "SessionRow",
 }
 _BASES: Final = """
 class Row:
@@ -44,6 +45,9 @@ class HostRow(Row):
 
 class VMGroupRow(Row):
     members: dict[str, None]
+
+class SessionRow(Row):
+    begun: dict[str, None]
 
 ROW_CLASSES: dict[str, type[Row]]
 def stored_fields(class_name: str) -> tuple[str, ...]: ...

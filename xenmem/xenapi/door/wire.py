@@ -1,7 +1,7 @@
 """Calls and answers as bytes: XML-RPC and JSON-RPC 1.0 and 2.0, as the server reads and writes them.
 
 A server moves bytes and calls `answer_xml` or `answer_json`; WireError it answers with HTTP status 500. Bodies are
-bounded, entities and document types refused. Source: xenapi-messages, C.1, C.7 and C.8 (mirage/ocaml-rpc,
+bounded, entities and document types refused. Source: docs/reference/messages.md, 9.1, 9.7 and 9.8 (mirage/ocaml-rpc,
 src/lib/xmlrpc.ml, jsonrpc.ml; xapi-project/xen-api, ocaml/xapi/api_server.ml). Knows no socket and no HTTP.
 """
 
@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
-from xml.sax.saxutils import escape
 from xmlrpc.client import DateTime
 
 from xenmem.datamodel.errors import INTERNAL_ERROR, Failure
@@ -22,9 +21,7 @@ from xenmem.datamodel.types import (
     STRINGS,
     AnyType,
     BoolType,
-    DateTimeType,
     FloatType,
-    Int32Type,
     IntType,
     MapType,
     RecordType,
@@ -34,15 +31,14 @@ from xenmem.datamodel.types import (
 )
 from xenmem.inventory.xmlrpc import XMLRPCError, parse_call
 from xenmem.xenapi.calls.message import MESSAGES
+from xenmem.xenapi.store.encoding import value_xml
 
 if TYPE_CHECKING:
     from xenmem.xenapi.door.pool import Pool
 
 MAX_BODY: Final = 300 * 1024
-"""Bytes of the longest request that is read (C.1, step 1)."""
+"""Bytes of the longest request that is read (messages.md, 9.1 step 1)."""
 
-_DROPPED: Final = dict.fromkeys({*range(32), 0xFFFE, 0xFFFF} - set(map(ord, "\t\n\r")))
-_QUOTE: Final = {'"': "&quot;"}
 _TASK: Final = RefType("task")
 
 
@@ -138,44 +134,6 @@ def encode_bare_xml(type: Type[Any], value: Any) -> bytes:
 def _xml_response(value: str) -> bytes:
     text = f'<?xml version="1.0"?><methodResponse><params><param>{value}</param></params></methodResponse>'
     return text.encode("utf-8", "backslashreplace")
-
-
-def value_xml(type: Type[Any], value: Any) -> str:
-    """A value as the XML-RPC text `<value>...</value>` that the server writes; integers are untyped.
-
-    Parameters
-    ----------
-    type : of the value
-    value : as rows hold it
-    """
-    if isinstance(type, BoolType):
-        return f"<value><boolean>{int(value)}</boolean></value>"
-    if isinstance(type, Int32Type):
-        return f"<value><i4>{value}</i4></value>"
-    if isinstance(type, FloatType):
-        return f"<value><double>{value:.16g}</double></value>"
-    if isinstance(type, DateTimeType):
-        return f"<value><dateTime.iso8601>{value}</dateTime.iso8601></value>"
-    if isinstance(type, SetType):
-        return f"<value><array><data>{''.join(value_xml(type.of, item) for item in value)}</data></array></value>"
-    if isinstance(type, MapType):
-        key = type.key.database_text
-        return _struct((key(name), value_xml(type.value, item)) for name, item in value.items())
-    if isinstance(type, RecordType):
-        return _struct((name, value_xml(type.fields[name], item)) for name, item in value.items())
-    if isinstance(type, AnyType):
-        return value_xml(*value)
-    return f"<value>{text_xml(type.database_text(value))}</value>"
-
-
-def text_xml(text: str) -> str:
-    """Text without what XML cannot hold, and escaped."""
-    return escape(text.translate(_DROPPED), _QUOTE)
-
-
-def _struct(members: Any) -> str:
-    inner = "".join(f"<member><name>{text_xml(name)}</name>{value}</member>" for name, value in members)
-    return f"<value><struct>{inner}</struct></value>"
 
 
 # ------------------------------------------------------------------------------------------------------------ JSON-RPC
@@ -342,7 +300,7 @@ def _check_length(body: bytes) -> None:
 
 
 def _check_text(parameters: Sequence[Any]) -> None:
-    """Step 2 of C.1: every text is valid UTF-8."""
+    """messages.md, 9.1 step 2: every text is valid UTF-8."""
     unseen: list[Any] = list(parameters)
     while unseen:
         match unseen.pop():

@@ -1,4 +1,4 @@
-"""The messages of the class event: what changed in the pool. Source: xenapi-messages, C.10 (xapi_event.ml)."""
+"""The messages of the class event: what changed in the pool. Source: messages.md, 9.10 (xapi_event.ml)."""
 
 import math
 from typing import Annotated, Any, Final
@@ -41,18 +41,18 @@ def from_(call: Call, classes: Strings, token: String, timeout: Float) -> EventB
     """
     subscriptions = [events.subscription(text) for text in classes]
     since = events.token(token)
-    pool, session = call.pool, call.login.ref
+    world, session = call.world, call.login.ref
     found: list[events.Event] = []
     last = since
 
     def look() -> bool:
         nonlocal found, last
-        pool.keep(session)
-        found, last = events.batch(call, subscriptions, since)
+        world.sessions.keep(session)
+        found, last = world.events.batch(subscriptions, since)
         return bool(found)
 
     with call.db.lock, call.db.waiting(call):
-        pool.wait_for(look, call.clock.now() + (timeout if 0 <= timeout < math.inf else DAY_SECONDS))
+        world.wait_for(look, call.clock.now() + (timeout if 0 <= timeout < math.inf else DAY_SECONDS))
         return {"events": found, "valid_ref_counts": events.row_counts(call.db), "token": str(last)}
 
 
@@ -76,13 +76,13 @@ def inject(call: Call, class_: String, ref: String) -> String:
 @message("event")
 def register(call: Call, classes: Strings) -> None:
     """Have the events of classes kept for event.next. Deprecated: event.from needs no registration."""
-    call.pool.events.register(call, classes)
+    call.world.events.register(call.login.ref, classes)
 
 
 @message("event")
 def unregister(call: Call, classes: Strings) -> None:
     """Have the events of classes no longer kept for event.next. Deprecated."""
-    call.pool.events.unregister(call, classes)
+    call.world.events.unregister(call.login.ref, classes)
 
 
 @message(
@@ -97,20 +97,20 @@ def next(call: Call) -> Events:
     -----
     Where time jumps and nothing is due, there is nothing to wait for, and no events are answered.
     """
-    pool, session = call.pool, call.login.ref
+    world, session = call.world, call.login.ref
     found: list[events.Event] = []
 
     def look() -> bool:
-        pool.keep(session)
-        found.extend(pool.events.read(session))
+        world.sessions.keep(session)
+        found.extend(world.events.read(session))
         return bool(found)
 
     with call.db.lock, call.db.waiting(call):
-        pool.wait_for(look, math.inf)
+        world.wait_for(look, math.inf)
         return found
 
 
 @message("event")
 def get_current_id(call: Call) -> Int:
     """The number of the next event of event.next. Deprecated."""
-    return call.pool.events.next_number
+    return call.world.events.next_number

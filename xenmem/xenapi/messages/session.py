@@ -1,4 +1,4 @@
-"""Logging in and out. Source: xenapi-messages, C.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml)."""
+"""Logging in and out. Source: docs/reference/messages.md, 9.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml)."""
 
 from xenmem.datamodel.errors import SESSION_AUTHENTICATION_FAILED, SESSION_INVALID
 from xenmem.xenapi.calls.call import Call
@@ -10,22 +10,22 @@ def login_with_password(
     call: Call, uname: String, pwd: String, version: String = "1.1", originator: String = ""
 ) -> SessionRef:
     """Log in; the version is ignored."""
-    return call.pool.log_in(uname, pwd, originator)
+    return call.world.sessions.log_in(uname, pwd, originator)
 
 
 @message("session", errors=(SESSION_AUTHENTICATION_FAILED,))
 def slave_local_login_with_password(call: Call, uname: String, pwd: String) -> SessionRef:
     """Log in to this host alone."""
-    return call.pool.log_in(uname, pwd, is_local=True)
+    return call.world.sessions.log_in(uname, pwd, is_local=True)
 
 
 @message("session", errors=(SESSION_INVALID,))
 def logout(call: Call) -> None:
     """End the session."""
-    call.pool.log_out(call.login.ref)
+    call.world.sessions.log_out(call.login.ref)
 
 
 @message("session", errors=(SESSION_INVALID,))
 def local_logout(call: Call) -> None:
     """End a session of this host alone."""
-    call.pool.log_out(call.login.ref)
+    call.world.sessions.log_out(call.login.ref)

@@ -1,13 +1,12 @@
-"""The messages of the class task that do more than read a field. Source: xenapi-messages, C.9 (xapi_task.ml)."""
+"""The messages of the class task that do more than read a field. Source: messages.md, 9.9 (xapi_task.ml)."""
 
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import Role
-from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED
+from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED, TOO_MANY_PENDING_TASKS
 from xenmem.xenapi.calls import tasks
-from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.call import DENIED, Call
 from xenmem.xenapi.calls.message import String, TaskRef, message
-from xenmem.xenapi.door.pool import DENIED
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
@@ -25,10 +24,10 @@ def _own(call: Call, ref: str) -> "rows.task":
     return task
 
 
-@message("task")
+@message("task", errors=(TOO_MANY_PENDING_TASKS,))
 def create(call: Call, label: String, description: String) -> TaskRef:
-    """A task of the client's own, pending until it is destroyed."""
-    return tasks.create(call, label, description).ref
+    """A task of the client's own, pending until it is destroyed, for a day at most."""
+    return tasks.create_for_client(call, label, description).ref
 
 
 @message("task", errors=_MINE)
@@ -36,7 +35,7 @@ def destroy(call: Call, self: TaskRef) -> None:
     """Remove a completed task; of one that is pending only the wish is noted, and nothing comes of it."""
     task = _own(call, self)
     if task.status in tasks.COMPLETED:
-        call.db.destroy(task)
+        tasks.destroy(call, task)
     else:
         call.db.write(task, "current_operations", {**task.current_operations, "task": "destroy"})
 
@@ -46,6 +45,6 @@ def cancel(call: Call, task: TaskRef) -> None:
     """Ask a task to end: where it next waits or looks, it fails with TASK_CANCELLED. A completed one is not changed."""
     row = _own(call, task)
     call.db.write(row, "current_operations", {call.task: "cancel"})
-    running = call.pool.running.get(task)
+    running = call.world.running.get(task)
     if running is not None:
         running.cancelled = True

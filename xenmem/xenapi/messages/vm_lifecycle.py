@@ -1,6 +1,6 @@
 """The messages that start, stop and move VMs. Amounts are bytes, delays seconds.
 
-Source: xenapi-messages, B.2.4, B.5 and B.6 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm.ml,
+Source: docs/reference/messages.md, 2.4, 5 and 6 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm.ml,
 xapi_vm_migrate.ml).
 """
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xenmem.datamodel import errors
 from xenmem.datamodel.types import NULL
 from xenmem.rules.start import RESTART
+from xenmem.rules.upgrade import is_truthy
 from xenmem.units import MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
@@ -64,11 +65,8 @@ def _without(group: tuple[errors.ErrorCode, ...], *codes: errors.ErrorCode) -> t
     return tuple(code for code in group if code not in codes)
 
 
-_ON_A_HOST: Final = (
-    *_without(boot.ERRORS, errors.VM_HOST_INCOMPATIBLE_VERSION),
-    errors.NOT_SUPPORTED_DURING_UPGRADE,
-)
-"""What a host that a client names is asked; during an upgrade it is not even asked for its version."""
+_ON_A_HOST: Final = (*boot.ERRORS, errors.NOT_SUPPORTED_DURING_UPGRADE)
+"""What a host that a client names is asked."""
 
 
 Building = Generator[float, None, None]
@@ -77,7 +75,7 @@ Building = Generator[float, None, None]
 # ---------------------------------------------------------------------------------------------------------- questions
 
 
-@message("VM", errors=boot.ERRORS)
+@message("VM", errors=(*boot.ERRORS, errors.VM_HOST_INCOMPATIBLE_VERSION))
 def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
     """Fail with the first reason why the VM could not boot on the host now.
 
@@ -86,7 +84,7 @@ def assert_can_boot_here(call: Call, self: VMRef, host: HostRef) -> None:
     Templates are not refused, and a host that does not exist is not live. A running VM asked about its own host is
     counted there, and needs its memory again. Source: xapi_vm_helpers.ml: assert_can_boot_here.
     """
-    boot.assert_can_boot_here(call, call.db.VM[self], host)
+    boot.assert_can_boot_here(call, call.db.VM[self], host, version=True)
 
 
 @message("VM", errors=(errors.HANDLE_INVALID,))
@@ -138,7 +136,7 @@ def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bo
     -----
     Sleeps start_delay twice. Source: message_forwarding.ml: VM.start_on.
     """
-    _assert_not_upgrading(call)
+    _assert_highest_version(call, host)
     assert_enabled(call.db, Feature.VM_START)
     row = call.db.VM[vm]
     boot.assert_affinity_of_control_domain(row, host)
@@ -186,8 +184,7 @@ def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, 
         if vm.domain_type == "hvm" and "device-model" not in vm.platform:
             call.db.write(vm, "platform", {**vm.platform, "device-model": _DEVICE_MODEL})
         call.hooks.assert_devices_licensed(vm)
-        if not force:
-            _assert_pinned_where_needed(call, vm)
+        _assert_platform_allowed(call, vm, force)
         if vm.guest_metrics != NULL:
             guest = call.db.VM_guest_metrics.get(vm.guest_metrics)
             if guest is not None:
@@ -206,23 +203,28 @@ def _protect(call: Call, vm: "rows.VM") -> None:
         call.db.write(vm, "ha_always_run", True)
 
 
-def _assert_pinned_where_needed(call: Call, vm: "rows.VM") -> None:
-    """What a start looks at unless it is forced (xapi_vm.ml: start; vm_platform.ml: check_restricted_flags)."""
+def _assert_platform_allowed(call: Call, vm: "rows.VM", force: bool) -> None:
+    """What a start looks at; whether the memory is pinned, unless it is forced.
+
+    Source: xapi_vm.ml: start; vm_platform.ml: check_restricted_flags.
+    """
     value = vm.platform.get("nested-virt")
-    nested_virt = value is not None and value.lower() in ("true", "1")
+    nested_virt = is_truthy(value)
     pinned = vm.memory_static_min <= vm.memory_dynamic_min == vm.memory_dynamic_max == vm.memory_static_max
-    if nested_virt and not pinned:
-        raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("nested virt")
-    if not pinned and call.hooks.has_sriov_vgpu(vm):
-        raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("SRIOV vGPU")
+    if not force and not pinned:
+        if nested_virt:
+            raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("nested virt")
+        if call.hooks.has_sriov_vgpu(vm):
+            raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("SRIOV vGPU")
     if value is not None and value.lower() not in ("true", "1", "false", "0"):
         raise errors.INVALID_VALUE("platform:nested-virt", value)
     if nested_virt:
         assert_enabled(call.db, Feature.NESTED_VIRT)
 
 
-def _assert_not_upgrading(call: Call) -> None:
-    if boot.is_upgrading(call.db):
+def _assert_highest_version(call: Call, host: str) -> None:
+    """During a rolling upgrade VMs start on hosts of the highest version only."""
+    if boot.is_upgrading(call.db) and not boot.has_highest_version(call.db, call.db.host[host]):
         raise errors.NOT_SUPPORTED_DURING_UPGRADE()
 
 
@@ -273,9 +275,8 @@ def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: B
     -----
     Sleeps start_delay twice, as start_on does. Source: message_forwarding.ml: VM.resume_on.
     """
-    _assert_not_upgrading(call)
+    _assert_highest_version(call, host)
     row = call.db.VM[vm]
-    boot.assert_affinity_of_control_domain(row, host)
     operations.begin(call, row, "resume_on")
     _derive_domain_type(call, row)
     target = _given_host(call, row, host, "vm_resume")
@@ -368,7 +369,7 @@ def hard_shutdown(call: Call, vm: VMRef) -> None:
     row = call.db.VM[vm]
     operations.begin(call, row, "hard_shutdown")
     for task, operation in row.current_operations.items():
-        under_way = call.pool.running.get(task)
+        under_way = call.world.running.get(task)
         if under_way is not None and operation in _CANCELLED_BY_HARD_SHUTDOWN:
             under_way.cancelled = True
     if row.power_state == "Suspended":
@@ -412,13 +413,13 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
         call.hooks.assert_cpu_compatible(row, database.host[host])
     operations.begin(call, row, "pool_migrate", strict=not force)
     source = row.resident_on
-    if boot.is_upgrading(database) and boot.version(database.host[host]) < boot.version(database.host[source]):
+    if boot.is_upgrading(database) and not boot.is_not_older(database, database.host[host], than=database.host[source]):
         raise errors.NOT_SUPPORTED_DURING_UPGRADE()
     target = _given_host(call, row, host, "vm_migrate")
     try:
         boot.assert_reachable(database, source)
         assert_enabled(database, Feature.XEN_MOTION)
-        memory = call.pool.guests.start(row, target)
+        memory = call.world.guests.start(row, target)
         if not isinstance(memory, int):
             memory = yield from memory
         if row.power_state != "Running" or row.resident_on != source:

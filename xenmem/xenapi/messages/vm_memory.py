@@ -1,6 +1,6 @@
 """The messages that ask for and set the memory of a VM. Amounts are bytes.
 
-Source: xenapi-messages, B.2.1 and B.3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, message_forwarding.ml,
+Source: docs/reference/messages.md, 2.1 and 3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, message_forwarding.ml,
 xapi_vm_memory_constraints.ml). No message here asks whether high availability survives it: nor does the server.
 """
 
@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
-from xenmem.datamodel.types import int64, quotient
+from xenmem.datamodel.types import quotient
 from xenmem.units import KIB, MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, VMRef, message
 from xenmem.xenapi.rules import boot, lifecycle, operations
 from xenmem.xenapi.store import accounting
-from xenmem.xenapi.world import features
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
-    from xenmem.xenapi.store.database import Database
 
 TARGET_WAIT_SECONDS: Final = 256
 """Polls, a second apart, after which wait_memory_target_live gives up (xapi_globs.ml: wait_memory_target_timeout)."""
@@ -67,18 +65,9 @@ class _Limits:
         return self.static_min <= self.dynamic_min == self.dynamic_max == self.static_max
 
 
-def pin_reason(database: "Database", vm: "rows.VM") -> str:
-    """Why the dynamic limits of a VM must be its static_max; empty if they need not."""
-    if not features.is_enabled(database, features.Feature.DMC):
-        return "DMC disabled"
-    if vm.is_control_domain:
-        return "control domain"
-    return "nested virt" if operations.has_nested_virt(database, vm) else ""
-
-
 def _assert_valid(call: Call, vm: "rows.VM", limits: _Limits) -> None:
-    """B.2.1 (xapi_vm_memory_constraints.ml: assert_valid_for_current_context)."""
-    reason = pin_reason(call.db, vm)
+    """messages.md, 2.1 (xapi_vm_memory_constraints.ml: assert_valid_for_current_context)."""
+    reason = operations.pin_reason(call.db, vm)
     if reason and not limits.are_pinned_at_static_max():
         raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN(reason)
     if not limits.are_in_order():
@@ -245,8 +234,8 @@ def _set_dynamic_range(call: Call, vm: "rows.VM", dynamic_min: int, dynamic_max:
     old_min, old_max = vm.memory_dynamic_min, vm.memory_dynamic_max
     host = call.db.host[vm.resident_on]
     available = accounting.free_memory(host, call.db.host_metrics[host.metrics])
-    growth = int64(dynamic_min - old_min)
-    if int64(available - growth) < 0:
+    growth = dynamic_min - old_min
+    if available < growth:
         raise errors.HOST_NOT_ENOUGH_FREE_MEMORY(quotient(growth, KIB), quotient(available, KIB))
     grows = growth > 0
     if grows:
@@ -255,7 +244,7 @@ def _set_dynamic_range(call: Call, vm: "rows.VM", dynamic_min: int, dynamic_max:
     try:
         boot.assert_reachable(call.db, host.ref)
         _write_dynamic_range(call, vm, dynamic_min, dynamic_max)
-        call.pool.guests.set_dynamic_range(vm)
+        call.world.guests.set_dynamic_range(vm)
     except Failure:
         if grows:
             write(vm, "memory_dynamic_min", old_min)
@@ -301,7 +290,7 @@ def wait_memory_target_live(call: Call, self: VMRef) -> Generator[float, None, N
     _begin(call, vm, "awaiting_memory_live")
     metrics = call.db.VM_metrics[vm.metrics]
     for _ in range(TARGET_WAIT_SECONDS + 1):
-        actual, target = call.pool.guests.live_memory(vm)
+        actual, target = call.world.guests.live_memory(vm)
         if abs(actual - target) <= MIB:
             call.db.write(metrics, "memory_actual", actual)
             return

@@ -1,16 +1,18 @@
 """Whether a VM could boot on a host now: the checks of VM.assert_can_boot_here, in the server's order.
 
 Every start, resume, migration and evacuation asks them, some without the CPU or the memory. Amounts are bytes.
-Source: xenapi-messages, B.2.4 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm_helpers.ml:
+Source: docs/reference/messages.md, 2.4 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm_helpers.ml:
 assert_can_boot_here).
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, NULL, shown_float
-from xenmem.planning.versions import Version, version_of
+from xenmem.rules import hosts
+from xenmem.rules.hosts import highest, migration_keys, upgrade_keys, versions_of
 from xenmem.rules.start import starts_with_static_max
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.store import accounting
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 ERRORS: Final = (
     errors.HANDLE_INVALID,
     errors.LICENCE_RESTRICTION,
-    errors.VM_HOST_INCOMPATIBLE_VERSION,
     errors.VGPU_TYPE_NO_LONGER_SUPPORTED,
     errors.INVALID_VALUE,
     errors.VALUE_NOT_SUPPORTED,
@@ -49,10 +50,13 @@ ERRORS: Final = (
 
 _AFFINITY: Final = "Cannot boot a control domain on a host different from its affinity"
 NEEDS_HVM: Final = frozenset(("hvm", "pvh", "pv_in_pvh"))
-_WITHOUT_COREDUMP: Final = frozenset(("hvm", "pvh", "unspecified"))
+_LEAKS: Final = "option would leak a domain; VMs and not domains are managed by this API"
+_NO_COREDUMP: Final = "cannot invoke a coredump of an HVM, PVH or PV-in-PVH domain"
 
 
-def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True) -> None:
+def assert_can_boot_here(
+    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True, version: bool = False
+) -> None:
     """Raise the first reason why a VM could not boot on a host.
 
     Parameters
@@ -60,23 +64,19 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
     call : the database must be locked
     vm, host_ref : what is to boot where; a host that does not exist is not live
     cpu, memory : ask these as well
+    version : in a rolling upgrade, ask whether the host runs what the coordinator does, as only the message itself does
 
     Raises
     ------
     Failure : the reason
-
-    Notes
-    -----
-    Inferred: the texts of VALUE_NOT_SUPPORTED for actions_after_crash, and that a PV guest in a PVH container counts as
-    PV there.
     """
     database, hooks = call.db, call.hooks
     if vm.power_state == "Halted":
         assert_enabled(database, Feature.VM_START)
-    if is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
+    if version and is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
         raise errors.VM_HOST_INCOMPATIBLE_VERSION(host_ref, vm.ref)
     hooks.assert_vgpu_types_supported(vm)
-    assert_record_bootable(vm)
+    assert_record_bootable(database, vm)
     host = database.host.rows.get(host_ref)
     metrics = database.host_metrics.rows.get(host.metrics) if host is not None else None
     if host is None or metrics is None or not metrics.live:
@@ -107,26 +107,25 @@ def assert_can_boot_here(call: "Call", vm: "rows.VM", host_ref: str, *, cpu: boo
         available = accounting.free_memory(host, metrics, ignored=vm)
         if available < needed:
             raise errors.HOST_NOT_ENOUGH_FREE_MEMORY(needed, available)
-    if not is_truthy(vm.platform.get("vcpu-unrestricted")):
-        count = host.cpu_info.get("cpu_count")
-        if count is None:
-            raise errors.INTERNAL_ERROR("Not_found")
-        if vm.VCPUs_max > INT.accept(count):
-            raise errors.HOST_NOT_ENOUGH_PCPUS(vm.VCPUs_max, count)
+    count = host.cpu_info.get("cpu_count")
+    if count is None:
+        raise errors.INTERNAL_ERROR("Not_found")
+    if vm.VCPUs_max > INT.accept(count) and not is_truthy(vm.platform.get("vcpu-unrestricted")):
+        raise errors.HOST_NOT_ENOUGH_PCPUS(vm.VCPUs_max, count)
 
 
 def reason_against(
-    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True
+    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True, version: bool = False
 ) -> Failure | None:
     """The first reason why a VM could not boot on a host, None if it could; parameters as of `assert_can_boot_here`."""
     try:
-        assert_can_boot_here(call, vm, host_ref, cpu=cpu, memory=memory)
+        assert_can_boot_here(call, vm, host_ref, cpu=cpu, memory=memory, version=version)
     except Failure as failure:
         return failure
     return None
 
 
-def assert_record_bootable(vm: "rows.VM") -> None:
+def assert_record_bootable(database: "Database", vm: "rows.VM") -> None:
     """What is wrong with the VM on any host (xapi_vm_helpers.ml: validate_basic_parameters)."""
     if vm.VCPUs_max < 1:
         raise errors.INVALID_VALUE("VCPUs_max", vm.VCPUs_max)
@@ -138,11 +137,18 @@ def assert_record_bootable(vm: "rows.VM") -> None:
         raise errors.MEMORY_CONSTRAINT_VIOLATION()
     if vm.HVM_shadow_multiplier < 1.0:
         raise errors.INVALID_VALUE("HVM_shadow_multiplier", shown_float(vm.HVM_shadow_multiplier))
-    crash = vm.actions_after_crash
-    if crash == "rename_restart":
-        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", crash, "option would leak a domain")
-    if crash.startswith("coredump") and vm.domain_type in _WITHOUT_COREDUMP:
-        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", crash, "cannot invoke a coredump of an HVM domain")
+    assert_action_after_crash(database, vm, vm.actions_after_crash)
+
+
+def assert_action_after_crash(database: "Database", vm: "rows.VM", action: str) -> None:
+    """Raise VALUE_NOT_SUPPORTED if a VM cannot do that after a crash (validate_actions_after_crash)."""
+    if action == "rename_restart":
+        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", action, _LEAKS)
+    if action.startswith("coredump"):
+        kind = live_domain_type(database, vm)
+        accounting.domain_type(kind)
+        if kind != "pv":
+            raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", action, _NO_COREDUMP)
 
 
 def assert_affinity_of_control_domain(vm: "rows.VM", host_ref: str) -> None:
@@ -177,13 +183,13 @@ def is_live(database: "Database", host: "rows.host") -> bool:
 
 
 def assert_reachable(database: "Database", host_ref: str) -> None:
-    """Raise HOST_OFFLINE if a message cannot be passed on to a host: neither the coordinator nor live (B.1)."""
+    """Raise HOST_OFFLINE if a message cannot be passed to a host: neither coordinator nor live (messages.md, 1.5)."""
     if host_ref != database.the_pool.master and not is_live(database, database.host[host_ref]):
         raise errors.HOST_OFFLINE(host_ref)
 
 
 def some_live_host_has_storage(call: "Call", vm: "rows.VM") -> bool:
-    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (B.5: NO_HOSTS_AVAILABLE)."""
+    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (messages.md, 5.2)."""
     return any(is_live(call.db, host) and call.hooks.sees_storage(vm, host) for host in call.db.host)
 
 
@@ -192,12 +198,27 @@ def is_upgrading(database: "Database") -> bool:
     return "rolling_upgrade_in_progress" in database.the_pool.other_config
 
 
-def version(host: "rows.host") -> Version:
-    """The version of a host's software, to compare."""
-    return version_of(host.software_version)
+def coordinators_software(database: "Database") -> Mapping[str, str]:
+    """The coordinator's software_version; nothing where it is unknown."""
+    coordinator = database.host.get(database.the_pool.master)
+    return coordinator.software_version if coordinator is not None else {}
+
+
+def is_not_older(database: "Database", host: "rows.host", than: "rows.host") -> bool:
+    """Whether VMs may migrate to a host from another one (helpers.ml: Checks.Migration)."""
+    keys = migration_keys(coordinators_software(database))
+    return hosts.is_not_older(versions_of(host.software_version, keys), versions_of(than.software_version, keys))
 
 
 def is_as_new_as_coordinator(database: "Database", host: "rows.host") -> bool:
-    """Whether a host has the coordinator's version, the highest during a rolling upgrade."""
-    coordinator = database.host.get(database.the_pool.master)
-    return coordinator is None or version(host) == version(coordinator)
+    """Whether a host runs what the coordinator does (helpers.ml: assert_host_versions_are_same_on_master)."""
+    coordinator = coordinators_software(database)
+    keys = upgrade_keys(coordinator)
+    return not coordinator or versions_of(host.software_version, keys) == versions_of(coordinator, keys)
+
+
+def has_highest_version(database: "Database", host: "rows.host") -> bool:
+    """Whether a host is as new as any of the pool (helpers.ml: assert_host_has_highest_version_in_pool)."""
+    keys = upgrade_keys(coordinators_software(database))
+    most = highest([versions_of(database.host[ref].software_version, keys) for ref in database.host.refs()])
+    return hosts.is_not_older(versions_of(host.software_version, keys), most)

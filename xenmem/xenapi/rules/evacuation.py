@@ -1,7 +1,7 @@
 """Where the VMs of a host go when it is emptied, or why they cannot: the questions to xenmem.planning.xapi.evacuation.
 
-Amounts are bytes. Source: xenapi-messages, B.7.3 and B.7.4; planning, 4 (xapi-project/xen-api, ocaml/xapi/xapi_host.ml:
-compute_evacuation_plan_no_wlb; xapi_ha_vm_failover.ml: compute_evacuation_plan).
+Amounts are bytes. Source: docs/reference/messages.md, 7.3; docs/reference/planning.md, 4 (xapi-project/xen-api,
+ocaml/xapi/xapi_host.ml: compute_evacuation_plan_no_wlb; xapi_ha_vm_failover.ml: compute_evacuation_plan).
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import numpy as np
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
+from xenmem.rules.hosts import names_unprotected
 from xenmem.rules.start import leaves_with_static_max
 from xenmem.xenapi.rules import boot, ha, operations, placement
 from xenmem.xenapi.store import accounting
@@ -117,15 +118,17 @@ def plan(call: "Call", host: "rows.host") -> Departures:
     targets = [
         target
         for ref in database.host.refs()
-        if ref != host.ref and (target := database.host[ref]).enabled and boot.version(target) >= boot.version(host)
+        if ref != host.ref and (target := database.host[ref]).enabled and boot.is_not_older(database, target, than=host)
     ]
     if not targets:
         return Departures({}, {vm.ref: errors.NO_HOSTS_AVAILABLE(vm.ref) for vm in vms})
     failures: dict[str, Failure] = {}
     migratable = []
+    named = names_unprotected(boot.coordinators_software(database))
+    unprotected = errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED if named else errors.HOST_NOT_ENOUGH_FREE_MEMORY
     for vm in vms:
         if database.the_pool.ha_enabled and not ha.is_protected(vm):
-            failures[vm.ref] = errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED(vm.ref)
+            failures[vm.ref] = unprotected(vm.ref)
             continue
         reasons = (boot.reason_against(call, vm, target.ref, memory=False) for target in targets)
         reason = next((reason for reason in reasons if reason is not None), None)

@@ -1,6 +1,6 @@
 """What becomes of a VM's rows when it gets a domain, loses it, or moves.
 
-Memory limits never change with the power state. Amounts are bytes. Source: xenapi-messages, B.2.3 and B.5
+Memory limits never change with the power state. Amounts are bytes. Source: docs/reference/messages.md, 2.3 and 5
 (xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: force_state_reset_keep_current_operations;
 message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 """
@@ -69,7 +69,7 @@ def build_domain(call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool
     -----
     Inferred: hvm is true of whatever needs the hardware for it.
     """
-    memory = call.pool.guests.start(vm, host)
+    memory = call.world.guests.start(vm, host)
     if not isinstance(memory, int):
         memory = yield from memory
     cpu_info, platform = host.cpu_info, vm.platform
@@ -111,7 +111,7 @@ def settle(
     Source: message_forwarding.ml: VM.atomic_set_resident_on.
     """
     database = call.db
-    values["domid"] = call.pool.new_domid()
+    values["domid"] = call.world.new_domid()
     values["memory_target"] = memory
     database.settle(vm, host, values)
     metrics = database.VM_metrics.rows.get(vm.metrics)
@@ -150,7 +150,7 @@ _METRICS_WITHOUT_DOMAIN: Final = {"hvm": False, "nested_virt": False, "nomigrate
 
 def _leave(call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any]) -> None:
     call.db.update(vm, _WITHOUT_DOMAIN | values)
-    call.pool.guests.stop(vm)
+    call.world.guests.stop(vm)
     metrics = call.db.VM_metrics.get(vm.metrics)
     if metrics is not None:
         call.db.update(metrics, _METRICS_WITHOUT_DOMAIN | values_of_metrics)

@@ -1,8 +1,9 @@
-"""The memory of one VM and of one host, as the server's 64-bit arithmetic gives it for whatever the rows hold.
+"""The memory of one VM and of one host, for whatever the rows hold: in the server's 64-bit arithmetic,
+except that sums do not wrap, but stay at the end of int64 that they reach.
 
 The array kernels answer for their domain only (no negative amounts, up to 2**50 bytes), and the API stores whatever
 is in order: so one VM at a time, over all of int64, is computed here, from the kernel's constants. Amounts are bytes.
-Source: xenapi-messages, section 0.1; memory-model (xapi-project/xen-api, ocaml/xapi/memory_check.ml).
+Source: docs/reference/memory-model.md, 3 to 5 (xapi-project/xen-api, ocaml/xapi/memory_check.ml).
 """
 
 import math
@@ -31,8 +32,6 @@ DYNAMIC_MAX: Final = Policy("memory_dynamic_max", "used_dynamic_max")
 DYNAMIC_MIN: Final = Policy("memory_dynamic_min", "used_dynamic_min")
 
 _PAGES_PER_MIB: Final = 256
-_MOST: Final = INT64_MAX - MIB
-"""Up to here rounding up to a whole MiB stays within 64 bits."""
 _DOMAIN_TYPES: Final = {kind.name.lower(): kind for kind in DomainType}
 
 
@@ -55,7 +54,7 @@ def has_overhead(vm: "rows.VM") -> bool:
 
 
 def _mib_used(amount: int, unit: int) -> int:
-    return -(-amount // unit) if 0 <= amount <= _MOST else quotient(int64(amount + unit - 1), unit)
+    return -(-amount // unit) if amount >= 0 else quotient(amount + unit - 1, unit)
 
 
 def _truncated(value: float) -> int:
@@ -123,7 +122,7 @@ def required_memory(
         1.0 if model.required_at_unit_multiplier[kind] else vm.HVM_shadow_multiplier,
     )
     needed = (_mib_used(target, MIB) + overhead_mib) * MIB
-    return needed if 0 <= needed <= INT64_MAX else int64(needed)
+    return needed if 0 <= needed <= INT64_MAX else max(INT64_MIN, min(INT64_MAX, needed))
 
 
 def start_memory(model: OverheadModel, vm: "rows.VM", policy: Policy = DYNAMIC_MIN) -> int:
@@ -190,4 +189,4 @@ def free_memory(
     if ignored is not None and ignored.scheduled_to_be_resident_on == host.ref:
         used -= used_memory(ignored, policy)
     free = metrics.memory_total - host.memory_overhead - used
-    return free if 0 <= free <= INT64_MAX else max(0, int64(free))
+    return free if 0 <= free <= INT64_MAX else max(0, min(INT64_MAX, free))

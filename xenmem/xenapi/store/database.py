@@ -1,30 +1,33 @@
 """The pool database: the rows as the API shows them, and all that follows from them kept in step, change by change.
 
-Every change goes through `create`, `write` and `destroy`: sums of memory per host, indexes, event generations and the
-journal follow in O(1). A snapshot is a place in the journal; restoring undoes the changes since. `lock` is the server's
+Every change goes through `create`, `write` and `destroy`: what effects.py says, event generations and the journal
+follow in O(1). A snapshot is a place in the journal; restoring undoes the changes since. `lock` is the server's
 global lock: whoever checks and then reserves holds it. Amounts are bytes. Knows neither messages nor files.
 """
 
 import random
 import threading
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar, cast
 
 from xenmem import kernel
-from xenmem.datamodel import CLASSES, RELATIONS, ClassSchema
+from xenmem.datamodel import ClassSchema
 from xenmem.datamodel.errors import HANDLE_INVALID, UUID_INVALID
-from xenmem.datamodel.types import NULL, SetType
+from xenmem.datamodel.types import NULL
 from xenmem.kernel import OverheadModel
 from xenmem.rules.hosts import CURRENT, Model, model_name, pool_model
 from xenmem.xenapi.store import rows
+from xenmem.xenapi.store.effects import ARRIVALS, EFFECTS, RELATIONS, RELATIONS_FROM, Arrival, leave
 from xenmem.xenapi.store.rows import ROW_CLASSES, Row, stored_fields
 
 R = TypeVar("R", bound=Row)
 
 MAX_JOURNAL: Final = 2_000_000
 """Writes that the journal keeps at most; the older half is forgotten when there are more. About 300 bytes each."""
+
+MAX_JOURNAL_BYTES: Final = 1 << 29
+"""Bytes of texts, sets and maps that the journal keeps at most; then, too, the older half is forgotten."""
 
 _MAX_DELETED: Final = 512
 _KEPT_DELETED: Final = 256
@@ -98,6 +101,26 @@ _MADE: Final = ((None, False, True),)
 _DESTROYED: Final = ((None, True, False),)
 
 
+_BYTES_OF_AN_ITEM: Final = 100
+
+
+def weight(value: Any) -> int:
+    """About how many bytes a value takes beside a number's."""
+    kind = type(value)
+    if kind is str:
+        return len(value)
+    if kind is dict:
+        return sum(_BYTES_OF_AN_ITEM + len(str(key)) + weight(item) for key, item in value.items())
+    if kind is tuple:
+        return sum(_BYTES_OF_AN_ITEM + weight(item) for item in value)
+    return 0
+
+
+def weight_of_row(row: Row) -> int:
+    """About how many bytes the values of a row take beside numbers'."""
+    return sum(weight(getattr(row, name)) for name in stored_fields(row.table))
+
+
 class Table(Generic[R]):
     """The rows of one class.
 
@@ -106,11 +129,22 @@ class Table(Generic[R]):
     schema : the class
     rows : by reference
     changed : generation of each row changed since it was loaded, the latest last
-    deleted : of rows lately destroyed, the generations in which they were made and destroyed
+    deleted : of rows lately destroyed, the generations in which they were first made and last destroyed
     loaded : generation in which rows were last loaded
     """
 
-    __slots__ = ("_by_label", "_by_uuid", "_descending", "_has_label", "changed", "deleted", "loaded", "rows", "schema")
+    __slots__ = (
+        "_by_label",
+        "_by_uuid",
+        "_descending",
+        "_first_made",
+        "_has_label",
+        "changed",
+        "deleted",
+        "loaded",
+        "rows",
+        "schema",
+    )
 
     def __init__(self, schema: ClassSchema) -> None:
         self.schema = schema
@@ -120,6 +154,7 @@ class Table(Generic[R]):
         self.loaded = 0
         self._by_uuid: dict[str, str] = {}
         self._by_label: dict[str, dict[str, None]] = {}
+        self._first_made: dict[str, int] = {}
         self._has_label = "name_label" in schema.fields
         self._descending: tuple[str, ...] | None = None
 
@@ -149,7 +184,7 @@ class Table(Generic[R]):
         return self.rows.get(ref)
 
     def refs(self) -> tuple[str, ...]:
-        """All references, in descending order of bytes as the server lists them (C.6)."""
+        """All references, in descending order of bytes as the server lists them (messages.md, 9.6)."""
         if self._descending is None:
             self._descending = tuple(sorted(self.rows, key=str.encode, reverse=True))
         return self._descending
@@ -198,21 +233,23 @@ class Table(Generic[R]):
         del self.rows[ref]
         self._descending = None
         self.changed.pop(ref, None)
-        self.deleted[ref] = row.ctime, generation
+        self.deleted[ref] = self._first_made.pop(ref, row.ctime), generation
         if len(self.deleted) >= _MAX_DELETED:
             for forgotten in list(self.deleted)[: len(self.deleted) - _KEPT_DELETED]:
                 del self.deleted[forgotten]
-        self._reindex_uuid(row, row.uuid, None)  # type: ignore[attr-defined]
+        self.reindex_uuid(row, row.uuid, None)  # type: ignore[attr-defined]
         if self._has_label:
-            self._reindex_label(row, row.name_label, None)  # type: ignore[attr-defined]
+            self.reindex_label(row, row.name_label, None)  # type: ignore[attr-defined]
 
-    def _reindex_uuid(self, row: Row, old: str, new: str | None) -> None:
+    def reindex_uuid(self, row: Row, old: str, new: str | None) -> None:
+        """A row has another uuid, or is gone."""
         if self._by_uuid.get(old) == row.ref:
             del self._by_uuid[old]
         if new is not None:
             self._by_uuid[new] = row.ref
 
-    def _reindex_label(self, row: Row, old: str, new: str | None) -> None:
+    def reindex_label(self, row: Row, old: str, new: str | None) -> None:
+        """A row has another name, or is gone."""
         labelled = self._by_label[old]
         del labelled[row.ref]
         if not labelled:
@@ -228,6 +265,7 @@ class Database:
     ----------
     seed : makes the references and uuids that the database gives repeatable
     max_journal : writes that are kept; one write may change several fields of a row
+    max_journal_bytes : what the values that were written may take, about
 
     Attributes
     ----------
@@ -243,7 +281,13 @@ class Database:
     unknown : tables that the data model does not know, as they came: by name, reference and column
     """
 
-    def __init__(self, *, seed: int | None = None, max_journal: int = MAX_JOURNAL) -> None:
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        max_journal: int = MAX_JOURNAL,
+        max_journal_bytes: int = MAX_JOURNAL_BYTES,
+    ) -> None:
         self.lock: Final = threading.RLock()
         self.generation = 1
         self.observers: Final[list[Callable[[str, Row], None]]] = []
@@ -266,6 +310,8 @@ class Database:
         self.session: Final[Table[rows.session]] = self.tables["session"]
         self._random = random.Random(seed) if seed is not None else random.SystemRandom()
         self._max_journal = max_journal
+        self._max_journal_bytes = max_journal_bytes
+        self._journal_bytes = 0
         self._journal: list[_Entry] = []
         self._forgotten = 0
         self._waiting: Final = threading.local()
@@ -278,7 +324,7 @@ class Database:
 
     @property
     def model(self) -> OverheadModel:
-        """The overhead model that the coordinator computes with (inventory-formats, section 4).
+        """The overhead model that the coordinator computes with (inventories.md, 4.2).
 
         Where its version is unknown, that of the other hosts if they agree, else the one to `assume`.
         """
@@ -289,6 +335,10 @@ class Database:
             hosts = (model_name(host.software_version) for host in self.host)
             self._model = kernel.MODELS[pool_model(own, hosts, self._assumed).name]
         return self._model
+
+    def forget_model(self) -> None:
+        """Hosts, their versions or the coordinator are others: the model is chosen anew."""
+        self._model = None
 
     def assume(self, model: Model) -> None:
         """Take a model where no host tells its version."""
@@ -323,6 +373,8 @@ class Database:
     def create(self, row: Row) -> None:
         """Take a row into the database."""
         self.generation += 1
+        if row.schema.persistent:
+            self._journal_bytes += weight_of_row(row)
         self._take_in(row)
         self._remember(row, _MADE)
 
@@ -346,10 +398,12 @@ class Database:
             return
         self.generation += 1
         setattr(row, field, value)
-        self._touch(row)
-        effect = _EFFECTS[row.table].get(field)
+        self.touched(row)
+        effect = EFFECTS[row.table].get(field)
         if effect is not None:
             effect(self, row, old, value)
+        if type(value) is not int and row.schema.persistent:
+            self._journal_bytes += weight(value)
         self._remember(row, ((field, old, value),))
 
     def update(self, row: Row, values: Mapping[str, Any]) -> None:
@@ -363,7 +417,7 @@ class Database:
         self.generation += 1
         changes = self._assign(row, values)
         if changes:
-            self._touch(row)
+            self.touched(row)
             self._remember(row, changes)
         else:
             self.generation -= 1
@@ -381,20 +435,20 @@ class Database:
             self.update(vm, {"resident_on": new, "scheduled_to_be_resident_on": NULL, **values})
             return
         self.generation += 1
-        _leave(self, vm, old)
+        leave(self, vm, old)
         del host.scheduled[vm.ref]
         host.resident[vm.ref] = None  # it counted here, and goes on to do so: the sums stay
-        self._touch(host)
+        self.touched(host)
         vm.resident_on, vm.scheduled_to_be_resident_on = new, NULL
         changes: list[_Field] = [("resident_on", old, new), ("scheduled_to_be_resident_on", new, NULL)]
         changes += self._assign(vm, values)
-        self._touch(vm)
+        self.touched(vm)
         self._remember(vm, changes)
 
     def touch(self, row: Row) -> None:
         """Let a row count as changed though it is not."""
         self.generation += 1
-        self._touch(row)
+        self.touched(row)
 
     def load(self, class_name: str, loaded: Iterable[Row]) -> None:
         """Take rows of an inventory in, without journal."""
@@ -411,11 +465,11 @@ class Database:
         """
         for class_name, rows_of_class in loaded.items():
             for row in rows_of_class:
-                self._link(row, _ARRIVALS.get(class_name))
+                self._link(row, ARRIVALS.get(class_name))
             table = self.tables[class_name]
             table.changed.clear()
             table.loaded = self.generation
-        for relation in _RELATIONS:
+        for relation in RELATIONS:
             if relation.source in loaded or relation.target in loaded:
                 relation.rebuild(self)
 
@@ -424,15 +478,34 @@ class Database:
             return
         journal = self._journal
         journal.append((self.generation, self.author.origin, row, changes))
-        if len(journal) > self._max_journal:
-            kept = self._max_journal // 2
-            self._forgotten += len(journal) - kept
-            del journal[:-kept]
+        if len(journal) > self._max_journal or self._journal_bytes > self._max_journal_bytes:
+            self._forget()
+
+    def _forget(self) -> None:
+        """Forget the older half of the journal by its number, or by what its values take, if it is too large.
+
+        What `update` and `settle` write is small and not weighed; nor is what was undone taken off before it is needed.
+        """
+        journal = self._journal
+        weights = [
+            weight_of_row(row) if changes is _MADE else sum(weight(new) for _, _, new in changes)
+            for _, _, row, changes in journal
+        ]
+        total = sum(weights)
+        gone = len(journal) - self._max_journal // 2 if len(journal) > self._max_journal else 0
+        total -= sum(weights[:gone])
+        if total > self._max_journal_bytes:
+            while total > self._max_journal_bytes // 2:
+                total -= weights[gone]
+                gone += 1
+        self._journal_bytes = total
+        self._forgotten += gone
+        del journal[:gone]
 
     def _assign(self, row: Row, values: Mapping[str, Any]) -> list[_Field]:
         """Set fields with what follows from them; those that changed."""
         changes: list[_Field] = []
-        effects = _EFFECTS[row.table]
+        effects = EFFECTS[row.table]
         for field, new in values.items():
             old = getattr(row, field)
             if old != new:
@@ -442,7 +515,8 @@ class Database:
                     effects[field](self, row, old, new)
         return changes
 
-    def _touch(self, row: Row, operation: str = "mod") -> None:
+    def touched(self, row: Row, operation: str = "mod") -> None:
+        """Let a row count as changed in this generation, and tell the observers."""
         row.mtime = generation = self.generation
         changed = self.tables[row.table].changed
         changed.pop(row.ref, None)
@@ -454,29 +528,33 @@ class Database:
         for observer in tuple(self.observers):
             observer(operation, row)
 
-    def _recount(self, host: str) -> None:
+    def recount(self, host: str) -> None:
+        """What a host has, or what is used of it, is another."""
         self.recounts += 1
         self._recounted.pop(host, None)
         self._recounted[host] = self.recounts
 
     def _take_in(self, row: Row) -> None:
-        self._link(row, _ARRIVALS.get(row.table))
-        for relation in _RELATIONS_FROM.get(row.table, ()):
+        self._link(row, ARRIVALS.get(row.table))
+        for relation in RELATIONS_FROM.get(row.table, ()):
             relation.change(self, row, (), relation.targets(row))
 
-    def _link(self, row: Row, arrived: "_Arrival | None") -> None:
+    def _link(self, row: Row, arrived: Arrival | None) -> None:
+        table = self.tables[row.table]
+        if row.ctime:  # it was there, and whoever knew it then must be told when it goes
+            table._first_made[row.ref] = table.deleted.get(row.ref, (row.ctime, 0))[0]
         row.ctime = self.generation
-        self.tables[row.table]._index(row)
-        self._touch(row, "add")
+        table._index(row)
+        self.touched(row, "add")
         if arrived is not None:
             arrived(self, row, 1)
 
     def _take_out(self, row: Row) -> None:
         self.tables[row.table]._unindex(row, self.generation)
-        left = _ARRIVALS.get(row.table)
+        left = ARRIVALS.get(row.table)
         if left is not None:
             left(self, row, -1)
-        for relation in _RELATIONS_FROM.get(row.table, ()):
+        for relation in RELATIONS_FROM.get(row.table, ()):
             relation.change(self, row, relation.targets(row), ())
         if self.observers:
             self._tell("del", row)
@@ -576,256 +654,4 @@ class Database:
                 self._take_in(row)
             else:
                 self._assign(row, {cast(str, field): old for field, old, _ in changes})
-                self._touch(row)
-
-
-# ------------------------------------------------------------------------------------------------ what follows a change
-
-
-def _count(database: Database, host: rows.host, vm: rows.VM) -> None:
-    overhead = vm.memory_overhead  # as accounting.used_memory, which would cost most of a start
-    host.used_static_max += vm.memory_static_max + overhead
-    host.used_dynamic_max += vm.memory_dynamic_max + overhead
-    host.used_dynamic_min += vm.memory_dynamic_min + overhead
-    database._recount(host.ref)
-
-
-def _discount(database: Database, host: rows.host, vm: rows.VM) -> None:
-    overhead = vm.memory_overhead
-    host.used_static_max -= vm.memory_static_max + overhead
-    host.used_dynamic_max -= vm.memory_dynamic_max + overhead
-    host.used_dynamic_min -= vm.memory_dynamic_min + overhead
-    database._recount(host.ref)
-
-
-def _leave(database: Database, vm: rows.VM, old: str) -> None:
-    host = database.host.rows.get(old)
-    if host is not None:
-        del host.resident[vm.ref]
-        _discount(database, host, vm)
-        database._touch(host)
-
-
-def _move_resident(database: Database, vm: rows.VM, old: str, new: str) -> None:
-    _leave(database, vm, old)
-    host = database.host.rows.get(new)
-    if host is not None:
-        host.resident[vm.ref] = None
-        _count(database, host, vm)
-        database._touch(host)
-
-
-def _move_scheduled(database: Database, vm: rows.VM, old: str, new: str) -> None:
-    hosts = database.host.rows
-    host = hosts.get(old)
-    if host is not None:
-        del host.scheduled[vm.ref]
-        _discount(database, host, vm)
-    host = hosts.get(new)
-    if host is not None:
-        host.scheduled[vm.ref] = None
-        _count(database, host, vm)
-
-
-def _configure(database: Database, vm: rows.VM, old: Mapping[str, str], new: Mapping[str, str]) -> None:
-    database.configured = database.generation
-
-
-def _grow(*sums: str) -> Callable[[Database, rows.VM, int, int], None]:
-    def effect(database: Database, vm: rows.VM, old: int, new: int) -> None:
-        for ref in (vm.resident_on, vm.scheduled_to_be_resident_on):
-            host = database.host.get(ref)
-            if host is not None:
-                for name in sums:
-                    setattr(host, name, getattr(host, name) + new - old)
-                database._recount(ref)
-
-    return effect
-
-
-def _join_groups(database: Database, vm: rows.VM, old: tuple[str, ...], new: tuple[str, ...]) -> None:
-    for ref in old:
-        group = database.VM_group.get(ref)
-        if group is not None:
-            group.members.pop(vm.ref, None)
-            database._touch(group)
-    for ref in new:
-        group = database.VM_group.get(ref)
-        if group is not None:
-            group.members[vm.ref] = None
-            database._touch(group)
-
-
-def _arrive_vm(database: Database, vm: rows.VM, sign: int) -> None:
-    null = ""
-    if sign > 0:
-        database.configured = database.generation
-        _move_resident(database, vm, null, vm.resident_on)
-        _move_scheduled(database, vm, null, vm.scheduled_to_be_resident_on)
-        _join_groups(database, vm, (), vm.groups)
-    else:
-        _move_resident(database, vm, vm.resident_on, null)
-        _move_scheduled(database, vm, vm.scheduled_to_be_resident_on, null)
-        _join_groups(database, vm, vm.groups, ())
-
-
-def _arrive_host(database: Database, host: rows.host, sign: int) -> None:
-    database._model = None
-    database.regroupings += 1
-    database._recount(host.ref)
-    host.resident.clear()
-    host.scheduled.clear()
-    host.used_static_max = host.used_dynamic_max = host.used_dynamic_min = 0
-    if sign > 0:
-        for vm in database.VM:
-            if vm.resident_on == host.ref:
-                _move_resident(database, vm, "", host.ref)
-            if vm.scheduled_to_be_resident_on == host.ref:
-                _move_scheduled(database, vm, "", host.ref)
-
-
-def _arrive_host_metrics(database: Database, metrics: rows.host_metrics, sign: int) -> None:
-    database.regroupings += 1
-
-
-def _arrive_group(database: Database, group: rows.VM_group, sign: int) -> None:
-    group.members.clear()
-    if sign > 0:
-        group.members.update({vm.ref: None for vm in database.VM if group.ref in vm.groups})
-
-
-def _measure(database: Database, metrics: rows.host_metrics, old: int, new: int) -> None:
-    for host in database.host:
-        if host.metrics == metrics.ref:
-            database._recount(host.ref)
-
-
-def _resize(database: Database, host: rows.host, old: Any, new: Any) -> None:
-    database._recount(host.ref)
-
-
-def _arrive_pool(database: Database, pool: rows.pool, sign: int) -> None:
-    _choose_coordinator(database, pool, None, pool.master)
-    if sign > 0:
-        database.the_pool = pool
-
-
-def _choose_coordinator(database: Database, pool: rows.pool, old: str | None, new: str) -> None:
-    database._model = None
-    database.regroupings += 1
-
-
-def _forget_model(database: Database, row: Row, old: Any, new: Any) -> None:
-    database._model = None
-
-
-def _rename(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.table]._reindex_label(row, old, new)
-
-
-def _change_uuid(database: Database, row: Row, old: str, new: str) -> None:
-    database.tables[row.table]._reindex_uuid(row, old, new)
-
-
-_Effect = Callable[[Database, Any, Any, Any], None]
-_Arrival = Callable[[Database, Any, int], None]
-
-
-class _Relation:
-    """References of one class to another, which lists the rows that point to each of its own.
-
-    Parameters
-    ----------
-    source, field : the class and its field: a reference, or a set of them
-    target, many : the class that it points to, and the field with the references of those who do, in ascending order
-    """
-
-    def __init__(self, source: str, field: str, target: str, many: str) -> None:
-        self.source = source
-        self.field = field
-        self.target = target
-        self.many = many
-        self._is_set = isinstance(CLASSES[source].fields[field].type, SetType)
-
-    def targets(self, row: Row) -> tuple[str, ...]:
-        """What a row points to."""
-        value = getattr(row, self.field)
-        return value if self._is_set else (value,)
-
-    def effect(self, database: Database, row: Row, old: Any, new: Any) -> None:
-        """The field got another value."""
-        self.change(database, row, *((old, new) if self._is_set else ((old,), (new,))))
-
-    def change(self, database: Database, row: Row, old: tuple[str, ...], new: tuple[str, ...]) -> None:
-        """A row points to others than before."""
-        if old != new:
-            for ref in old:
-                self._list(database, ref, row.ref, False)
-            for ref in new:
-                self._list(database, ref, row.ref, True)
-
-    def rebuild(self, database: Database) -> None:
-        """List anew who points to each row; where nobody could, what an inventory says stands."""
-        sources = database.tables[self.source]
-        pointing: dict[str, list[str]] = {}
-        for row in sources:
-            for ref in self.targets(row):
-                pointing.setdefault(ref, []).append(row.ref)
-        for row in database.tables[self.target]:
-            listed = pointing.get(row.ref, ()) if sources else getattr(row, self.many)
-            setattr(row, self.many, tuple(sorted(listed)))
-
-    def _list(self, database: Database, target: str, ref: str, belongs: bool) -> None:
-        row = database.tables[self.target].get(target)
-        if row is None:
-            return
-        listed: tuple[str, ...] = getattr(row, self.many)
-        place = bisect_left(listed, ref)
-        end = place + (place < len(listed) and listed[place] == ref)
-        if belongs != (end > place):
-            setattr(row, self.many, (*listed[:place], *((ref,) if belongs else ()), *listed[end:]))
-            database._touch(row)
-
-
-_RELATIONS: Final = tuple(
-    _Relation(*relation)
-    for relation in RELATIONS
-    if relation[:2] != relation[2:]
-    and relation[3] in stored_fields(relation[2])
-    and CLASSES[relation[2]].fields[relation[3]].inverse is not None
-)
-"""Those whose other side is held by rows; hosts and VM groups count who points to them by themselves."""
-
-_RELATIONS_FROM: Final = {
-    name: tuple(relation for relation in _RELATIONS if relation.source == name) for name in ROW_CLASSES
-}
-
-_EFFECTS: Final[dict[str, dict[str, _Effect]]] = {
-    name: {"uuid": _change_uuid, "name_label": _rename}
-    | {relation.field: relation.effect for relation in _RELATIONS_FROM[name]}
-    for name in ROW_CLASSES
-}
-_EFFECTS["VM"] |= {
-    "resident_on": _move_resident,
-    "scheduled_to_be_resident_on": _move_scheduled,
-    "other_config": _configure,
-    "memory_static_max": _grow("used_static_max"),
-    "memory_dynamic_max": _grow("used_dynamic_max"),
-    "memory_dynamic_min": _grow("used_dynamic_min"),
-    "memory_overhead": _grow("used_static_max", "used_dynamic_max", "used_dynamic_min"),
-    "groups": _join_groups,
-}
-_EFFECTS["pool"]["master"] = _choose_coordinator
-_EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resize, "metrics": _resize}
-_EFFECTS["host_metrics"]["memory_total"] = _measure
-
-_ARRIVALS: Final = cast(
-    dict[str, _Arrival],
-    {
-        "VM": _arrive_vm,
-        "VM_group": _arrive_group,
-        "host": _arrive_host,
-        "host_metrics": _arrive_host_metrics,
-        "pool": _arrive_pool,
-    },
-)
+                self.touched(row)

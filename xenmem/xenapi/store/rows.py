@@ -98,7 +98,29 @@ class VMGroupRow(Row):
         return tuple(sorted(self.members))
 
 
-_BASES: Final[dict[str, type[Row]]] = {"host": HostRow, "VM_group": VMGroupRow}
+class SessionRow(Row):
+    """What a session has beside its fields.
+
+    Attributes
+    ----------
+    begun : refs of the tasks that it began; the values mean nothing
+    """
+
+    __slots__ = ("begun",)
+
+    begun: dict[str, None]
+
+    def _begin(self, ref: str) -> None:
+        super()._begin(ref)
+        self.begun = {}
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Derived from task.session."""
+        return tuple(sorted(self.begun))
+
+
+_BASES: Final[dict[str, type[Row]]] = {"host": HostRow, "VM_group": VMGroupRow, "session": SessionRow}
 
 
 def _row_class(schema: ClassSchema) -> type[Row]:
@@ -150,4 +172,4 @@ def filler(class_name: str) -> Callable[..., Row]:
 
 
 globals().update(ROW_CLASSES)
-__all__ = ["ROW_CLASSES", "HostRow", "Row", "VMGroupRow", "filler", "stored_fields", *ROW_CLASSES]
+__all__ = ["ROW_CLASSES", "HostRow", "Row", "SessionRow", "VMGroupRow", "filler", "stored_fields", *ROW_CLASSES]

@@ -25,6 +25,9 @@ class HostRow(Row):
 class VMGroupRow(Row):
     members: dict[str, None]
 
+class SessionRow(Row):
+    begun: dict[str, None]
+
 ROW_CLASSES: dict[str, type[Row]]
 def stored_fields(class_name: str) -> tuple[str, ...]: ...
 def filler(class_name: str) -> Callable[..., Row]: ...
@@ -1012,7 +1015,7 @@ class secret(Row):
     uuid: str
     value: str
 
-class session(Row):
+class session(SessionRow):
     auth_user_name: str
     auth_user_sid: str
     client_certificate: bool
@@ -1024,7 +1027,8 @@ class session(Row):
     pool: bool
     rbac_permissions: tuple[str, ...]
     subject: str
-    tasks: tuple[str, ...]
+    @property
+    def tasks(self) -> tuple[str, ...]: ...
     this_host: str
     this_user: str
     uuid: str

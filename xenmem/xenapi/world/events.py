@@ -1,25 +1,25 @@
 """What changed since a client last looked: subscriptions and tokens of event.from, and the queue of event.next.
 
-event.from needs no queue: tables know in which generation each row was made, changed or destroyed. Source:
-xenapi-messages, C.10 (xapi-project/xen-api, ocaml/xapi/xapi_event.ml). Called with the database locked.
+event.from needs no queue: tables know in which generation each row was made, changed or destroyed. What an event shows
+of a row whoever makes the pool says. Source: docs/reference/messages.md, 9.10 (xapi-project/xen-api,
+ocaml/xapi/xapi_event.ml). Called with the database locked.
 """
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from xenmem.datamodel.errors import EVENT_FROM_TOKEN_PARSE_FAILURE, EVENTS_LOST, SESSION_NOT_REGISTERED, Failure
 from xenmem.datamodel.types import ANY, INT, STRING, RecordType, SetType, Type
-from xenmem.xenapi.calls.message import MESSAGES
-from xenmem.xenapi.door import wire
 from xenmem.xenapi.store.database import Database, Table
+from xenmem.xenapi.store.encoding import value_xml
 
 if TYPE_CHECKING:
-    from xenmem.xenapi.calls.call import Call
     from xenmem.xenapi.store.rows import Row
+    from xenmem.xenapi.world.clock import Clock
 
 MAX_QUEUE: Final = 10_000_000
 """Characters of encoded events that the queue of event.next keeps (xapi_event.ml: max_queue_size)."""
@@ -30,6 +30,9 @@ _EVENT_FIELDS: Final = dict.fromkeys(("id", "timestamp", "class", "operation", "
 _GONE: Final = RecordType("event", _EVENT_FIELDS)
 
 Event = tuple[Type[Any], dict[str, Any]]
+
+Record = tuple[RecordType, dict[str, Any]]
+"""The fields of a row by name, and the type of such a record."""
 
 
 class Subscription(NamedTuple):
@@ -45,10 +48,13 @@ class Subscription(NamedTuple):
     ref: str | None
 
 
+_ALL: Final = Subscription(None, None)
+
+
 def subscription(text: str) -> Subscription:
     """A subscription as clients spell it: `*`, `class` or `class/ref`."""
     if text == "*":
-        return Subscription(None, None)
+        return _ALL
     class_name, slash, ref = text.partition("/")
     return Subscription(class_name.lower(), ref if slash else None)
 
@@ -81,45 +87,6 @@ def token(text: str) -> Token:
     raise EVENT_FROM_TOKEN_PARSE_FAILURE(text)
 
 
-def batch(call: "Call", subscriptions: Sequence[Subscription], since: Token) -> tuple[list[Event], Token]:
-    """One event for each row that changed, with what it is now: those made, those changed, those destroyed.
-
-    Parameters
-    ----------
-    call : for whom
-    subscriptions : what is asked for
-    since : how far the client has read
-
-    Returns
-    -------
-    The events, and how far the client has then read: to the last generation that it asked for
-
-    Notes
-    -----
-    What was made and destroyed in between is left out. The order within each of the three kinds is *inferred*.
-    """
-    adds: list[Event] = []
-    mods: list[Event] = []
-    dels: list[Event] = []
-    start = last = since.generation
-    for table in call.db.tables.values():
-        wanted = _wanted(table, subscriptions)
-        if wanted is None:
-            continue
-        for row in _changed(table, wanted, start):
-            last = max(last, row.mtime)
-            if row.ctime > start:
-                adds.append(_event(call, row, "add", row.mtime))
-            else:
-                mods.append(_event(call, row, "mod", row.mtime))
-        for ref, (made, destroyed) in table.deleted.items():
-            if destroyed > start and (not wanted or ref in wanted):
-                last = max(last, destroyed)
-                if made <= start:
-                    dels.append((_GONE, _fields(table, ref, "del", destroyed)))
-    return [*adds, *mods, *dels], Token(last, since.message)
-
-
 def _wanted(table: Table[Any], subscriptions: Iterable[Subscription]) -> frozenset[str] | None:
     """The rows of a table that are asked for: none of it None, all of it empty."""
     if not table.schema.has_events:
@@ -145,10 +112,16 @@ def _changed(table: Table[Any], wanted: frozenset[str], start: int) -> "Iterator
             yield row
 
 
-def _event(call: "Call", row: "Row", operation: str, number: int, timestamp: str = "0.0") -> Event:
-    fields = _fields(call.db.tables[row.table], row.ref, operation, number, timestamp)
-    fields["snapshot"] = MESSAGES[f"{row.table}.get_record"].body(call, row.ref)
-    return _with_snapshot(row.table), fields
+def _event(table: Table[Any], row: "Row", record: Record, operation: str, number: int, timestamp: str = "0.0") -> Event:
+    of, values = record
+    fields = _fields(table, row.ref, operation, number, timestamp)
+    fields["snapshot"] = values
+    return _with_snapshot(of), fields
+
+
+@cache
+def _with_snapshot(of: RecordType) -> RecordType:
+    return RecordType("event", {**_EVENT_FIELDS, "snapshot": of})
 
 
 def _fields(table: Table[Any], ref: str, operation: str, number: int, timestamp: str = "0.0") -> dict[str, Any]:
@@ -161,11 +134,6 @@ def _fields(table: Table[Any], ref: str, operation: str, number: int, timestamp:
     }
 
 
-@cache
-def _with_snapshot(class_name: str) -> RecordType:
-    return RecordType("event", {**_EVENT_FIELDS, "snapshot": MESSAGES[f"{class_name}.get_record"].result})
-
-
 def row_counts(database: Database) -> dict[str, int]:
     """The number of rows of every table of which there are events, by the class in lower case."""
     return {name.lower(): len(table) for name, table in database.tables.items() if table.schema.has_events}
@@ -176,47 +144,90 @@ class _Registration:
     """What a session registered for, and the number of the first event that it has not seen."""
 
     next_number: int
-    subscriptions: list[Subscription] = field(default_factory=list)
+    subscriptions: set[Subscription] = field(default_factory=set)
 
     def covers(self, class_name: str, ref: str) -> bool:
-        return any(one.class_name in (None, class_name) and one.ref in (None, ref) for one in self.subscriptions)
+        all_or_some = (_ALL, (class_name, None), (class_name, ref))
+        return any(one in self.subscriptions for one in all_or_some)
 
 
 class Queue:
-    """The events of event.next: each change that some session registered for, the oldest forgotten when there are many.
+    """The events of event.from, and of event.next: for this each change that some session registered for is kept, the
+    oldest forgotten when there are many.
 
     Parameters
     ----------
+    database, clock : whose changes, and when
+    record : what an event shows of a row
     max_length : characters of encoded events that are kept
     """
 
-    def __init__(self, max_length: int = MAX_QUEUE) -> None:
+    def __init__(
+        self, database: Database, clock: "Clock", record: "Callable[[Row], Record]", max_length: int = MAX_QUEUE
+    ) -> None:
         self.next_number = 0
+        self._database = database
+        self._clock = clock
+        self._record = record
         self._max_length = max_length
         self._length = 0
         self._events: deque[tuple[int, int, Event]] = deque()
         self._first_kept = 0
         self._registrations: dict[str, _Registration] = {}
-        self._call: Call | None = None
 
-    def register(self, call: "Call", classes: Iterable[str]) -> None:
+    def batch(self, subscriptions: Sequence[Subscription], since: Token) -> tuple[list[Event], Token]:
+        """One event for each row that changed, with what it is now: those made, those changed, those destroyed.
+
+        Parameters
+        ----------
+        subscriptions : what is asked for
+        since : how far the client has read
+
+        Returns
+        -------
+        The events, and how far the client has then read: to the last generation that it asked for
+
+        Notes
+        -----
+        What was made and destroyed in between is left out. The order within each of the three kinds is *inferred*.
+        """
+        adds: list[Event] = []
+        mods: list[Event] = []
+        dels: list[Event] = []
+        start = last = since.generation
+        for table in self._database.tables.values():
+            wanted = _wanted(table, subscriptions)
+            if wanted is None:
+                continue
+            for row in _changed(table, wanted, start):
+                last = max(last, row.mtime)
+                if row.ctime > start:
+                    adds.append(_event(table, row, self._record(row), "add", row.mtime))
+                else:
+                    mods.append(_event(table, row, self._record(row), "mod", row.mtime))
+            for ref, (made, destroyed) in table.deleted.items():
+                if destroyed > start and (not wanted or ref in wanted):
+                    last = max(last, destroyed)
+                    if made <= start:
+                        dels.append((_GONE, _fields(table, ref, "del", destroyed)))
+        return [*adds, *mods, *dels], Token(last, since.message)
+
+    def register(self, session: str, classes: Iterable[str]) -> None:
         """Let a session have the events of classes from now on."""
-        mine = self._registration(call)
-        mine.subscriptions = list(dict.fromkeys([*mine.subscriptions, *map(subscription, classes)]))
+        mine = self._registration(session)
+        mine.subscriptions.update(map(subscription, classes))
 
-    def unregister(self, call: "Call", classes: Iterable[str]) -> None:
+    def unregister(self, session: str, classes: Iterable[str]) -> None:
         """Let a session have no events of classes any more; it stays registered."""
-        mine = self._registration(call)
-        dropped = set(map(subscription, classes))
-        mine.subscriptions = [one for one in mine.subscriptions if one not in dropped]
+        mine = self._registration(session)
+        mine.subscriptions.difference_update(map(subscription, classes))
 
-    def forget(self, session: str, database: Database) -> None:
+    def forget(self, session: str) -> None:
         """A session has ended."""
         if self._registrations.pop(session, None) and not self._registrations:
-            database.observers.remove(self._observe)
+            self._database.observers.remove(self._observe)
             self._events.clear()
             self._length = 0
-            self._call = None
 
     def read(self, session: str) -> list[Event]:
         """The events that a session has not seen.
@@ -238,25 +249,23 @@ class Queue:
             if number >= start and mine.covers(event[1]["class"], event[1]["ref"])
         ]
 
-    def _registration(self, call: "Call") -> _Registration:
-        if self._call is None:
-            self._call = call
-            call.db.observers.append(self._observe)
-        return self._registrations.setdefault(call.login.ref, _Registration(self.next_number))
+    def _registration(self, session: str) -> _Registration:
+        if not self._registrations:
+            self._database.observers.append(self._observe)
+        return self._registrations.setdefault(session, _Registration(self.next_number))
 
     def _observe(self, operation: str, row: "Row") -> None:
-        call, class_name = self._call, row.table.lower()
-        if call is None or not row.schema.has_events:
+        class_name = row.table.lower()
+        if not row.schema.has_events:
             return
         if not any(one.covers(class_name, row.ref) for one in self._registrations.values()):
             return
-        timestamp = str(int(call.clock.now()))
+        table, timestamp = self._database.tables[row.table], str(int(self._clock.now()))
         if operation == "del":
-            fields = _fields(call.db.tables[row.table], row.ref, operation, self.next_number, timestamp)
-            event: Event = (_GONE, fields)
+            event: Event = (_GONE, _fields(table, row.ref, operation, self.next_number, timestamp))
         else:
-            event = _event(call, row, operation, self.next_number, timestamp)
-        length = len(wire.value_xml(*event))
+            event = _event(table, row, self._record(row), operation, self.next_number, timestamp)
+        length = len(value_xml(*event))
         self._events.append((self.next_number, length, event))
         self.next_number += 1
         self._length += length

@@ -1,1 +1,0 @@
-"""Tables of ratios, each measured in one run: `make bench`."""
