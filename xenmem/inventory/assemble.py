@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as of_field
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
 from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
 from xenmem.units import MIB
+
+if TYPE_CHECKING:
+    from xenmem.datamodel import ClassSchema
 
 Column = NDArray[Any]
 Columns = dict[str, Column]
@@ -97,12 +100,12 @@ class Target(Generic[T]):
     ----------
     schemas : the classes and columns to read
     assemble : makes the result of the filled tables; they are used up
-    keeps_unknown : wants what the data model does not know as well
+    known : the data model's classes, if what is beyond them is wanted as well
     """
 
     schemas: Mapping[str, TableSchema]
     assemble: Callable[[Mapping[str, RawTable], Codec, Origin], T]
-    keeps_unknown: bool = False
+    known: "Mapping[str, ClassSchema] | None" = None
 
     def raw_tables(self, codec: Codec, origin: Origin) -> dict[str, RawTable]:
         """Empty tables for a reader to fill."""
