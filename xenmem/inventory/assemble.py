@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as of_field
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED
 from xenmem.units import MIB
+
+if TYPE_CHECKING:
+    from xenmem.datamodel import ClassSchema
 
 Column = NDArray[Any]
 Columns = dict[str, Column]
@@ -98,12 +101,12 @@ class Target(Generic[T]):
     ----------
     schemas : the classes and columns to read
     assemble : makes the result of the filled tables; they are used up
-    keeps_unknown : wants what the data model does not know as well
+    known : the data model's classes, if what is beyond them is wanted as well
     """
 
     schemas: Mapping[str, TableSchema]
     assemble: Callable[[Mapping[str, RawTable], Codec, Origin], T]
-    keeps_unknown: bool = False
+    known: "Mapping[str, ClassSchema] | None" = None
 
     def raw_tables(self, codec: Codec, origin: Origin) -> dict[str, RawTable]:
         """Empty tables for a reader to fill."""
