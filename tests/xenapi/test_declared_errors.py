@@ -368,6 +368,9 @@ def vms_failed_to_cooperate(scene: Scene) -> list[Any]:
 def task_cancelled(scene: Scene) -> list[Any]:
     scene.make_guests_wait()
     scene.vm.shutdown_delay = 5
+    if scene.name == "VM.hard_shutdown":
+        scene.vm.power_state = "Running"
+        scene.database.write(scene.vm, "resident_on", "h1")
     scene.vm.memory_target = 9 * GIB
     scene.method = f"Async.{scene.name}"
     scene.pool.clock.pace = Pace.DRIVEN
