@@ -713,3 +713,42 @@ class TestMigrate:
         assert session.xenapi.task.get_error_info(task) == ["TASK_CANCELLED", task]
         assert (vm.power_state, vm.scheduled_to_be_resident_on, vm.current_operations) == ("Halted", NULL, {})
         assert pool.database.host["h2"].scheduled == {}
+
+
+class TestReboot:
+    @pytest.mark.parametrize(("message", "state"), [("clean_reboot", "Running"), ("hard_reboot", "Paused")])
+    def test_another_domain_on_the_same_host(
+        self, pool: Pool, session: Session, make: AddVM, message: str, state: str
+    ) -> None:
+        """Whatever the record says now: no memory is reserved anew (CA-31903)."""
+        vm = make(power_state=state, domid=7, memory_target=2 * GIB, VCPUs_at_startup=1)
+        metrics = pool.database.VM_metrics["vmm"]
+        metrics.VCPUs_number = 2
+        pool.clock.advance(60)
+        free = session.xenapi.host.compute_free_memory("h1")
+        getattr(session.xenapi.VM, message)("vm")
+        assert (vm.power_state, vm.resident_on, vm.memory_target) == ("Running", "h1", 2 * GIB)
+        assert vm.domid > 7
+        assert (metrics.VCPUs_number, metrics.start_time) == (1, pool.clock.date())
+        assert session.xenapi.host.compute_free_memory("h1") == free
+
+    def test_shutdown_does_not_depend_on_the_guest(self, pool: Pool, session: Session, make: AddVM) -> None:
+        class Deaf(Hooks):
+            def shut_down_guest(self, vm: Any) -> None:
+                raise Failure(["VM_SHUTDOWN_TIMEOUT", vm.ref, "1200"])
+
+        pool = Pool(pool.database, clock=pool.clock, hooks=Deaf())
+        session = Session(pool)
+        session.login_with_password("root", "")
+        vm = make(power_state="Running", shutdown_delay=30, ha_always_run=True)
+        began = pool.clock.now()
+        session.xenapi.VM.shutdown("vm")
+        assert (vm.power_state, vm.ha_always_run, vm.resident_on) == ("Halted", False, NULL)
+        assert pool.clock.now() - began == 30
+
+    def test_power_state_reset(self, pool: Pool, session: Session, make: AddVM) -> None:
+        vm = make(power_state="Running", resident_on="h2")
+        assert refused(pool, lambda: session.xenapi.VM.power_state_reset("vm")) == ["HOST_IS_LIVE", "h2"]
+        pool.database.host_metrics["h2m"].live = False
+        session.xenapi.VM.power_state_reset("vm")
+        assert (vm.power_state, vm.resident_on) == ("Halted", NULL)

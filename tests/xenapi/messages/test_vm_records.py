@@ -350,3 +350,32 @@ def test_a_clone_keeps_what_the_guest_reported(pool: Pool, session: Session, add
     assert copy.guest_metrics not in ("guest", NULL)
     assert pool.database.VM_guest_metrics[copy.guest_metrics].other == {"feature-suspend": "1"}
     assert copy.generation_id == ""
+
+
+def test_setters_of_single_fields(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    vm = add_vm(domain_type="pv", has_vendor_device=False)
+    session.xenapi.VM.set_actions_after_crash("vm", "coredump_and_restart")
+    assert vm.actions_after_crash == "coredump_and_restart"
+    pool.database.the_pool.restrictions |= {"restrict_pci_device_for_auto_update": "false"}
+    session.xenapi.VM.set_has_vendor_device("vm", True)
+    assert (vm.has_vendor_device, vm.hardware_platform_version) == (True, 2)
+    session.xenapi.VM.set_ha_always_run("vm", True)
+    assert vm.ha_restart_priority == "restart"
+    session.xenapi.VM.set_ha_always_run("vm", False)
+    assert vm.ha_restart_priority == ""
+    session.xenapi.VM.update_allowed_operations("vm")
+    session.xenapi.VM.assert_agile("vm")
+    session.xenapi.VM.assert_operation_valid("vm", "start")
+    expected = ["VM_BAD_POWER_STATE", "vm", "running", "halted"]
+    assert refused(pool, lambda: session.xenapi.VM.assert_operation_valid("vm", "suspend")) == expected
+
+
+def test_groups_are_made_and_removed(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    add_vm()
+    pool.database.the_pool.restrictions = {"restrict_vm_groups": "false"}
+    group = session.xenapi.VM_group.create({"name_label": "g", "name_description": "d", "placement": "anti_affinity"})
+    session.xenapi.VM.set_groups("vm", [group])
+    record = session.xenapi.VM_group.get_record(group)
+    assert (record["name_label"], record["placement"], record["VMs"]) == ("g", "anti_affinity", ["vm"])
+    session.xenapi.VM_group.destroy(group)
+    assert session.xenapi.VM_group.get_all() == []

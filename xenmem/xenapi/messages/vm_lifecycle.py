@@ -5,9 +5,11 @@ xapi_vm_migrate.ml).
 """
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import NULL
 from xenmem.rules.start import RESTART
 from xenmem.rules.upgrade import is_truthy
@@ -20,7 +22,7 @@ from xenmem.xenapi.world.features import Feature, assert_enabled
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
 
-_CANCELLED_BY_HARD_SHUTDOWN: Final = frozenset(
+_CANCELLED_BY_FORCE: Final = frozenset(
     ("clean_shutdown", "clean_reboot", "hard_reboot", "pool_migrate", "call_plugin", "shutdown", "suspend")
 )
 
@@ -362,10 +364,7 @@ def hard_shutdown(call: Call, vm: VMRef) -> Building:
     """
     row = call.db.VM[vm]
     operations.begin(call, row, "hard_shutdown")
-    for task, operation in row.current_operations.items():
-        under_way = call.world.running.get(task)
-        if under_way is not None and operation in _CANCELLED_BY_HARD_SHUTDOWN:
-            under_way.cancelled = True
+    _cancel_others(call, row)
     delay = 0.0
     if row.power_state == "Suspended":
         if not boot.some_live_host_has_storage(call, row):
@@ -377,6 +376,89 @@ def hard_shutdown(call: Call, vm: VMRef) -> Building:
     lifecycle.halt(call, row)
     if delay > 0:
         yield delay
+
+
+@message("VM", errors=(*_LEAVING, errors.NO_HOSTS_AVAILABLE, errors.TASK_CANCELLED))
+def shutdown(call: Call, vm: VMRef) -> Building:
+    """Ask the guest of a running VM to shut down, and destroy the domain if it does not; as hard_shutdown for others.
+
+    Notes
+    -----
+    Source: xapi_vm.ml: shutdown.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "shutdown")
+    delay = 0.0
+    if row.power_state == "Suspended":
+        if not boot.some_live_host_has_storage(call, row):
+            raise errors.NO_HOSTS_AVAILABLE()
+    else:
+        boot.assert_reachable(call.db, row.resident_on)
+        delay = float(row.shutdown_delay)
+    call.db.write(row, "ha_always_run", False)
+    if row.power_state == "Running":
+        with suppress(Failure):
+            call.hooks.shut_down_guest(row)
+    lifecycle.halt(call, row)
+    if delay > 0:
+        yield delay
+
+
+@message(
+    "VM",
+    errors=(
+        *_LEAVING,
+        errors.VM_LACKS_FEATURE,
+        errors.VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT,
+        errors.VM_SHUTDOWN_TIMEOUT,
+    ),
+)
+def clean_reboot(call: Call, vm: VMRef) -> None:
+    """Ask the guest of a running VM to reboot: it gets another domain on its host. Source: xapi_vm.ml: clean_reboot."""
+    row = call.db.VM[vm]
+    operations.begin(call, row, "clean_reboot")
+    boot.assert_reachable(call.db, row.resident_on)
+    call.hooks.shut_down_guest(row)
+    lifecycle.reboot(call, row)
+
+
+@message("VM", errors=_LEAVING)
+def hard_reboot(call: Call, vm: VMRef) -> None:
+    """Destroy the domain of a running or paused VM, and build another on its host.
+
+    Notes
+    -----
+    Cancels what else is being done to stop or move the VM. Source: message_forwarding.ml: VM.hard_reboot.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "hard_reboot")
+    _cancel_others(call, row)
+    boot.assert_reachable(call.db, row.resident_on)
+    lifecycle.reboot(call, row)
+
+
+@message("VM", errors=(*_without(_OPERATION, errors.VM_BAD_POWER_STATE), errors.HOST_IS_LIVE))
+def power_state_reset(call: Call, vm: VMRef) -> None:
+    """Let a VM count as Halted that was lost with its host; nothing is done to a domain, so its host must be dead.
+
+    Notes
+    -----
+    Source: xapi_vm.ml: power_state_reset.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "power_state_reset")
+    if row.power_state in ("Running", "Paused"):
+        host = call.db.host.get(row.resident_on)
+        if host is not None and (host.ref == call.db.the_pool.master or boot.is_live(call.db, host)):
+            raise errors.HOST_IS_LIVE(host.ref)
+    lifecycle.halt(call, row)
+
+
+def _cancel_others(call: Call, vm: "rows.VM") -> None:
+    for task, operation in vm.current_operations.items():
+        under_way = call.world.running.get(task)
+        if under_way is not None and operation in _CANCELLED_BY_FORCE:
+            under_way.cancelled = True
 
 
 # -------------------------------------------------------------------------------------------------------------- moving

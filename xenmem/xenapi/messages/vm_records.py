@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
 
 Operation = Annotated[str, enum("vm_operations")]
+OnCrash = Annotated[str, enum("on_crash_behaviour")]
 OperationToString = Annotated[dict[str, str], MapType(enum("vm_operations"), STRING)]
 
 _OPERATION: Final = (
@@ -322,3 +323,49 @@ def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:
     call.db.write(vm, "ha_restart_priority", value)
     if vm.power_state == "Running":
         call.db.write(vm, "ha_always_run", value == RESTART)
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN))
+def set_ha_always_run(call: Call, self: VMRef, value: Bool) -> None:
+    """Say whether HA restarts the VM, as set_ha_restart_priority does. Deprecated. Source: xapi_vm.ml."""
+    set_ha_restart_priority(call, self, RESTART if value else "")
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.VALUE_NOT_SUPPORTED, errors.INTERNAL_ERROR))
+def set_actions_after_crash(call: Call, self: VMRef, value: OnCrash) -> None:
+    """Set what becomes of the VM after it crashed; only PV guests leave a core dump. Source: xapi_vm_helpers.ml."""
+    vm = call.db.VM[self]
+    boot.assert_action_after_crash(call.db, vm, value)
+    call.db.write(vm, "actions_after_crash", value)
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.VM_BAD_POWER_STATE, errors.LICENCE_RESTRICTION))
+def set_has_vendor_device(call: Call, self: VMRef, value: Bool) -> None:
+    """Set whether a halted VM has the device by which Windows updates its drivers. Source: xapi_vm.ml."""
+    vm = call.db.VM[self]
+    if vm.power_state != "Halted":
+        raise errors.VM_BAD_POWER_STATE(self, "halted", vm.power_state.lower())
+    if value:
+        assert_enabled(call.db, Feature.VENDOR_DEVICE)
+    call.db.write(vm, "has_vendor_device", value)
+    lifecycle.require_hardware(call, vm)
+
+
+@message("VM", errors=(errors.HANDLE_INVALID,))
+def update_allowed_operations(call: Call, self: VMRef) -> None:
+    """Does nothing: allowed_operations are computed when they are asked for."""
+    call.db.VM[self]
+
+
+@message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT))
+def assert_operation_valid(call: Call, self: VMRef, op: Operation) -> None:
+    """Fail with the first reason why an operation could not begin now. Source: xapi_vm_lifecycle.ml."""
+    failure = operations.reason_against(call, call.db.VM[self], op)
+    if failure is not None:
+        raise failure
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.VM_HAS_VUSBS))
+def assert_agile(call: Call, self: VMRef) -> None:
+    """Fail unless any enabled host could run the VM. Source: agility.ml: vm_assert_agile."""
+    ha.assert_agile(call, call.db.VM[self])

@@ -77,7 +77,7 @@ def build_domain(
     memory = call.world.guests.start(vm, host)
     if not isinstance(memory, int):
         memory = yield from memory
-    cpu_info, platform = host.cpu_info, vm.platform
+    cpu_info = host.cpu_info
     values: dict[str, Any] = {
         "power_state": "Paused" if paused else "Running",
         "last_boot_CPU_flags": {key: cpu_info[key] for key in ("vendor", "features") if key in cpu_info},
@@ -86,8 +86,7 @@ def build_domain(
     values_of_metrics = {
         "current_domain_type": vm.domain_type,
         "hvm": vm.domain_type != "pv",
-        "nested_virt": is_truthy(platform.get("nested-virt")),
-        "nomigrate": is_truthy(platform.get("nomigrate")),
+        **_flags(vm),
         "VCPUs_number": vm.VCPUs_at_startup,
     }
     if not resumed:
@@ -95,6 +94,19 @@ def build_domain(
         if not vm.bios_strings:
             values["bios_strings"] = _BIOS_STRINGS
     settle(call, vm, host, memory, values, values_of_metrics)
+
+
+def reboot(call: "Call", vm: "rows.VM") -> None:
+    """Give a VM another domain where it is: its memory is not reserved anew, its record stays (CA-31903)."""
+    call.db.update(vm, {"power_state": "Running", "domid": call.world.new_domid()})
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    if metrics is not None:
+        started = {"start_time": call.clock.date(), "VCPUs_number": vm.VCPUs_at_startup}
+        call.db.update(metrics, started | _flags(vm))
+
+
+def _flags(vm: "rows.VM") -> dict[str, bool]:
+    return {name: is_truthy(vm.platform.get(key)) for name, key in _FLAGS}
 
 
 def settle(
@@ -186,6 +198,7 @@ def require_hardware(call: "Call", vm: "rows.VM") -> None:
         call.db.write(vm, "hardware_platform_version", _VENDOR_DEVICE)
 
 
+_FLAGS: Final = (("nested_virt", "nested-virt"), ("nomigrate", "nomigrate"))
 _VENDOR_DEVICE: Final = 2
 _BIOS_STRINGS: Final = {
     "bios-vendor": "Xen",
