@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from ._limits import MAX_MIN_SHADOW_MIB, MAX_MODEL_CONSTANT, MAX_SHADOW_PAGES_PER_MIB
+from ._limits import MAX_MODEL_CONSTANT, PROVED_MIN_SHADOW_MIB, PROVED_SHADOW_PAGES_PER_MIB
 
 PerDomainType = tuple[int, int, int, int]
 
@@ -169,8 +169,8 @@ def valid_model(model: OverheadModel) -> OverheadModel:
     for name in ("required_at_unit_multiplier", "has_shadow"):
         if not set(getattr(model, name)) <= {0, 1}:
             raise ValueError(f"model: {name} {getattr(model, name)} has others than 0 and 1")
-    if not 1 <= (pages := model.p2m_pages_per_mib + model.resident_pages_per_mib) <= MAX_SHADOW_PAGES_PER_MIB:
-        raise ValueError(f"model: {pages} shadow pages per MiB are outside 1..{MAX_SHADOW_PAGES_PER_MIB}")
-    if model.min_shadow_mib > MAX_MIN_SHADOW_MIB:
-        raise ValueError(f"model: min_shadow_mib {model.min_shadow_mib} is outside 0..{MAX_MIN_SHADOW_MIB}")
+    if not 1 <= (pages := model.p2m_pages_per_mib + model.resident_pages_per_mib) <= PROVED_SHADOW_PAGES_PER_MIB:
+        raise ValueError(f"model: {pages} shadow pages per MiB are outside 1..{PROVED_SHADOW_PAGES_PER_MIB}")
+    if model.min_shadow_mib > PROVED_MIN_SHADOW_MIB:
+        raise ValueError(f"model: min_shadow_mib {model.min_shadow_mib} is outside 0..{PROVED_MIN_SHADOW_MIB}")
     return model

@@ -3,7 +3,7 @@
 ``function.py_func`` is the same formula as plain Python: the executable specification. Amounts are bytes unless a name
 ends in _mib or _pages. Nothing is checked here: arguments must lie in the domain that the array API checks
 (bytes 0..2**50, vCPUs 0..65535, multipliers 0..1024). Give signed integers: numba computes uint64 with int64 in floats.
-Source: xapi-project/xen-api, ocaml/xapi-idl/memory/memory.ml; spec "memory model".
+Source: xapi-project/xen-api, ocaml/xapi-idl/memory/memory.ml; docs/reference/memory-model.md.
 
 >>> import numba
 >>> from xenmem.kernel import DomainType, MODELS, scalar

@@ -12,7 +12,16 @@ import records_of_2008
 hypothesis.settings.register_profile("xenmem", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("xenmem")
 
+PLANNERS = Path(__file__).parent / "planning"
+
 os.environ["PYTHONSAFEPATH"] = "1"  # processes that tests start import the installed package, not this folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the planners, and those that start commands (fixture `warm`), need the searches compiled."""
+    for item in items:
+        if PLANNERS in item.path.parents or "warm" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.compiled)
 
 
 @pytest.fixture(scope="session")

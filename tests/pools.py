@@ -20,8 +20,8 @@ def pool(hosts: Sequence[int], vms: Sequence[tuple[int, int | None]], **more: An
     return xenmem.Fleet.from_records(records(hosts, vms, **more))
 
 
-def in_memory(inventory: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Session:
-    """A session with a pool in memory of these records, whose running guests have drivers."""
+def with_drivers(inventory: dict[str, dict[str, dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """The same records, all guests that run with drivers."""
     guests = {f"{ref}-guest": vm for ref, vm in inventory["VM"].items() if vm["power_state"] == "Running"}
     for ref, vm in guests.items():
         vm["guest_metrics"] = ref
@@ -29,6 +29,11 @@ def in_memory(inventory: dict[str, dict[str, dict[str, Any]]], folder: Path) -> 
         ref: {"uuid": ref, "PV_drivers_version": {"major": "9", "minor": "4"}, "other": {"feature-suspend": "1"}}
         for ref in guests
     }
+    return inventory
+
+
+def in_memory(inventory: dict[str, dict[str, dict[str, Any]]], folder: Path) -> Session:
+    """A session with a pool in memory of these records."""
     file = folder / "pool.json"
     file.write_text(json.dumps(inventory))
     return connect(str(file))

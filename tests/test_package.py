@@ -34,24 +34,6 @@ def test_one_version() -> None:
         assert ffi.string(lib.xenmem_version()).decode() == version
 
 
-def test_limits_are_those_of_the_header() -> None:
-    header = (ROOT / "csrc" / "xenmem.h").read_text()
-
-    def number(name: str) -> int:
-        found = re.search(rf"#define XENMEM_{name} (\d+)", header)
-        assert found is not None
-        return int(found[1])
-
-    from xenmem.kernel import _limits
-
-    for name in ("MAX_BYTES", "MAX_VCPUS", "MAX_SHADOW_MULTIPLIER", "MAX_MODEL_CONSTANT", "DOMAIN_TYPES"):
-        assert getattr(_limits, name) == number(name)
-    enumerators = re.search(r"enum xenmem_domain_type {(.*?)}", header)
-    assert enumerators is not None
-    names = [name.strip().removeprefix("XENMEM_") for name in enumerators[1].split(",")]
-    assert names == [domain_type.name for domain_type in kernel.DomainType]
-
-
 def test_types_are_shipped() -> None:
     assert (PACKAGE / "py.typed").exists()
     assert (PACKAGE / "kernel" / "_ffi.pyi").exists()

@@ -102,6 +102,11 @@ class Table:
         rows = np.flatnonzero((self.ref == name) | (self.uuid == name))
         return rows if len(rows) else np.flatnonzero(self.name_label == name)
 
+    def label(self, row: int) -> str:
+        """What messages call a row: its name, or its uuid or reference if it has none; printable."""
+        text: str = self.name_label[row] or self.uuid[row] or self.ref[row]
+        return text if text.isprintable() else repr(text)
+
     def columns(self) -> dict[str, NDArray[Any]]:
         """All columns by name."""
         return {column.name: getattr(self, column.name) for column in fields(self)}
@@ -147,7 +152,7 @@ class VMs(Table):
     groups : tuples of rows in vm_groups
     accounted_static_max, accounted_VCPUs_max, accounted_shadow_multiplier, accounted_domain_type : what the server
         computes with. Up to XenServer 7.2 the values a live VM was booted with (its last_booted_record), else the
-        columns above, as the same arrays (inventory-formats, section 4)
+        columns above, as the same arrays (inventories.md, 4.4)
     """
 
     pool: Annotated[Rows, "pools"]

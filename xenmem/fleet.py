@@ -297,7 +297,7 @@ class Fleet:
 
         Notes
         -----
-        A stored overhead legitimately stays behind the model until the VM is next started (inventory-formats, 4).
+        A stored overhead legitimately stays behind the model until the VM is next started (inventories.md, 4.3).
         """
         own = self.pools.model[self.vms.pool]
         answer = np.full(len(self.vms), "", dtype=object)

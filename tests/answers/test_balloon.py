@@ -14,6 +14,8 @@ from xenmem.answers import QuestionError, balloon, script, what_if, with_fair_ta
 from xenmem.planning import xapi
 from xenmem.units import GIB, KIB, MIB
 
+pytestmark = pytest.mark.compiled
+
 Records = dict[str, dict[str, dict[str, Any]]]
 
 

@@ -1,6 +1,7 @@
 """What pools survive: as planning and the pool's own planner say, in names; and remedies that do what they promise."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from xenmem.answers import QuestionError, failover, script, unprotecting, what_i
 from xenmem.answers.failover import COUNTED, PoolSurvival, Remedies
 from xenmem.planning import xapi
 from xenmem.units import MIB
+
+pytestmark = pytest.mark.compiled
 
 Records = dict[str, dict[str, dict[str, Any]]]
 
@@ -58,7 +61,7 @@ def test_equals_both_planners(inventory: Path, counted: str, num_failures: int |
 
 
 def test_the_two_planners_may_differ() -> None:
-    """planning.md, 8.2: hosts 6 and 5 take VMs of 5, 3 and 3; the pool's own rule leaves one of them down."""
+    """planning.md, 7.2: hosts 6 and 5 take VMs of 5, 3 and 3; the pool's own rule leaves one of them down."""
     fleet = pool([11000, 6000, 5000], [(5000, 0), (3000, 0), (3000, 0)])
     (answered,) = failover(fleet, 1, vms="running").pools
     assert answered.verdict.answer == "survives"
@@ -220,3 +223,29 @@ def test_an_overcommitted_pool_is_answered(records: Records) -> None:
     assert len(answered.verdict.overcommitted) == 3
     assert all(host.free < 0 for host in answered.hosts)
     assert "3 overcommitted hosts can take no VM" in answered.verdict.reason
+
+
+def test_shrunk_vms_count_as_the_server_counts_them(records: Records) -> None:
+    """Up to 7.2 a live VM counts as it was booted: what it would have to give up is computed like what it needs now."""
+    protect_running(records)
+    for vm in records["VM"].values():
+        vm["memory_dynamic_min"] = str(max(int(vm["memory_static_min"]), int(vm["memory_static_max"]) // 2))
+    fleet = xenmem.Fleet.from_records(records)
+    vms = replace(
+        fleet.vms,
+        accounted_VCPUs_max=np.full(len(fleet.vms), 200, fleet.vms.VCPUs_max.dtype),
+        accounted_shadow_multiplier=np.full(len(fleet.vms), 8.0),
+    )
+    found = remedies_of(failover(with_vms(fleet, vms), 1, remedies=True).pools[0])
+    assert found.shrink
+    limits = {
+        name: getattr(vms, name).copy() for name in ("memory_static_max", "accounted_static_max", "memory_dynamic_max")
+    }
+    for vm in found.shrink:
+        for column in limits.values():
+            column[vms.ref.tolist().index(vm.ref)] = vm.to
+    assert failover(with_vms(fleet, replace(vms, **limits)), 1).pools[0].verdict.answer == "survives"
+
+
+def with_vms(fleet: xenmem.Fleet, vms: xenmem.fleet.VMs) -> xenmem.Fleet:
+    return xenmem.Fleet(vms, fleet.hosts, fleet.pools, fleet.vm_groups, fleet.notes)

@@ -11,23 +11,25 @@ from busy_pools import GIB, Records, add_vm, empty_pool, four_hosts, random_pool
 import xenmem
 from xenmem import answers
 from xenmem.answers import QuestionError
-from xenmem.answers.immovable import refused_migrations, standing_still, too_wide
-from xenmem.answers.move_plan import MovePlan, actions, heading
+from xenmem.answers.moves import MovePlan, actions, heading
 from xenmem.answers.naming import find_host, find_vm
 from xenmem.answers.script import as_messages
+from xenmem.rules.migration import refusals, too_wide
+
+pytestmark = pytest.mark.compiled
 
 Ask = Callable[..., MovePlan]
 INVENTORIES = Path(__file__).parent.parent / "data" / "inventories"
 
 QUESTIONS: dict[str, Callable[[xenmem.Fleet, dict[str, Any]], MovePlan]] = {
     "pack": lambda fleet, more: answers.pack(fleet, policy="dynamic_min", **more),
-    "pack static": lambda fleet, more: answers.pack(fleet, objective="fewest-hosts", time_limit=0.1, **more),
-    "pack running": lambda fleet, more: answers.pack(fleet, objective="even", running=True, time_limit=0.1, **more),
-    "pack few": lambda fleet, more: answers.pack(fleet, objective="fewest-migrations", time_limit=0.1, **more),
+    "pack static": lambda fleet, more: answers.pack(fleet, objective="fewest-hosts", **more),
+    "pack running": lambda fleet, more: answers.pack(fleet, objective="even", running=True, **more),
+    "pack few": lambda fleet, more: answers.pack(fleet, objective="fewest-migrations", **more),
     "evacuate first": lambda fleet, more: answers.evacuate(fleet, 0, **more),
     "evacuate last": lambda fleet, more: answers.evacuate(fleet, len(fleet.hosts) - 1, **more),
-    "consolidate": lambda fleet, more: answers.consolidate(fleet, time_limit=0.1, **more),
-    "rebalance": lambda fleet, more: answers.rebalance(fleet, 3, time_limit=0.1, **more),
+    "consolidate": lambda fleet, more: answers.consolidate(fleet, **more),
+    "rebalance": lambda fleet, more: answers.rebalance(fleet, 3, **more),
 }
 
 
@@ -69,8 +71,8 @@ def assert_kept(plan: MovePlan, result: answers.WhatIf) -> None:
 def test_the_pool_does_what_the_plan_says(tmp_path: Path, question: str, seed: int) -> None:
     inventory = written(tmp_path, random_pool(seed))
     fleet = xenmem.read(inventory)
-    plan = QUESTIONS[question](fleet, {"immovable": refused_migrations(fleet, [inventory])})
-    if plan.status == "infeasible" or plan.blocked:
+    plan = QUESTIONS[question](fleet, {})
+    if plan.status in ("infeasible", "unknown") or plan.blocked:
         with pytest.raises(QuestionError, match="there is no whole plan to write"):
             actions(plan)
         return
@@ -82,7 +84,7 @@ def test_the_pool_does_what_the_plan_says(tmp_path: Path, question: str, seed: i
 def test_plans_of_real_formats_are_carried_out(tmp_path: Path, name: str, question: str) -> None:
     inventory = str(INVENTORIES / name)
     fleet = xenmem.read(inventory)
-    plan = QUESTIONS[question](fleet, {"immovable": refused_migrations(fleet, [inventory])})
+    plan = QUESTIONS[question](fleet, {})
     result = carried_out(tmp_path, inventory, plan)
     assert result.messages > 1
     assert result.failures == []
@@ -117,20 +119,13 @@ def test_vms_that_cannot_migrate_stay(tmp_path: Path) -> None:
     records["VM"]["p-vm-test-2"]["scheduled_to_be_resident_on"] = "p-bravo"
     inventory = written(tmp_path, records)
     fleet = xenmem.read(inventory)
-    still = refused_migrations(fleet, [inventory])
-    assert {fleet.vms.name_label[vm]: why for vm, why in still.items()} == {
-        "wiki": "VM_LACKS_FEATURE",
-        "mail": "it is Paused",
-        "proxy": "it is migrating to charlie",
-        "test-2": "it is to come to bravo",
-    }
-    assert {vm: why for vm, why in still.items() if why != "VM_LACKS_FEATURE"} == standing_still(fleet)
-    assert refused_migrations(fleet, ["-"]) == standing_still(fleet)
-    plan = answers.rebalance(fleet, 5, immovable=still, time_limit=0.1)
+    plan = answers.rebalance(fleet, 5)
     assert not {move.vm.name_label for move in plan.pools[0].moves} & {"wiki", "mail", "proxy", "test-2"}
     assert [warning.kind for warning in plan.warnings] == ["stays"]
-    assert plan.warnings[0].text.startswith("4 VMs stay where they are (")
-    plan = answers.evacuate(fleet, find_host(fleet, "delta"), immovable=still)
+    assert plan.warnings[0].text == (
+        "3 VMs stay where they are (mail: it is Paused, proxy: it is migrating to charlie, wiki: VM_LACKS_FEATURE)"
+    )
+    plan = answers.evacuate(fleet, find_host(fleet, "delta"))
     assert plan.status == "infeasible"
     assert plan.reason == "1 VM of delta cannot migrate: wiki (VM_LACKS_FEATURE)"
     assert plan.obstacle is not None
@@ -138,7 +133,7 @@ def test_vms_that_cannot_migrate_stay(tmp_path: Path) -> None:
     assert plan.own_plan is not None
     assert "wiki: VM_LACKS_FEATURE" in plan.own_plan.refusals
     with pytest.raises(QuestionError, match="VM wiki takes no part: it stays where it is, VM_LACKS_FEATURE"):
-        answers.rebalance(fleet, 1, immovable=still, pinned={find_vm(fleet, "wiki"): find_host(fleet, "alpha")})
+        answers.rebalance(fleet, 1, pinned={find_vm(fleet, "wiki"): find_host(fleet, "alpha")})
 
 
 def test_a_vm_that_could_not_come_back_stays(tmp_path: Path) -> None:
@@ -148,8 +143,7 @@ def test_a_vm_that_could_not_come_back_stays(tmp_path: Path) -> None:
     records["VM"]["p-vm-git"] |= {"VCPUs_max": "64", "platform": {"vcpu-unrestricted": "true"}}
     inventory = written(tmp_path, records)
     fleet = xenmem.read(inventory)
-    dns = find_vm(fleet, "dns")
-    assert too_wide(fleet) == {dns: "64 vCPUs on 32 CPUs"}
+    assert too_wide(fleet.vms, fleet.hosts) == {find_vm(fleet, "dns"): "64 vCPUs on 32 CPUs"}
     for question in ("consolidate", "pack running", "rebalance"):
         plan = QUESTIONS[question](fleet, {})
         assert plan.status != "infeasible"
@@ -164,14 +158,14 @@ def test_a_vm_that_could_not_come_back_stays(tmp_path: Path) -> None:
     assert {move.vm.name_label: move.target.name_label for move in plan.pools[0].moves}["dns"] == "alpha"
 
 
-def test_an_inventory_without_guest_metrics_does_not_tell_of_drivers(tmp_path: Path) -> None:
+def test_an_inventory_without_guest_metrics_does_not_tell_of_drivers() -> None:
     records = four_hosts()
     without_drivers(records, "p-vm-wiki")
     del records["VM_guest_metrics"]
     for vm in records["VM"].values():
         vm["guest_metrics"] = "OpaqueRef:NULL"
-    inventory = written(tmp_path, records)
-    assert refused_migrations(xenmem.read(inventory), [inventory]) == {}
+    fleet = fleet_of(records)
+    assert refusals(fleet.vms, fleet.hosts) == {}
 
 
 def test_vms_that_would_not_start_are_left_out() -> None:
@@ -187,7 +181,7 @@ def test_vms_that_would_not_start_are_left_out() -> None:
 def test_an_overcommitted_host_is_told_of() -> None:
     records = four_hosts()
     records["host_metrics"]["p-alpha-metrics"]["memory_total"] = str(40 * GIB)
-    plan = answers.rebalance(fleet_of(records), 3, time_limit=0.1)
+    plan = answers.rebalance(fleet_of(records), 3)
     assert plan.warnings[0].kind == "overcommitted"
     assert plan.warnings[0].text == "alpha is overcommitted now, by 7.89GiB under dynamic_min"
     (alpha,) = [host for host in plan.pools[0].hosts if host.name_label == "alpha"]
@@ -197,7 +191,7 @@ def test_an_overcommitted_host_is_told_of() -> None:
 def test_high_availability_is_told_of() -> None:
     records = four_hosts()
     records["pool"]["p-pool"]["ha_enabled"] = True
-    (warning,) = answers.consolidate(fleet_of(records), time_limit=0.1).warnings
+    (warning,) = answers.consolidate(fleet_of(records)).warnings
     assert warning.kind == "high-availability"
 
 
@@ -233,7 +227,6 @@ def test_constraints_hold() -> None:
         same_host=[[vm("web-1"), vm("db-2")]],
         anti_affinity=[[vm("files"), vm("wiki"), vm("git")]],
         headroom=GIB,
-        time_limit=0.2,
     )
     (pool,) = plan.pools
     place = {fleet.vms.name_label[row]: fleet.hosts.name_label[h] for row, h in enumerate(fleet.vms.resident_on)}
@@ -297,7 +290,7 @@ def contradiction(question: str) -> tuple[Ask, xenmem.Fleet, dict[str, Any]]:
 )
 def test_contradictions_are_refused_by_name(question: str, problem: str) -> None:
     ask, fleet, arguments = contradiction(question)
-    with pytest.raises(QuestionError, match=f"^{problem}$"):
+    with pytest.raises(QuestionError, match=f"^[a-z_, ]*:? ?{problem}$"):
         ask(fleet, **arguments)
 
 

@@ -18,6 +18,8 @@ from xenmem.planning.xapi.placement import zero
 from xenmem.xenapi import Pool, Session
 from xenmem.xenapi.door.batch import Batch
 
+pytestmark = pytest.mark.compiled
+
 
 def asked(fleet: xenmem.Fleet, vm: str, **more: object) -> Placement:
     return answers.place(fleet, find_vm(fleet, vm), **more)  # type: ignore[arg-type]

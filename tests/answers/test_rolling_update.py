@@ -11,10 +11,11 @@ from busy_pools import GIB, Records, add_vm, empty_pool, four_hosts, without_dri
 import xenmem
 from xenmem import answers
 from xenmem.answers import QuestionError, RollingPlan
-from xenmem.answers.immovable import refused_migrations
 from xenmem.answers.naming import Named, find_host
 from xenmem.answers.rolling_update import UpdateStep, actions, heading
 from xenmem.answers.script import as_messages, as_xe
+
+pytestmark = pytest.mark.compiled
 
 
 def fleet_of(records: Records) -> xenmem.Fleet:
@@ -41,7 +42,7 @@ def test_the_pool_does_what_the_plan_says(tmp_path: Path, seed: int) -> None:
     inventory, script = tmp_path / "pool.json", tmp_path / "update.jsonl"
     inventory.write_text(json.dumps(random_busy_pool(seed)))
     fleet = xenmem.read(inventory)
-    plan = answers.rolling_update(fleet, immovable=refused_migrations(fleet, [str(inventory)]), time_limit=2)
+    plan = answers.rolling_update(fleet, time_limit=2)
     assert plan.steps, plan.verdict
     carried = actions(plan)
     script.write_bytes(as_messages(carried))
@@ -114,7 +115,7 @@ def test_vms_that_cannot_make_way_are_named(tmp_path: Path) -> None:
     inventory = tmp_path / "pool.json"
     inventory.write_text(json.dumps(records))
     fleet = xenmem.read(inventory)
-    plan = answers.rolling_update(fleet, immovable=refused_migrations(fleet, [str(inventory)]))
+    plan = answers.rolling_update(fleet)
     assert (plan.status, plan.steps, plan.hosts) == ("infeasible", [], [])
     assert plan.verdict == (
         "Infeasible: 3 VMs cannot make way and come home; shut down or suspend first mail on alpha: it is Paused, "
@@ -138,7 +139,7 @@ def test_disabled_and_overcommitted_hosts_are_told_of() -> None:
     records = four_hosts()
     records["host"]["p-bravo"]["enabled"] = False
     records["host_metrics"]["p-alpha-metrics"]["memory_total"] = str(40 * GIB)
-    plan: RollingPlan = answers.rolling_update(fleet_of(records), time_limit=1)
+    plan: RollingPlan = answers.rolling_update(fleet_of(records))
     assert [warning.kind for warning in plan.warnings] == ["overcommitted", "host-takes-no-part"]
     assert "p-bravo" not in {host.ref for host in plan.hosts}
 

@@ -1,4 +1,4 @@
-/* Tests of libxenmem's public functions against a naive model written here from the specification: 64-bit integers, one
+/* Tests of libxenmem's public functions against a naive model of memory-model.md: 64-bit integers, one
  * double product, bisection over bytes. Bytes throughout, as in xenmem.h, the only header of the project used here.
  * Tests the instruction set that XENMEM_SIMD names, or all that the machine has if it is not set. Columns are allocated
  * to their exact length, so that a sanitizer sees every access beyond them. The random numbers have a fixed seed.

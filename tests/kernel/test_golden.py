@@ -1,23 +1,16 @@
 """The array API against the golden vectors: what the compiled code of xapi itself answered."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from engines import Engine
+from golden import golden
 from twins import reference
 from twins.reference import MIB
 
 from xenmem import kernel
-
-CASES = Path(__file__).parents[1] / "data" / "golden"
-
-
-def golden(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (CASES / name).read_text().splitlines()]
-
+from xenmem.kernel import checks
 
 MEMORY = golden("memory.jsonl")
 HOST_FREE = golden("host_free.jsonl")
@@ -118,3 +111,14 @@ def test_free_memory(engine: Engine, policy: str) -> None:
             others = [-1 if vm["ref"] == "cand" else row for vm, row in zip(vms, scheduled_on, strict=True)]
             free = engine.ask("free_memory", available, memory, overhead, resident_on, others)
             assert free[0] == case["free_maximum_compression_ignoring_cand"], case
+
+
+def test_limits() -> None:
+    """Which memory limits may be stored together, ballooning or not."""
+    cases = golden("constraints.jsonl")
+    assert len(cases) == 1500
+    names = ("static_min", "static_max", "dynamic_min", "dynamic_max")
+    limits = [[case["constraints"][name] for case in cases] for name in names]
+    assert checks.limits_valid(*limits).tolist() == [case["are_valid"] for case in cases]
+    pinned = [case["are_valid_and_pinned_at_static_max"] for case in cases]
+    assert checks.limits_valid(*limits, pinned=True).tolist() == pinned

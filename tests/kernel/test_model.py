@@ -35,15 +35,20 @@ def test_domain_types() -> None:
         ("PVH", 3),
     ]
     assert tuple(member.name.lower() for member in kernel.DomainType) == reference.DOMAIN_TYPES
+    (enumerators,) = re.findall(r"enum xenmem_domain_type {(.*?)}", HEADER.read_text())
+    names = [name.strip().removeprefix("XENMEM_") for name in enumerators.split(",")]
+    assert names == [member.name for member in kernel.DomainType]
 
 
 def test_limits_are_those_of_the_header() -> None:
     """The same domain in C and in Python; of models, Python takes only those for which its formulas are proved."""
     header = {name: int(value) for name, value in re.findall(r"#define XENMEM_(\w+) (\d+)", HEADER.read_text())}
-    limits = {name: value for name, value in vars(_limits).items() if name in header}
-    assert limits.pop("MAX_SHADOW_PAGES_PER_MIB") <= header["MAX_SHADOW_PAGES_PER_MIB"]
+    limits = {name: value for name, value in vars(_limits).items() if name.isupper()}
+    assert limits.pop("PROVED_SHADOW_PAGES_PER_MIB") <= header["MAX_SHADOW_PAGES_PER_MIB"]
+    assert limits.pop("PROVED_MIN_SHADOW_MIB") <= header["MAX_MODEL_CONSTANT"]
+    assert limits.pop("MAX_USED_BYTES") == 4 * header["MAX_BYTES"]  # csrc/free_memory.c: MAX_USED
+    assert limits.pop("NO_ROW") == -1
     assert {name: header[name] for name in limits} == limits
-    assert set(limits) == {"MAX_BYTES", "MAX_VCPUS", "MAX_SHADOW_MULTIPLIER", "MAX_MODEL_CONSTANT", "DOMAIN_TYPES"}
     exported = (kernel.MAX_BYTES, kernel.MAX_VCPUS, kernel.MAX_SHADOW_MULTIPLIER)
     assert exported == (1 << 50, 65535, 1024)
 

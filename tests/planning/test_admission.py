@@ -57,13 +57,16 @@ def wide(**fields: object) -> xenmem.Fleet:
 
 def test_a_vm_that_is_pinned_to_its_host_needs_no_cpus() -> None:
     fleet = wide()
-    assert planning.pack(fleet, [2]).status == "infeasible"
-    assert planning.pack(fleet, [2], pinned={2: Y}).status == "infeasible"
-    plan = planning.pack(fleet, [2], pinned={2: X})
-    assert (plan.status, plan.host.tolist()) == ("optimal", [X])
-    planning.verify(plan, fleet, pinned={2: X})
+    for constraints in ({}, {"pinned": {2: X}}, {"affinity": {2: [X, Y]}}):
+        plan = planning.pack(fleet, [2], **constraints)
+        assert (plan.status, plan.vms.tolist(), plan.stays) == ("optimal", [], {2: "16 vCPUs on 8 CPUs"})
+        planning.verify(plan, fleet, **constraints)
+    with pytest.raises(ValueError, match="pinned: VM wide takes no part: it stays where it is, 16 vCPUs on 8 CPUs"):
+        planning.pack(fleet, [2], pinned={2: Y})
+    moved = planning.pack(fleet, [2], pinned={2: Y}, vcpus=False)
+    assert moved.host.tolist() == [Y]
     with pytest.raises(planning.Violation, match="vcpus"):
-        planning.verify(plan, fleet)
+        planning.verify(moved, fleet)
 
 
 def test_a_vm_of_unrestricted_vcpus_goes_anywhere() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pools import MIB, in_memory, records
+from pools import MIB, in_memory, records, with_drivers
 
 import xenmem
 from xenmem import planning
@@ -32,7 +32,7 @@ TWO_HOSTS = [9000, 3000]
 def is_refused(inventory: Records, folder: Path) -> bool:
     """Whether the pool in memory refuses to migrate the VM to the second host for lack of memory."""
     try:
-        in_memory(inventory, folder).xenapi.VM.pool_migrate("p-v0", "p-h1", {})
+        in_memory(with_drivers(inventory), folder).xenapi.VM.pool_migrate("p-v0", "p-h1", {})
     except xenmem.Failure as failure:
         if failure.details[0] != "HOST_NOT_ENOUGH_FREE_MEMORY":
             raise
@@ -57,7 +57,7 @@ def test_a_rolling_update_sends_it_where_its_maximum_fits(tmp_path: Path) -> Non
     inventory = ballooning(records([9000, 3000, 9000], [(2000, 0), (1000, 1), (1000, 2)]), "p-v0", "pv_in_pvh")
     plan = planning.rolling_update(xenmem.Fleet.from_records(inventory))
     assert plan.status == "optimal"
-    session = in_memory(inventory, tmp_path)
+    session = in_memory(with_drivers(inventory), tmp_path)
     assert {step.host for step in plan.steps if step.vm == 0} == {0, 2}
     for step in plan.steps:
         if step.action == "migrate":

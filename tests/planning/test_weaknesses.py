@@ -1,4 +1,4 @@
-"""The examples of spec planning, section 8, each answered twice: as the pool's planners do, and better.
+"""The examples of docs/reference/planning.md, 7, each answered twice: as the pool's planners do, and better.
 
 The first answer is wrong or over-cautious and comes from planning.xapi, the second from planning. GiB where it says so.
 """
@@ -36,7 +36,7 @@ def both_checks(config: binpack.Configuration) -> tuple[bool, bool]:
 
 
 class TestPacking:
-    """Spec planning, 8.1."""
+    """planning.md, 7.1."""
 
     def test_a_vm_is_left_out_although_all_fit(self) -> None:
         plan = binpack.biggest_fit_decreasing([5, 3, 3], [6, 5])
@@ -74,7 +74,7 @@ def _shares(rng: np.random.Generator, room: int) -> "np.ndarray[tuple[int, ...],
 
 
 class TestFailover:
-    """Spec planning, 8.2."""
+    """planning.md, 7.2."""
 
     def test_no_although_the_vms_of_the_failed_host_fit(self) -> None:
         config = configuration([0, 6, 5], [5, 3, 3], [0, 0, 0], 1)
@@ -186,7 +186,7 @@ def question(free: list[int], sizes: list[int], group: list[int], total_hosts: i
 
 
 class TestEvacuation:
-    """Spec planning, 8.3."""
+    """planning.md, 7.3."""
 
     def test_internal_error_although_a_plan_exists(self) -> None:
         asked = question([6, 8, 7], [6, 3, 1, 3, 7], [0] * 5)
@@ -232,7 +232,7 @@ class TestEvacuation:
 
 
 class TestPlacement:
-    """Spec planning, 8.4."""
+    """planning.md, 7.4."""
 
     def test_worst_fit_leaves_no_hole_for_a_large_vm(self) -> None:
         on_host: list[int] = []
@@ -296,7 +296,7 @@ class FollowingHost:
 
 
 class TestBallooning:
-    """Spec planning, 8.5."""
+    """planning.md, 7.5."""
 
     def test_targets_exceed_the_memory_there_is(self) -> None:
         domains = [domain(1, 4, 8, 1), domain(2, 1, 4, 3)]
@@ -352,7 +352,7 @@ class TestBallooning:
 
 
 class TestSingleAmounts:
-    """Spec planning, 8.6."""
+    """planning.md, 7.6."""
 
     @pytest.mark.parametrize(
         ("vcpus", "exact", "beyond"), [(128, 68_031_610_880, 76_546_048), (288, None, 269_484_032)]

@@ -20,6 +20,7 @@ NEW = {"platform_version": "3.5.0", "xapi_build": "26.4.0", "xapi": "26.4", "xen
         ("", ()),
         ("3.2.1", (3, 2, 1)),
         ("\u0662.1", (1,)),
+        (f"1.{'9' * 5000}.2", (1, 2)),
     ],
 )
 def test_version_of(text: str, numbers: tuple[int, ...]) -> None:

@@ -2,7 +2,7 @@
 
 What xenmem.planning.xapi is compared with, so it imports nothing of xenmem, nor numpy. Hosts and VMs are any values
 that can be compared and hashed; sizes are plain numbers. A list of pairs is a list of tuples.
-Source: spec planning, sections 2 to 6.
+Source: docs/reference/planning.md, 2 to 6.
 """
 
 import itertools

@@ -179,57 +179,6 @@ def build_memory(domain_type: str, static_max: int, target: int, video: int, mod
     )
 
 
-# --------------------------------------------------------------------------------------------- the five fields
-
-
-class Constraints(NamedTuple):
-    static_min: int
-    dynamic_min: int
-    target: int
-    dynamic_max: int
-    static_max: int
-
-
-def are_valid(c: Constraints) -> bool:
-    return c.static_min <= c.dynamic_min <= c.dynamic_max <= c.static_max
-
-
-def are_pinned(c: Constraints) -> bool:
-    return c.dynamic_min == c.dynamic_max
-
-
-def are_pinned_at_static_max(c: Constraints) -> bool:
-    return c.dynamic_min == c.dynamic_max == c.static_max
-
-
-def are_valid_and_pinned_at_static_max(c: Constraints) -> bool:
-    return c.static_min <= c.dynamic_min and are_pinned_at_static_max(c)
-
-
-def clamp(amount: int, lower: int, upper: int) -> int:
-    return min(max(amount, lower), upper)
-
-
-def transform(c: Constraints) -> Constraints | None:
-    """The constraints made valid, or None where that is impossible."""
-    if c.static_max < c.static_min or c.dynamic_max < c.dynamic_min:
-        return None
-    dynamic_min = clamp(c.dynamic_min, c.static_min, c.static_max)
-    dynamic_max = clamp(c.dynamic_max, c.static_min, c.static_max)
-    return Constraints(
-        static_min=c.static_min,
-        dynamic_min=dynamic_min,
-        target=clamp(c.target, dynamic_min, dynamic_max),
-        dynamic_max=dynamic_max,
-        static_max=c.static_max,
-    )
-
-
-def reset_to_safe_defaults(c: Constraints) -> Constraints:
-    """Ballooning off: everything at static_max."""
-    return Constraints(min(c.static_min, c.static_max), c.static_max, c.static_max, c.static_max, c.static_max)
-
-
 # -------------------------------------------------------------------------------------------------- host memory
 
 

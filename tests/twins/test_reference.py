@@ -5,23 +5,17 @@ If one of these fails, reference.py is wrong, and with it every test that compar
 
 import ast
 import gzip
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import measurements
 import pytest
+from golden import golden
 
 from twins import reference
-from twins.reference import MIB, Constraints
+from twins.reference import MIB
 
 Case = dict[str, Any]
-
-
-def golden(data: Path, name: str) -> Iterator[Case]:
-    with (data / "golden" / name).open() as lines:
-        yield from map(json.loads, lines)
 
 
 def test_imports_nothing_that_it_checks() -> None:
@@ -35,7 +29,7 @@ def test_imports_nothing_that_it_checks() -> None:
 
 
 def test_golden_memory(data: Path) -> None:
-    cases = list(golden(data, "memory.jsonl"))
+    cases = golden("memory.jsonl")
     assert len(cases) == 2000
     for case in cases:
         kind, model = case["domain_type"], case["model"]
@@ -48,7 +42,7 @@ def test_golden_memory(data: Path) -> None:
 
 
 def test_golden_maximise(data: Path) -> None:
-    for case in golden(data, "memory.jsonl"):
+    for case in golden("memory.jsonl"):
         arguments = (case["domain_type"], case["vcpus_max"], case["shadow_multiplier"], case["total"])
         exact = reference.maximise_memory(*arguments, model=case["model"])
         assert exact == case["maximise_exact"], case
@@ -57,7 +51,7 @@ def test_golden_maximise(data: Path) -> None:
 
 
 def test_golden_build(data: Path) -> None:
-    for case in golden(data, "memory.jsonl"):
+    for case in golden("memory.jsonl"):
         kind, model, expected = case["domain_type"], case["model"], case["build"]
         static_max, target = case["memory_static_max"], case["memory_dynamic_min"]
         build = reference.build_memory(kind, static_max, target, expected["video_mib"] * MIB, model)
@@ -75,20 +69,6 @@ def test_golden_build(data: Path) -> None:
         assert expected["target_mib"] + expected["overhead_mib"] == expected["required_host_free_mib"], case
 
 
-def test_golden_constraints(data: Path) -> None:
-    cases = list(golden(data, "constraints.jsonl"))
-    assert len(cases) == 1500
-    for case in cases:
-        given = Constraints(**case["constraints"])
-        coerced = reference.transform(given)
-        assert (coerced and coerced._asdict()) == case["transform"], case
-        assert reference.are_valid(given) == case["are_valid"], case
-        assert reference.are_pinned(given) == case["are_pinned"], case
-        assert reference.are_pinned_at_static_max(given) == case["are_pinned_at_static_max"], case
-        assert reference.are_valid_and_pinned_at_static_max(given) == case["are_valid_and_pinned_at_static_max"], case
-        assert reference.reset_to_safe_defaults(given)._asdict() == case["reset_to_safe_defaults"], case
-
-
 def inventory_of(case: Case) -> reference.Inventory:
     vms = {}
     for record in case["vms"]:
@@ -104,7 +84,7 @@ def inventory_of(case: Case) -> reference.Inventory:
 
 
 def test_golden_host_free(data: Path) -> None:
-    cases = list(golden(data, "host_free.jsonl"))
+    cases = golden("host_free.jsonl")
     assert len(cases) == 500
     for case in cases:
         inventory = inventory_of(case)
@@ -122,7 +102,7 @@ def test_golden_host_free(data: Path) -> None:
 
 def test_golden_start_check(data: Path) -> None:
     """A VM starts with dynamic_min, one behind the shim with static_max; it does not compete with itself."""
-    for case in golden(data, "host_free.jsonl"):
+    for case in golden("host_free.jsonl"):
         inventory = inventory_of(case)
         kind = inventory["VM"]["cand"]["domain_type"]
         required = reference.start_memory(

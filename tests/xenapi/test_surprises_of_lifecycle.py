@@ -1,4 +1,4 @@
-"""Behaviour of the server that surprises, one test each, named after its number in section E of xenapi-messages."""
+"""Behaviour of the server that surprises, one test each, named after its number in docs/reference/messages.md, 12."""
 
 from collections.abc import Callable
 from typing import Any

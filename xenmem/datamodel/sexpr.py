@@ -1,4 +1,4 @@
-"""The text encodings inside a database dump: whitespace protection and s-expressions (inventory-formats, 2.5 and 2.6).
+"""The text encodings inside a database dump: whitespace protection and s-expressions (inventories.md, 2.5 and 2.6).
 
 Both generations of protection are accepted, and everything that xapi's own reader accepts. Values are str; an
 expression is a str or a list. Knows nothing of tables.

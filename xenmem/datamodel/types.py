@@ -1,7 +1,8 @@
 """The types of XenAPI: what the API accepts for a value of each, what rows hold, and what clients are given.
 
 Rows hold int, float, bool, str, tuple (sets) and dict (maps); dates are text such as 20260821T02:00:23Z. Values of rows
-are never changed in place. Accepting is as strict as the server (xenapi-messages, C.3), within 64 bits. Knows no field.
+are never changed in place. Accepting is as strict as the server (docs/reference/messages.md, 9.3), within 64 bits.
+Knows no field.
 """
 
 import math
@@ -25,7 +26,7 @@ INT64_MIN: Final = -(2**63)
 NULL: Final = "OpaqueRef:NULL"
 EPOCH: Final = "19700101T00:00:00Z"
 MAX_TEXT: Final = 300 * 1024
-"""Longest text of a parameter in characters: the server reads no larger request (C.1, step 1)."""
+"""Longest text of a parameter in characters: the server reads no larger request (messages.md, 9.1 step 1)."""
 
 _INTEGER: Final = re.compile(
     "([-+]?)(?:0[xX]([0-9a-fA-F][0-9a-fA-F_]*)|0[oO]([0-7][0-7_]*)|0[bB]([01][01_]*)|(?:0[uU])?([0-9][0-9_]*))",
@@ -52,7 +53,7 @@ def quotient(dividend: int, divisor: int) -> int:
 
 
 def shown_float(value: float) -> str:
-    """A float as the server prints it in the parameters of failures (section 0)."""
+    """A float as the server prints it in the parameters of failures (messages.md, 0)."""
     text = f"{value:.12g}"
     return f"{text}." if text.lstrip("-").isdigit() else text
 
@@ -122,7 +123,7 @@ class Type(Generic[T]):
 
     @abstractmethod
     def database_text(self, value: T) -> str:
-        """A row's value as the pool database spells it, before whitespace protection (inventory-formats, 2.6)."""
+        """A row's value as the pool database spells it, before whitespace protection (inventories.md, 2.6)."""
 
     def load(self, value: Any) -> T:
         """A value of an inventory, whatever its format made of it.

@@ -1,4 +1,4 @@
-"""VM.last_booted_record: what a server up to 7.2 computes with for a live VM (inventory-formats, section 4).
+"""VM.last_booted_record: what a server up to 7.2 computes with for a live VM (docs/reference/inventories.md, 4.4).
 
 Two spellings: an s-expression since 5.6, XML-RPC text before and during rolling upgrades. What does not parse counts
 as no record, as in xapi. Amounts are bytes.

@@ -1,7 +1,7 @@
 """The tables and columns that xenmem reads, with type, default and valid range: all there is to know of a column.
 
 One declaration serves every format: a field's path gives its name in the API, in the database and in xe text
-(inventory-formats, sections 2.6, 3 and 7.2). Knows neither files nor arrays. Amounts are bytes.
+(docs/reference/inventories.md, 2.6, 3 and 7.2). Knows neither files nor arrays. Amounts are bytes.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,7 +1,7 @@
 """Files, standard input, gzip and progress: bytes for the readers, whatever they come from; and the choice of reader.
 
 Memory is bounded by the reader, never by the size of the file. Sizes are bytes. Knows no more of a format than its
-first bytes (inventory-formats, section 1).
+first bytes (docs/reference/inventories.md, 1).
 """
 
 import gzip

@@ -1,8 +1,8 @@
 """The text of `xe ... params=all`: lists of pools, hosts, VMs and VM groups, one after the other.
 
-Values are raw and may span lines; records are cut by the column of their labels (inventory-formats, section 7.1), or
-by the labels alone where a paste has lost its indentation. References are uuids. Read line by line; positions are line
-numbers. Knows nothing of arrays.
+Values are raw and may span lines; records are cut by the column of their labels (docs/reference/inventories.md, 7.1),
+or by the labels alone where a paste has lost its indentation. References are uuids. Read line by line; positions are
+line numbers. Knows nothing of arrays.
 """
 
 import re

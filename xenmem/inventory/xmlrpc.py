@@ -1,6 +1,7 @@
 """XML-RPC calls, answers and values to Python values, without trust: no document type, no entities, bounded depth.
 
-Untyped values are text, as xapi sends ints (inventory-formats, section 6). Dates stay text. Knows no class or field.
+Untyped values are text, as xapi sends ints (docs/reference/inventories.md, 6). Dates stay text. Knows no class or
+field.
 """
 
 from collections.abc import Callable

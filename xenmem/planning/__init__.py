@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xenmem.planning import xapi
     from xenmem.planning.ballooning import balloon, fair_targets, squeeze
     from xenmem.planning.consolidation import consolidate
+    from xenmem.planning.effort import Progress
     from xenmem.planning.evacuation import evacuate
     from xenmem.planning.failures.capacity import Mix, capacity, capacity_of_pools
     from xenmem.planning.failures.host_failures import failover, failover_of_pools, restart_plan
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from xenmem.planning.failures.remedies import remedy
     from xenmem.planning.failures.restart_pool import RestartPool
     from xenmem.planning.packing import pack, pack_sizes
-    from xenmem.planning.plan import OBJECTIVES, Migration, Obstacle, Plan, Progress
+    from xenmem.planning.plan import OBJECTIVES, Migration, Obstacle, Plan
     from xenmem.planning.question import Constraints
     from xenmem.planning.rebalancing import rebalance
     from xenmem.planning.updating.problem import UpdateProblem
@@ -62,6 +63,7 @@ __getattr__, __dir__ = attach(
     {
         "ballooning": "balloon fair_targets squeeze",
         "consolidation": "consolidate",
+        "effort": "Progress",
         "evacuation": "evacuate",
         "failures.capacity": "Mix capacity capacity_of_pools",
         "failures.host_failures": "failover failover_of_pools restart_plan",
@@ -69,7 +71,7 @@ __getattr__, __dir__ = attach(
         "failures.remedies": "remedy",
         "failures.restart_pool": "RestartPool",
         "packing": "pack pack_sizes",
-        "plan": "OBJECTIVES Migration Obstacle Plan Progress",
+        "plan": "OBJECTIVES Migration Obstacle Plan",
         "question": "Constraints",
         "rebalancing": "rebalance",
         "updating.problem": "UpdateProblem",

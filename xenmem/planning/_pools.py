@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel import threads
-from xenmem.planning.plan import Effort
+from xenmem.planning.effort import Effort
 
 Rows = NDArray[np.int32]
 

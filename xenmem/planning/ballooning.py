@@ -1,7 +1,7 @@
 """Where the VMs of a host are squeezed to when another one starts there: as the pool does it, and without its mistakes.
 
 All amounts are KiB, as squeezed counts. A host is planning.xapi.balloon's: domains, and the free memory that is left.
-Section 8.5 of the planning rules lists what is mended here: nobody is promised memory that is not there, a domain below
+docs/reference/planning.md, 7.5 lists what is mended here: nobody is promised memory that is not there, a domain below
 its minimum is a debt, the newcomer's minimum is deducted before the rest is shared, and no KiB is lost to rounding.
 """
 
@@ -27,6 +27,7 @@ from xenmem.planning.xapi.balloon import (
     free_memory_range,
 )
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
+from xenmem.rules.hosts import is_known
 from xenmem.units import KIB, format_size
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def squeeze(host: Host, min_kib: int, max_kib: int, *, slush_fund_kib: int = SLU
     Notes
     -----
     Runs squeezed's own loop on a host whose domains do at once what they are told, as far as there is memory.
-    Source: planning.md 6.3 and 6.4 (ocaml/squeezed/lib/squeeze.ml).
+    Source: planning.md, 6.3 and 6.4 (ocaml/squeezed/lib/squeeze.ml).
     """
     _check_range(min_kib, max_kib)
     there = _PromptHost(host)
@@ -284,14 +285,14 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
     -----
     An inventory does not tell free pages. All VMs are taken to co-operate and to be at their targets (at dynamic_max
     where those are unknown), and free is what targets, overheads and the host's own memory leave, its slush fund
-    included. Source: planning.md 6.5 to 6.7.
+    included. Source: planning.md, 6.5 to 6.7.
     """
     _check_row("vm", vm, len(fleet.vms))
     _check_row("host", host, len(fleet.hosts))
     vms = fleet.vms
     if vms.power_state[vm] == PowerState.RUNNING:
         raise ValueError(f"vm: {vms.name_label[vm]} runs already")
-    if fleet.hosts.memory_total[host] < 0:
+    if not is_known(fleet.hosts.memory_total)[host]:
         raise ValueError(f"host: memory_total of {fleet.hosts.name_label[host]} is unknown")
     slush = kernel.MODELS[fleet.hosts.model[host] or kernel.DEFAULT_MODEL].host_reserve_mib << 10
     rows = np.flatnonzero((vms.resident_on == host) & vms.is_guest)

@@ -16,10 +16,18 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning._pools import search_each
-from xenmem.planning.evacuation import guests_on_hosts
-from xenmem.planning.packing import Report, plan_of, solve
-from xenmem.planning.plan import Effort, Plan, Status
-from xenmem.planning.question import Constraints, question_of_fleet
+from xenmem.planning.effort import Effort, Report
+from xenmem.planning.evacuation import guests_on, hosts_that_take_part
+from xenmem.planning.packing import plan_of, solve
+from xenmem.planning.plan import Plan, Status
+from xenmem.planning.question import (
+    Constraints,
+    Question,
+    admits,
+    misplaced,
+    question_of_fleet,
+    staying_as_used,
+)
 from xenmem.planning.search import bounds, exact, greedy
 from xenmem.planning.search.displaced import crowd_of, fewest_displaced
 from xenmem.planning.search.fewest_moves import fewest_migrations
@@ -68,46 +76,64 @@ def consolidate(
     ValueError, TypeError : an argument is out of range or contradicts another; names argument, index and value
     """
     effort = Effort(time_limit, seed, progress)
-    running = guests_on_hosts(fleet)
-    if hosts is not None:
-        running = running[np.isin(fleet.vms.resident_on[running], np.asarray(hosts))]
-    able = fleet.hosts.enabled & fleet.hosts.live
-    running = running[able[np.maximum(fleet.vms.resident_on[running], 0)] & (fleet.vms.resident_on[running] >= 0)]
-    question = question_of_fleet(fleet, running, hosts, policy, constraints)
-    pools = problems(question)
-    stays = [greedy.stay(problem, np.arange(len(problem.sizes))) for problem in pools]
-    if any((stay < 0).any() for stay in stays):
-        # where the VMs are now does not satisfy the constraints: there is nothing to start from
-        return solve(question, "fewest-hosts", effort)
+    taking = hosts_that_take_part(fleet, hosts)
+    question = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    plan = _consolidated(staying_as_used(question), question, constraints, effort)
+    return plan or _consolidated(question, question, constraints, effort) or solve(question, "fewest-hosts", effort)
+
+
+def _consolidated(counted: Question, question: Question, constraints: Constraints, effort: Effort) -> Plan | None:
+    """The plan, by the sizes with which VMs are counted; None if that lets nobody begin or end where it must."""
+    pools = problems(counted)
+    pools_as_used = problems(replace(question, sizes=question.used))
+    admission_decides = bool((question.need > question.used).any())
+    starts = [_start(question, problem, constraints, effort) for problem in pools]
 
     def search_pool(number: int, part: Effort) -> _Emptied:
-        problem, stay = pools[number], stays[number]
-        best, bound, moves_bound = stay, bounds.hosts_needed(problem.sizes, problem.free, problem.in_use), 0
+        problem, start = pools[number], starts[number]
+        assert start is not None
+        lenient = pools_as_used[number]
+        least = bound = bounds.hosts_needed(lenient.sizes, lenient.free, lenient.in_use)
+        best, moves_bound = start, 0
         try:
-            best, bound = _fewest(problem, stay, part)
-            best, moves_bound = _fewest_moves(problem, stay, best, part)
+            best, bound = _fewest(problem, start, bound, part)
+            if (start == problem.origin).all():
+                best, moves_bound = _fewest_moves(problem, start, best, part)
         except KeyboardInterrupt:
             part.stop()
-        emptied = problem.hosts_in_use(stay) - problem.hosts_in_use(best)
-        return _Emptied(best, problem.hosts_in_use(best), bound, moves_bound, _guests(problem, stay, emptied))
+        if admission_decides or (greedy.stay(problem, np.arange(len(start))) < 0).any():
+            # what the searches prove is of plans in which nobody breaks a rule, and everybody counts as on arrival
+            emptied = problem.hosts_in_use(start) - problem.hosts_in_use(best)
+            bound, moves_bound = least, _guests(problem, start, emptied)
+        return _Emptied(best, problem.hosts_in_use(best), bound, moves_bound)
 
+    if any(start is None for start in starts):
+        return None
     answers = search_each(search_pool, range(len(pools)), effort, sum)
-    place = np.full(len(running), -1, np.int64)
+    place = np.full(len(question.vms), -1, np.int64)
     for problem, answer in zip(pools, answers, strict=True):
         place[problem.vms] = problem.vm_hosts(answer.host_of)
-    value, bound = sum(answer.value for answer in answers), sum(answer.bound for answer in answers)
+    if not admits(question, place):
+        return None
     unused = ~np.isin(question.host_pool, question.vm_pool)
-    value, bound = value + int(question.in_use[unused].sum()), bound + int(question.in_use[unused].sum())
-    admission_decides = bool((question.need > question.used).any())
-    if admission_decides:
-        lenient = problems(replace(question, sizes=question.used))
-        bound = sum(bounds.hosts_needed(problem.sizes, problem.free, problem.in_use) for problem in lenient)
-        bound += int(question.in_use[unused].sum())
+    idle = int(question.in_use[unused].sum())
+    value, bound = sum(answer.value for answer in answers) + idle, sum(answer.bound for answer in answers) + idle
     status: Status = "optimal" if value == bound else "feasible"
     reason = "" if status == "optimal" else f"{value} hosts remain in use, and {bound} are not excluded"
     plan = plan_of(question, place, effort, "fewest-hosts", status, value, bound, reason)
-    guests = (answer.guests if admission_decides else answer.moves_bound for answer in answers)
-    return replace(plan, fewest_moves=sum(guests))
+    return replace(plan, fewest_moves=sum(answer.moves_bound for answer in answers))
+
+
+def _start(question: Question, problem: Problem, constraints: Constraints, effort: Effort) -> Rows | None:
+    """Where the VMs of a pool are, unless what the caller asks for forbids it; else what is nearest to that.
+
+    What is only found may remain: VMs of a VM group that share a host, a host that is overcommitted. Nobody is sent
+    there.
+    """
+    if (problem.origin >= 0).all() and misplaced(question, constraints, problem.vms) is None:
+        return problem.origin
+    found, _ = exact.place_all(problem, effort.part())
+    return None if found is None else fewest_migrations(problem, found, effort.part())[0]
 
 
 class _Emptied(NamedTuple):
@@ -118,19 +144,17 @@ class _Emptied(NamedTuple):
     host_of : where the items go
     value, bound : the hosts in use, and that no plan leaves fewer
     moves_bound : no plan with so few migrates fewer VMs
-    guests : as many as that are on the hosts that hold the fewest, whatever else may move
     """
 
     host_of: Rows
     value: int
     bound: int
     moves_bound: int
-    guests: int
 
 
-def _fewest(problem: Problem, stay: Rows, effort: Effort) -> tuple[Rows, int]:
+def _fewest(problem: Problem, stay: Rows, bound: int, effort: Effort) -> tuple[Rows, int]:
+    """A placement on few hosts, and a bound on how few do; no fewer than `bound` do."""
     best = stay
-    bound = bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
     try:
         for host in _light_first(problem, stay):
             if problem.hosts_in_use(best) <= bound or effort.over():
@@ -161,7 +185,7 @@ def _fewest_moves(problem: Problem, stay: Rows, best: Rows, effort: Effort) -> t
     # a plan that takes an idle host into use has to empty one more
     bound = int(cost[light[: number + 1]].sum()) // MOVE if not used.all() else sys.maxsize
     most = min(SETS, SET_WORK // number**2)
-    quiet = effort.part(1.0, lambda value, bound: None)
+    quiet = effort.part()
     tried = 0
     for looked_at, places in enumerate(_lightest(cost[light].tolist(), number)):
         emptied = light[list(places)]

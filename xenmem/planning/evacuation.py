@@ -5,27 +5,40 @@ Amounts are bytes. What the pool itself would do is planning.xapi.evacuation.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
-from xenmem.planning._limits import integer
-from xenmem.planning.packing import Report, plan_of, solve
-from xenmem.planning.plan import Effort, Plan, Status
-from xenmem.planning.question import Constraints, Question, distinct_rows, question_of_fleet
+from xenmem.planning.checks import integer
+from xenmem.planning.effort import Effort, Report
+from xenmem.planning.packing import plan_of, solve
+from xenmem.planning.plan import Obstacle, Plan, Status, listed
+from xenmem.planning.pool_view import able_hosts, place_in
+from xenmem.planning.question import (
+    Constraints,
+    Question,
+    admits,
+    cannot_move,
+    distinct_rows,
+    question_of_fleet,
+    staying_as_used,
+)
 from xenmem.planning.search import exact
 from xenmem.planning.search.compiled.branch_and_bound import NEVER
 from xenmem.planning.search.displaced import crowd_of, displaced_bound, fewest_displaced
 from xenmem.planning.search.fewest_moves import fewest_migrations
 from xenmem.planning.search.greedy import stay
 from xenmem.planning.search.problem import Problem, problems
+from xenmem.rules.migration import whereabouts
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
 Rows = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
 
 SMALL: Final = 2000
 """VMs times hosts up to which what is not proved is left to the exact search of packing."""
@@ -33,10 +46,18 @@ PACKING_SHARE: Final = 0.1
 """Of the steps of a search for any packing at all, where no way of displacing VMs was found."""
 
 
-def guests_on_hosts(fleet: Fleet) -> npt.NDArray[np.int64]:
-    """Rows of the guests that are on a host, or reserved for one."""
-    vms = fleet.vms
-    return np.flatnonzero(vms.is_guest & ((vms.resident_on >= 0) | (vms.scheduled_to_be_resident_on >= 0)))
+def guests_on(fleet: Fleet, hosts: Rows) -> Rows:
+    """Rows of the guests that are on one of these hosts."""
+    place = place_in(hosts, len(fleet.hosts))
+    return np.flatnonzero(fleet.vms.is_guest & (place[whereabouts(fleet.vms)] >= 0)).astype(np.int32)
+
+
+def hosts_that_take_part(fleet: Fleet, hosts: npt.ArrayLike | None) -> Rows:
+    """Those of the hosts, all by default, that are enabled and live: guests on others stay where they are."""
+    count = len(fleet.hosts)
+    return able_hosts(
+        fleet, np.arange(count, dtype=np.int32) if hosts is None else distinct_rows("hosts", hosts, count)
+    )
 
 
 def evacuate(
@@ -72,13 +93,56 @@ def evacuate(
     if not 0 <= integer("host", host) < len(fleet.hosts):
         raise ValueError(f"host: there is no host {host}")
     effort = Effort(time_limit, seed, progress)
-    rows = np.arange(len(fleet.hosts)) if hosts is None else hosts
-    wanted = distinct_rows("hosts", rows, len(fleet.hosts))
+    wanted = hosts_that_take_part(fleet, hosts)
     if hosts is not None and (wanted == host).any():
-        raise ValueError(f"hosts: {host} is the host to be emptied")
+        raise ValueError(f"hosts: {fleet.hosts.label(host)} is the host to be emptied")
     others = wanted[(wanted != host) & (fleet.hosts.pool[wanted] == fleet.hosts.pool[host])]
-    running = guests_on_hosts(fleet)
-    here = (fleet.vms.resident_on[running] == host) | (fleet.vms.scheduled_to_be_resident_on[running] == host)
+    running = guests_on(fleet, np.append(others, np.int32(host)))
+    arriving = fleet.vms.is_guest & (fleet.vms.scheduled_to_be_resident_on == host) & (whereabouts(fleet.vms) >= 0)
+    here = (whereabouts(fleet.vms)[running] == host) | arriving[running]
+    still = cannot_move(fleet, constraints, place_in(others, len(fleet.hosts)))
+    held = {vm: still[vm] for vm in running[here].tolist() if vm in still}
+    if held:
+        return _held(fleet, host, running[here], held)
+    plan = _emptied(fleet, running, here, others, policy, constraints, effort)
+    grouped = constraints.get("vm_groups", True) and (fleet.vm_groups.placement == "anti_affinity").any()
+    if plan.is_complete or not grouped:
+        return plan
+    # the pool keeps VM groups apart as far as it can; no host of a group as large as the pool could be emptied else
+    crowded = _emptied(fleet, running, here, others, policy, {**constraints, "vm_groups": False}, effort)
+    if not crowded.is_complete:
+        return crowded
+    reason = f"VMs of a VM group share a host: {plan.reason}"
+    return replace(crowded, reason=f"{crowded.reason}; {reason}" if crowded.reason else reason)
+
+
+def _held(fleet: Fleet, host: int, vms: Rows, held: Mapping[int, str]) -> Plan:
+    """The answer where VMs of the host to be emptied cannot migrate."""
+    names = [f"{fleet.vms.label(vm)} ({why})" for vm, why in sorted(held.items())]
+    count = f"{len(held)} VM{'' if len(held) == 1 else 's'}"
+    return Plan(
+        objective="fewest-migrations",
+        status="infeasible",
+        vms=vms,
+        host=np.full(len(vms), -1, np.int32),
+        value=0,
+        bound=len(vms) - len(held),
+        reason=f"{count} of {fleet.hosts.label(host)} cannot migrate: {listed(names)}",
+        obstacle=Obstacle(tuple(sorted(held)), (host,)),
+        stays=dict(held),
+    )
+
+
+def _emptied(
+    fleet: Fleet,
+    running: Rows,
+    here: Bools,
+    others: Rows,
+    policy: str,
+    constraints: Constraints,
+    effort: Effort,
+) -> Plan:
+    """The plan for the VMs of the host; where that fails, for all that run on the others as well."""
     own = _named(constraints, running[here])
     alone = None if own is None else question_of_fleet(fleet, running[here], others, policy, own)
     if alone is not None:
@@ -87,52 +151,57 @@ def evacuate(
         plan = _displacing(alone, effort).plan
         if plan is not None:
             return plan
-    pool = running[fleet.vms.pool[running] == fleet.hosts.pool[host]]
-    # VMs on hosts that may not take any stay where they are
-    pool = pool[here[np.isin(running, pool)] | np.isin(fleet.vms.resident_on[pool], others)]
-    everybody = question_of_fleet(fleet, pool, others, policy, constraints)
-    plan, why_not = _displacing(everybody, effort)
+    everybody = question_of_fleet(fleet, running, others, policy, constraints)
+    plan, why_not, proved = _displacing(everybody, effort)
     if alone is None:
         return plan or solve(everybody, "fewest-migrations", effort)
     if plan is None and not why_not:
         plan = solve(everybody, "fewest-migrations", effort)
     if plan is not None:
-        why_not = f"if others move as well, {plan.reason if plan.status == 'infeasible' else plan.blocked}"
-        if plan.status != "infeasible" and not plan.blocked:
+        if plan.is_complete and not plan.blocked:
             return plan
+        why_not = f"if others move as well, {plan.blocked if plan.is_complete else plan.reason}"
+        proved = plan.status == "infeasible"
     plan = solve(alone, "fewest-migrations", effort)
-    return replace(plan, reason=f"{plan.reason}; {why_not}", bound=len(plan.vms))
+    if plan.is_complete:
+        return plan
+    status: Status = "infeasible" if proved else "unknown"
+    return replace(plan, status=status, reason=f"{plan.reason}; {why_not}", bound=len(plan.vms))
 
 
 class _Found(NamedTuple):
-    """A plan, or in a sentence why there is none; neither: that is for a wider search."""
+    """A plan, or in a sentence why there is none, and whether that is proved; neither: that is for a wider search."""
 
     plan: Plan | None
-    why_not: str
+    why_not: str = ""
+    proved: bool = False
 
 
 def _displacing(question: Question, effort: Effort) -> _Found:
     """All stay but those without a host and whom they displace."""
-    pools = problems(question)
+    pools = problems(staying_as_used(question))
     if len(pools) != 1 or not len(pools[0].hosts):
-        return _Found(None, "")
+        return _Found(None)
     (problem,) = pools
     everything = np.arange(len(problem.sizes))
     at_home = stay(problem, everything)
     if ((at_home[problem.item_of] < 0) & (question.origin[problem.vms] >= 0)).any():
-        return _Found(None, "")
+        return _Found(None)
     found, displaced = fewest_displaced(crowd_of(problem, at_home), effort)
     is_small = len(problem.sizes) * len(problem.hosts) <= SMALL
     if found is None and (is_small or (at_home < 0).all()):
-        return _Found(None, "")
+        return _Found(None)
     if displaced >= NEVER:
-        return _Found(None, "others that move aside make no room: there is too little in the whole pool")
+        why = "others that move aside make no room: there is too little in the whole pool"
+        return _Found(None, why, proved=not (question.need > question.used).any())
     if found is None:
         found = _anew(problem, effort)
     if found is None:
         return _Found(None, "no way to make room by moving others aside was found, and none is excluded")
     place = np.empty(len(question.vms), np.int64)
     place[problem.vms] = problem.vm_hosts(found)
+    if not admits(question, place):
+        return _Found(None)
     value = int((place != question.origin).sum())
     waiting = int(problem.weight[at_home < 0].sum())
     bound = waiting + displaced
@@ -140,20 +209,20 @@ def _displacing(question: Question, effort: Effort) -> _Found:
         (lenient,) = problems(replace(question, sizes=question.used))
         bound = waiting + displaced_bound(crowd_of(lenient, stay(lenient, everything)))
     if value > bound and is_small:
-        return _Found(None, "")
+        return _Found(None)
     status: Status = "optimal" if value == bound else "feasible"
     reason = "" if value == bound else f"the best known value is {value}, and {bound} is not excluded"
-    return _Found(plan_of(question, place, effort, "fewest-migrations", status, value, bound, reason), "")
+    return _Found(plan_of(question, place, effort, "fewest-migrations", status, value, bound, reason))
 
 
 def _anew(problem: Problem, effort: Effort) -> Rows | None:
     """Any packing at all, from which as many VMs go back as possible."""
-    quiet = effort.part(1.0, lambda value, bound: None)
+    quiet = effort.part()
     start, _ = exact.place_all(problem, quiet, PACKING_SHARE)
     return None if start is None else fewest_migrations(problem, start, quiet)[0]
 
 
-def _named(constraints: Constraints, vms: npt.NDArray[np.int64]) -> Constraints | None:
+def _named(constraints: Constraints, vms: Rows) -> Constraints | None:
     """The constraints of these VMs alone; None if they tie them to others."""
     known = set(vms.tolist())
     own = constraints.copy()

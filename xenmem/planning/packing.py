@@ -5,7 +5,6 @@ The pools of a fleet are packed side by side: no VM leaves its pool. Amounts are
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Unpack
@@ -15,8 +14,9 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning._pools import search_each
-from xenmem.planning.plan import OBJECTIVES, Effort, Obstacle, Plan, Progress, Status
-from xenmem.planning.question import Constraints, Question, question_of_fleet, question_of_sizes
+from xenmem.planning.effort import Effort, Report
+from xenmem.planning.plan import OBJECTIVES, Obstacle, Plan, Status, listed
+from xenmem.planning.question import Constraints, Question, free_after, least_free, question_of_fleet, question_of_sizes
 from xenmem.planning.search import bounds, exact
 from xenmem.planning.search.fewest_moves import fewest_at_least, fewest_migrations
 from xenmem.planning.search.greedy import greedy
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
 Rows = NDArray[np.int32]
-Report = Callable[[Progress], None]
 
 SHRUNK_VMS = 60
 
@@ -71,7 +70,7 @@ def pack(
     Notes
     -----
     The constraints are the keywords of `Constraints`. The memory of a VM is the larger of what admission asks for and
-    what it then uses (planning.md, 1.1 and 1.2); a plan is proved infeasible by the smaller of the two only.
+    what it then uses (memory-model.md, 4 and 5); a plan is proved infeasible by the smaller of the two only.
     """
     effort = Effort(time_limit, seed, progress)
     _check_objective(objective)
@@ -142,9 +141,9 @@ def solve(question: Question, objective: str, effort: Effort) -> Plan:
 
     def answer_of(index: int, part: Effort) -> _Answer:
         answer = _solve_pool(question, pools[index], objective, part)
-        return _weakened(answer, used_only, lenient[index], objective, part) if admission_decides else answer
+        return _weakened(answer, question, used_only, lenient[index], objective, part) if admission_decides else answer
 
-    smallest = partial(min, default=0)
+    smallest = partial(min, default=least_free(question))
     answers = search_each(answer_of, range(len(pools)), effort, smallest if objective == "even" else sum)
     for problem, answer in zip(pools, answers, strict=True):
         place[problem.vms] = answer.hosts
@@ -157,13 +156,16 @@ def solve(question: Question, objective: str, effort: Effort) -> Plan:
     if objective == "fewest-hosts" and complete:
         idle = int(question.in_use[np.isin(question.host_pool, unpicked)].sum())
         value, bound = value + idle, bound + idle
-    status: Status = "optimal" if complete and value == bound else "feasible" if complete else "infeasible"
+    proved = any(answer.proved_infeasible for answer in answers)
+    status: Status = "infeasible" if proved else "unknown"
+    if complete:
+        status = "optimal" if value == bound else "feasible"
     reason, obstacle = "", None
     if not complete:
         index = next(i for i, answer in enumerate(answers) if not answer.complete)
         reason, obstacle = _why_not(question, pools[index], answers[index].proved_infeasible, effort)
         missing = int((place < 0).sum())
-        sure = "cannot all be placed" if any(a.proved_infeasible for a in answers) else "found no place"
+        sure = "cannot all be placed" if proved else "found no place"
         tight = f", at most {bound} can" if bound > value else ", which is the most" if bound == value else ""
         reason = f"{len(place)} VMs {sure}: {value} are placed{tight}, {missing} are not; {reason}"
     elif value != bound:
@@ -212,6 +214,7 @@ def plan_of(
         reason=reason,
         obstacle=obstacle,
         interrupted=effort.interrupted,
+        stays=question.stays,
         emptied=tuple(question.hosts[before & ~after].tolist()),
         order=partial(in_order, question, place, effort.state.copy()),
     )
@@ -269,7 +272,17 @@ def _simple_bound(question: Question, problem: Problem, objective: str) -> int:
     return _uprooted(question, problem) + fewest_at_least(problem)
 
 
-def _weakened(answer: _Answer, used_only: Question, lenient: Problem, objective: str, effort: Effort) -> _Answer:
+def _asks_too_much(question: Question, problem: Problem) -> NDArray[np.bool_]:
+    """The VMs of a pool that have to come to a host, none of which admits them even without all the others."""
+    vms = problem.vms[question.origin[problem.vms] < 0]
+    most = np.where(question.allowed[:, problem.hosts], question.free[problem.hosts], -1).max(axis=1, initial=-1)
+    too_much: NDArray[np.bool_] = question.sizes[vms] > most[question.kind_of[vms]]
+    return too_much
+
+
+def _weakened(
+    answer: _Answer, question: Question, used_only: Question, lenient: Problem, objective: str, effort: Effort
+) -> _Answer:
     """Where admission asks for more than is used later: proved is only what holds of the memory used, too."""
     if answer.complete:
         bound = _simple_bound(used_only, lenient, objective)
@@ -278,6 +291,8 @@ def _weakened(answer: _Answer, used_only: Question, lenient: Problem, objective:
         if answer.value == answer.bound != bound:
             bound = _solve_pool(used_only, lenient, objective, effort).bound
         return answer._replace(bound=bound)
+    if _asks_too_much(question, lenient).any():
+        return answer._replace(bound=min(answer.bound, len(answer.hosts) - 1), proved_infeasible=True)
     found = _solve_pool(used_only, lenient, objective, effort)
     most = len(answer.hosts) if found.complete else found.bound
     return answer._replace(bound=most, proved_infeasible=not found.complete and found.proved_infeasible)
@@ -288,9 +303,11 @@ def _value(question: Question, problem: Problem, objective: str, host_of: Rows) 
         return int(problem.weight[host_of >= 0].sum())
     if objective == "fewest-hosts":
         return problem.hosts_in_use(host_of)
-    if objective == "even":
-        return problem.least_free(host_of) if len(problem.hosts) else 0
     place = problem.vm_hosts(host_of)
+    if objective == "even":
+        everywhere = np.full(len(question.vms), -1)
+        everywhere[problem.vms] = place
+        return int(free_after(question, everywhere)[problem.hosts].min()) if len(problem.hosts) else 0
     return int(((question.away[problem.vms] >= 0) & (place != question.origin[problem.vms])).sum())
 
 
@@ -308,7 +325,7 @@ def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort)
 
     def named(items: NDArray[np.int64]) -> str:
         names = [question.vm_name(int(vm)) for vm in vms_of(items)]
-        return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        return listed(names)
 
     alone = exact.homeless(problem)
     if alone is not None:

@@ -5,26 +5,31 @@ Amounts are bytes. Rows are those of the fleet, or of the arrays that were given
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf
-from threading import Event
-from time import monotonic
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._limits import integer
+from xenmem.planning.effort import gap_between
 
 Rows = NDArray[np.int32]
 
 OBJECTIVES: Final = ("all", "fewest-hosts", "even", "fewest-migrations")
 """What a placement can be best at. The values: VMs placed, hosts in use, bytes free on the fullest host, migrations."""
 
-Status = Literal["optimal", "feasible", "infeasible"]
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+
+
+NAMES_SHOWN: Final = 5
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few of the names, and how many there are beside them."""
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
 class Migration(NamedTuple):
@@ -51,24 +56,6 @@ class Obstacle(NamedTuple):
     hosts: tuple[int, ...]
 
 
-class Progress(NamedTuple):
-    """How far a search has come: seconds since it began, the best value so far and the bound on any."""
-
-    seconds: float
-    value: int
-    bound: int
-
-    @property
-    def gap(self) -> float:
-        """How far the value can be from the best, relative to the bound."""
-        return gap_between(self.value, self.bound)
-
-
-def gap_between(value: int, bound: int) -> float:
-    """The distance of a value from the bound on any, relative to the bound."""
-    return abs(value - bound) / max(abs(bound), 1)
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Where VMs go.
@@ -77,7 +64,7 @@ class Plan:
     ----------
     objective : one of OBJECTIVES, or the name of the planner
     status : ``optimal``; ``feasible``, all VMs are placed but a better way is not excluded; ``infeasible``, not all
-        are: `reason` says whether that is proved
+        are, and that is proved; ``unknown``, not all are, and a way is not excluded
     vms : int32 array, the rows of the VMs
     host : int32 array, shape (vms,), the row of the host that each goes to, -1 for not placed
     value : what the plan reaches, in the unit of the objective
@@ -85,6 +72,7 @@ class Plan:
     reason : a sentence: what limits the plan
     obstacle : for an infeasible plan, the smallest set of VMs and hosts found that already contradict each other
     interrupted : the search ended at its time limit or by Ctrl-C
+    stays : rows of the VMs that were asked for and cannot move now, each with the reason; they are none of `vms`
     emptied : rows of the hosts that run guests now and none after the plan
     fewest_moves : of consolidate: no plan that leaves so few hosts in use changes the host of fewer VMs
     """
@@ -98,9 +86,15 @@ class Plan:
     reason: str
     obstacle: Obstacle | None = None
     interrupted: bool = False
+    stays: Mapping[int, str] = field(default_factory=dict)
     emptied: tuple[int, ...] = ()
     fewest_moves: int = 0
     order: Callable[[], tuple[list[Migration], str]] = field(default=lambda: ([], ""), repr=False)
+
+    @property
+    def is_complete(self) -> bool:
+        """Every VM has a place."""
+        return self.status in ("optimal", "feasible")
 
     @property
     def gap(self) -> float:
@@ -140,70 +134,3 @@ class Plan:
         if bandwidth <= 0:
             raise ValueError(f"bandwidth: {bandwidth} is not positive")
         return self.copied / bandwidth
-
-
-class Effort:
-    """How long a search may go on, and who is told about it.
-
-    Parameters
-    ----------
-    time_limit : seconds, > 0; None for a fixed number of steps, so that the answer depends on the input alone
-    seed : of all random choices
-    progress : called with a Progress every now and then; what it raises ends the search
-
-    Raises
-    ------
-    ValueError, TypeError : the time limit is not positive, or the seed is negative or no integer
-    """
-
-    def __init__(self, time_limit: float | None, seed: int, progress: Callable[[Progress], None] | None = None) -> None:
-        if time_limit is not None and not time_limit > 0:
-            raise ValueError(f"time_limit: {time_limit} is not positive")
-        if integer("seed", seed) < 0:
-            raise ValueError(f"seed: {seed} is negative")
-        self.began = monotonic()
-        self.time_limit = time_limit
-        self.state = np.array([(int(seed) + 1) * 0x9E3779B97F4A7C15 % (1 << 64) or 1], np.uint64)
-        self.progress = progress
-        self.interrupted = False
-        self._stopped = Event()
-        self._told: Callable[[int, int], None] | None = None
-
-    def part(self, share: float, told: Callable[[int, int], None]) -> Effort:
-        """The effort for one of several pools, beginning now.
-
-        Parameters
-        ----------
-        share : of the time that is left
-        told : called with value and bound instead of progress
-        """
-        part = copy(self)
-        part.began = monotonic()
-        if self.time_limit is not None:
-            part.time_limit = self.seconds_left() * share
-        part.state = self.state.copy()
-        part._told = told
-        return part
-
-    def seconds_left(self) -> float:
-        """Until the time limit; 0 once it is over, infinite without one."""
-        return inf if self.time_limit is None else max(0.0, self.began + self.time_limit - monotonic())
-
-    def stop(self) -> None:
-        """End this search and those of all other pools: somebody pressed Ctrl-C."""
-        self._stopped.set()
-        self.interrupted = True
-
-    def over(self) -> bool:
-        """Whether the search has to end now."""
-        late = self.time_limit is not None and monotonic() - self.began > self.time_limit
-        if late or self._stopped.is_set():
-            self.interrupted = True
-        return self.interrupted
-
-    def tell(self, value: int, bound: int) -> None:
-        """Report the best value and the bound, if somebody wants to know."""
-        if self._told is not None:
-            self._told(value, bound)
-        elif self.progress is not None:
-            self.progress(Progress(monotonic() - self.began, value, bound))

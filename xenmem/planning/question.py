@@ -6,19 +6,19 @@ numbered from 0; `vms` and `hosts` say which rows of the fleet they are. Amounts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem import kernel
-from xenmem.planning._limits import integer
-from xenmem.planning.xapi.binpack import as_amounts, as_rows
+from xenmem.planning.checks import LARGEST_AMOUNT, as_amounts, as_rows, check_range, check_total, integer
+from xenmem.planning.pool_view import able_hosts, memory_to_start, place_in, room
 from xenmem.rules.hosts import version_classes
-from xenmem.rules.start import memory_to_start
+from xenmem.rules.migration import refusals, too_wide, whereabouts
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-LARGEST_AMOUNT: Final = 1 << 50
-LARGEST_TOTAL: Final = 1 << 61
+Kinds = tuple[Rows, list[Bools]]
+"""The kind of each VM, and for each kind to which hosts it may go."""
 
 
 class Constraints(TypedDict, total=False):
@@ -45,6 +44,8 @@ class Constraints(TypedDict, total=False):
     vm_groups : whether the fleet's VM groups with placement anti_affinity hold like anti_affinity; by default they do
     vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs, unless it is vcpu_unrestricted or may, by
         pinned or affinity, be only on the host that it is on; by default it does
+    immovable : VM to why it cannot migrate: it stays where it is, like VMs that are paused, migrate already, are on a
+        host that is not live, or have more vCPUs than their host has CPUs
     """
 
     pinned: Mapping[int, int]
@@ -55,6 +56,7 @@ class Constraints(TypedDict, total=False):
     priority: Mapping[int, int]
     vm_groups: bool
     vcpus: bool
+    immovable: Mapping[int, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Question:
     Attributes
     ----------
     vms, hosts : int32 arrays, rows of the fleet (or of the arrays given)
-    vm_names, host_names : object arrays, what messages call them
+    vm_label, host_label : what messages call a row
     sizes : int64 array, shape (vms,), bytes that count on the host: the larger of what admission asks for and what the
         VM then uses
     need, used : int64 arrays, shape (vms,), bytes to be admitted, and bytes used from then on
@@ -82,12 +84,13 @@ class Question:
     groups : anti-affinity groups, arrays of VMs in ascending order
     taken : int32 array, shape (groups, hosts): members that stay on a host without being among the VMs
     same_host : arrays of VMs that share a host
+    stays : rows of VMs that are asked for and cannot move, each with the reason; they are none of the VMs
     """
 
     vms: Rows
     hosts: Rows
-    vm_names: NDArray[np.object_]
-    host_names: NDArray[np.object_]
+    vm_label: Callable[[int], str]
+    host_label: Callable[[int], str]
     sizes: Bytes
     need: Bytes
     used: Bytes
@@ -107,16 +110,15 @@ class Question:
     groups: list[Rows]
     taken: Rows
     same_host: list[Rows]
+    stays: dict[int, str]
 
     def vm_name(self, vm: int) -> str:
         """What a message calls the VM: its name, or its row."""
-        return f"VM {self.vm_names[vm] or self.vms[vm]}" if len(self.vm_names) else f"VM {self.vms[vm]}"
+        return f"VM {self.vm_label(int(self.vms[vm]))}"
 
     def host_name(self, host: int) -> str:
         """What a message calls the host: its name, or its row."""
-        return (
-            f"host {self.host_names[host] or self.hosts[host]}" if len(self.host_names) else f"host {self.hosts[host]}"
-        )
+        return f"host {self.host_label(int(self.hosts[host]))}"
 
 
 def question_of_sizes(
@@ -138,37 +140,33 @@ def question_of_sizes(
     ------
     ValueError, TypeError : an argument is out of range or contradicts another; names argument, index and value
     """
-    amounts = _checked_sizes("sizes", as_amounts("sizes", sizes))
-    room = as_amounts("free", free)
-    _limit("free", room, -LARGEST_AMOUNT, LARGEST_AMOUNT)
+    amounts, left = as_amounts("sizes", sizes), as_amounts("free", free)
+    check_range("sizes", amounts, 1, LARGEST_AMOUNT)
+    check_range("free", left, -LARGEST_AMOUNT, LARGEST_AMOUNT)
     home = np.full(len(amounts), -1, np.int32) if origin is None else as_rows("origin", origin)
     if len(home) != len(amounts):
         raise ValueError(f"origin: length {len(home)} where sizes has {len(amounts)}")
-    _limit("origin", home, -1, len(room) - 1)
-    for name in ("vm_groups", "vcpus"):
+    check_range("origin", home, -1, len(left) - 1)
+    for name in ("vm_groups", "vcpus", "immovable"):
         if name in constraints:
             raise ValueError(f"{name}: bare sizes have none")
-    return _question(
+    part = _Part(
         vms=np.arange(len(amounts), dtype=np.int32),
-        hosts=np.arange(len(room), dtype=np.int32),
-        vm_names=np.empty(0, object),
-        host_names=np.empty(0, object),
-        need=amounts,
-        used=amounts,
-        copied=amounts,
-        free=room,
-        away=home,
-        in_use=np.zeros(len(room), np.bool_),
-        versions=(np.zeros(len(room), np.int32), np.ones((1, 1), np.bool_)),
+        hosts=np.arange(len(left), dtype=np.int32),
+        vm_label=str,
+        host_label=str,
+        vm_at=place_in(np.arange(len(amounts), dtype=np.int32), len(amounts)),
+        host_at=place_in(np.arange(len(left), dtype=np.int32), len(left)),
+        where=home,
+        versions=(np.zeros(len(left), np.int32), np.ones((1, 1), np.bool_)),
         vm_pool=np.zeros(len(amounts), np.int32),
-        host_pool=np.zeros(len(room), np.int32),
-        vcpus=None,
-        cpus=None,
-        groups=[],
-        outside=[],
-        constraints=constraints,
-        all_vms=len(amounts),
-        all_hosts=len(room),
+        host_pool=np.zeros(len(left), np.int32),
+        stays={},
+        why_not=str,
+    )
+    one_kind = np.zeros(len(amounts), np.int32), [np.ones(len(left), np.bool_)]
+    return _question(
+        part, amounts, amounts, amounts, left, np.zeros(len(left), np.bool_), one_kind, [], [], constraints
     )
 
 
@@ -184,7 +182,7 @@ def question_of_fleet(
     Parameters
     ----------
     fleet : is not changed
-    vms : rows, by default every guest
+    vms : rows, by default every guest; those that cannot migrate stay where they are
     hosts : rows, by default every host; only those that are enabled and live take part
     policy : ``static_max``, ``dynamic_max`` or ``dynamic_min``
     constraints : as Constraints
@@ -195,79 +193,120 @@ def question_of_fleet(
 
     Notes
     -----
-    What admission asks for and what counts afterwards: planning.md, sections 1.1 to 1.3. A VM on a host counts with its
-    stored overhead; a halted one gets its overhead recomputed when it starts.
+    What admission asks for and what counts afterwards: memory-model.md, 4 and 5; planning.md, 1. A VM on a host counts
+    with its stored overhead; a halted one gets its overhead recomputed when it starts.
     """
     table, machines = fleet.vms, fleet.hosts
-    rows = np.flatnonzero(table.is_guest).astype(np.int32) if vms is None else distinct_rows("vms", vms, len(table))
-    wrong = ~table.is_guest[rows]
-    if wrong.any():
-        index = int(np.argmax(wrong))
-        raise ValueError(f"vms: {rows[index]} at index {index} is a template, a snapshot or a control domain")
-    empty = table.memory_static_max[rows] <= 0
-    if empty.any():
-        row = rows[np.argmax(empty)]
-        raise ValueError(
-            f"vms: VM {table.name_label[row] or row} has no memory: memory_static_max is {table.memory_static_max[row]}"
-        )
+    asked = _guests(fleet, vms)
     wanted = np.arange(len(machines), dtype=np.int32) if hosts is None else distinct_rows("hosts", hosts, len(machines))
-    wanted = wanted[machines.enabled[wanted] & machines.live[wanted]]
-    without = machines.memory_total[wanted] <= 0
-    if without.any():
-        row = wanted[np.argmax(without)]
-        raise ValueError(f"hosts: host {machines.name_label[row] or row} has no memory: {machines.memory_total[row]}")
-    selected = np.zeros(len(table), np.bool_)
-    selected[rows] = True
-    resident = np.where(selected, -1, table.resident_on).astype(np.int32)
-    scheduled = np.where(selected, -1, table.scheduled_to_be_resident_on).astype(np.int32)
-    # what a migration under way has reserved is not free before it has ended
-    reserved = np.where(selected & (table.resident_on < 0), -1, table.scheduled_to_be_resident_on).astype(np.int32)
-    everything = np.full(len(machines), LARGEST_AMOUNT)
-    taken_up = everything - kernel.free_memory(
-        everything, fleet.amount(policy), table.memory_overhead, resident, reserved
-    )
-    free = machines.available - taken_up
-    away = np.where(table.resident_on[rows] >= 0, table.resident_on[rows], table.scheduled_to_be_resident_on[rows])
-    amount = fleet.amount(policy)[rows]
-    overhead = np.where(away >= 0, table.memory_overhead[rows], 0)
-    if (away < 0).any():
-        overhead = np.where(away >= 0, overhead, fleet.overhead()[rows])
-    need = memory_to_start(fleet, policy)[rows]
-    occupied = np.zeros(len(machines), np.bool_)
-    stays = table.is_guest & ~selected
-    for column in (resident, scheduled):
-        occupied[column[stays & (column >= 0)]] = True
-    groups: list[Rows] = []
-    outside: list[Rows] = []
-    if constraints.get("vm_groups", True):
-        at = _places(rows, len(table))
-        for members in _anti_affinity_groups(fleet):
-            inside = at[members]
-            groups.append(np.sort(inside[inside >= 0]))
-            outside.append(np.concatenate([c[members][c[members] >= 0] for c in (resident, scheduled)]))
-    with_vcpus = constraints.get("vcpus", True)
-    return _question(
+    wanted = able_hosts(fleet, wanted)
+    host_at = place_in(wanted, len(machines))
+    where = whereabouts(table)
+    still = cannot_move(fleet, constraints, host_at)
+    rows = asked[~np.isin(asked, list(still))] if still else asked
+    part = _Part(
         vms=rows,
         hosts=wanted,
-        vm_names=table.name_label[rows],
-        host_names=machines.name_label[wanted],
-        need=_checked_sizes("vms", need),
-        used=amount + overhead,
-        copied=table.memory_dynamic_min[rows],
-        free=free[wanted],
-        away=away.astype(np.int32),
-        in_use=occupied[wanted],
+        vm_label=table.label,
+        host_label=machines.label,
+        vm_at=place_in(rows, len(table)),
+        host_at=host_at,
+        where=where,
         versions=version_classes(machines.software_version, machines.pool, fleet.pools.master),
         vm_pool=table.pool[rows],
         host_pool=machines.pool[wanted],
-        vcpus=np.where(table.vcpu_unrestricted, 0, table.VCPUs_max)[rows] if with_vcpus else None,
-        cpus=machines.cpu_count[wanted] if with_vcpus else None,
-        groups=groups,
-        outside=outside,
-        constraints=constraints,
-        all_vms=len(table),
-        all_hosts=len(machines),
+        stays={vm: still[vm] for vm in asked.tolist() if vm in still},
+        why_not=partial(_why_not, fleet, still),
     )
+    need = memory_to_start(fleet, policy)[rows]
+    check_range("vms", need, 1, LARGEST_AMOUNT)
+    overhead = table.memory_overhead
+    if (part.away < 0).any():
+        overhead = np.where(where >= 0, overhead, fleet.overhead())
+    selected = part.vm_at[:-1] >= 0
+    stays = table.is_guest & ~selected
+    in_use = np.zeros(len(machines), np.bool_)
+    for column in (where, table.scheduled_to_be_resident_on):
+        in_use[column[stays & (where >= 0) & (column >= 0)]] = True
+    groups: list[Rows] = []
+    outside: list[Rows] = []
+    if constraints.get("vm_groups", True):
+        for members in _anti_affinity_groups(fleet):
+            inside, others = part.vm_at[members], members[~selected[members]]
+            groups.append(np.sort(inside[inside >= 0]))
+            outside.append(np.concatenate([c[others] for c in (table.resident_on, table.scheduled_to_be_resident_on)]))
+    kinds = np.zeros(len(rows), np.int32), [np.ones(len(wanted), np.bool_)]
+    if constraints.get("vcpus", True):
+        vcpus = np.where(table.vcpu_unrestricted, 0, table.VCPUs_max)[rows]
+        kinds = _kinds_of_vcpus(vcpus, machines.cpu_count[wanted])
+    return _question(
+        part,
+        need,
+        fleet.amount(policy)[rows] + overhead[rows],
+        table.memory_dynamic_min[rows],
+        room(fleet, policy, selected)[wanted],
+        in_use[wanted],
+        kinds,
+        groups,
+        outside,
+        constraints,
+    )
+
+
+def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows) -> dict[int, str]:
+    """The guests on a host that stay there whatever is asked, by row, each with the reason.
+
+    Parameters
+    ----------
+    fleet, constraints : as for a Question
+    host_at : place_in of the hosts that take part: a VM with more vCPUs than its host has CPUs is not kept on others
+    """
+    found = {}
+    if constraints.get("vcpus", True):
+        found = {
+            vm: why for vm, why in too_wide(fleet.vms, fleet.hosts).items() if host_at[fleet.vms.resident_on[vm]] >= 0
+        }
+    found |= refusals(fleet.vms, fleet.hosts)
+    here = whereabouts(fleet.vms)
+    for row, why in constraints.get("immovable", {}).items():
+        if not 0 <= integer("immovable", row) < len(fleet.vms):
+            raise ValueError(f"immovable: there is no VM {row}")
+        if here[row] >= 0:
+            found.setdefault(int(row), why)
+    return found
+
+
+def _guests(fleet: Fleet, vms: npt.ArrayLike | None) -> Rows:
+    """The rows asked for, every guest by default; each is a guest with memory."""
+    table = fleet.vms
+    if vms is None:
+        rows = np.flatnonzero(table.is_guest).astype(np.int32)
+    else:
+        rows = distinct_rows("vms", vms, len(table))
+        wrong = ~table.is_guest[rows]
+        if wrong.any():
+            first = rows[np.argmax(wrong)]
+            raise ValueError(f"vms: VM {table.label(first)} takes no part: {_why_not(fleet, {}, first)}")
+    empty = rows[table.memory_static_max[rows] <= 0]
+    if len(empty):
+        size = table.memory_static_max[empty[0]]
+        raise ValueError(f"vms: VM {table.label(empty[0])} has no memory: memory_static_max is {size}")
+    return rows
+
+
+def _why_not(fleet: Fleet, still: Mapping[int, str], row: int) -> str:
+    """Why a VM takes no part."""
+    table = fleet.vms
+    for is_so, what in (
+        (table.is_a_snapshot, "a snapshot"),
+        (table.is_a_template, "a template"),
+        (table.is_control_domain, "a control domain"),
+    ):
+        if is_so[row]:
+            return f"it is {what}"
+    if row in still:
+        return f"it stays where it is, {still[row]}"
+    return "it is on no host" if whereabouts(table)[row] < 0 else "it is not among the VMs asked for"
 
 
 def _anti_affinity_groups(fleet: Fleet) -> list[Rows]:
@@ -282,132 +321,190 @@ def _anti_affinity_groups(fleet: Fleet) -> list[Rows]:
     return [np.array(vms, np.int32) for vms in members.values()]
 
 
+class _Part(NamedTuple):
+    """Who takes part, and where everybody is.
+
+    Attributes
+    ----------
+    vms, hosts, vm_label, host_label, vm_pool, host_pool, stays : as in Question
+    vm_at, host_at : place_in of these
+    where : int32 array, the row of the host that each VM is on, -1 for none, also of those that take no part
+    versions : version_classes of every host, also of those that take no part
+    why_not : why a VM, by row, takes no part
+    """
+
+    vms: Rows
+    hosts: Rows
+    vm_label: Callable[[int], str]
+    host_label: Callable[[int], str]
+    vm_at: Rows
+    host_at: Rows
+    where: Rows
+    versions: tuple[Rows, Bools]
+    vm_pool: Rows
+    host_pool: Rows
+    stays: dict[int, str]
+    why_not: Callable[[int], str]
+
+    def vm(self, name: str, row: int) -> int:
+        """The place of a VM that a constraint names."""
+        if not 0 <= integer(name, row) < len(self.vm_at) - 1:
+            raise ValueError(f"{name}: there is no VM {row}")
+        if self.vm_at[row] < 0:
+            raise ValueError(f"{name}: VM {self.vm_label(row)} takes no part: {self.why_not(row)}")
+        return int(self.vm_at[row])
+
+    def host(self, name: str, row: int) -> int:
+        """The place of a host that a constraint names, -1 if it takes no part."""
+        if not 0 <= integer(name, row) < len(self.host_at) - 1:
+            raise ValueError(f"{name}: there is no host {row}")
+        return int(self.host_at[row])
+
+    def is_satisfied(self, row: int, hosts: Iterable[int]) -> bool:
+        """Whether a VM that stays where it is may be there by a constraint that names these hosts."""
+        return row in self.stays and int(self.where[row]) in hosts
+
+    @property
+    def away(self) -> Rows:
+        """See Question."""
+        return self.where[self.vms]
+
+    def named(self, vms: Iterable[int]) -> str:
+        """VMs, by their places, in a sentence."""
+        return ", ".join(self.vm_label(int(self.vms[vm])) for vm in vms)
+
+
 def _question(
-    *,
-    vms: Rows,
-    hosts: Rows,
-    vm_names: NDArray[np.object_],
-    host_names: NDArray[np.object_],
+    part: _Part,
     need: Bytes,
     used: Bytes,
     copied: Bytes,
     free: Bytes,
-    away: Rows,
     in_use: Bools,
-    versions: tuple[Rows, Bools],
-    vm_pool: Rows,
-    host_pool: Rows,
-    vcpus: NDArray[Any] | None,
-    cpus: NDArray[Any] | None,
+    kinds: Kinds,
     groups: list[Rows],
     outside: list[Rows],
     constraints: Constraints,
-    all_vms: int,
-    all_hosts: int,
 ) -> Question:
+    """The Question of those who take part; groups are those of the inventory, with the hosts of members outside."""
     unknown = set(constraints) - set(Constraints.__annotations__)
     if unknown:
         raise TypeError(f"{min(unknown)}: no such constraint; there are {', '.join(Constraints.__annotations__)}")
     sizes = np.maximum(need, used)
-    if len(sizes) and float(sizes.astype(np.float64).sum()) > LARGEST_TOTAL:
-        raise ValueError(f"sizes: their sum is above {LARGEST_TOTAL}")
-    if float(np.abs(free.astype(np.float64)).sum()) > LARGEST_TOTAL:
-        raise ValueError(f"free: the sum is above {LARGEST_TOTAL}")
-    vm_at = _places(vms, all_vms)
-    host_at = _places(hosts, all_hosts)
-    kept = _headroom(constraints.get("headroom", 0), all_hosts)[hosts]
-
-    kind_of = np.zeros(len(vms), np.int32)
-    masks = [np.ones(len(hosts), np.bool_)]
-    if vcpus is not None and cpus is not None:
-        steps = np.unique(cpus[cpus > 0])
-        kind_of = np.searchsorted(steps, vcpus).astype(np.int32)
-        masks = [(cpus == 0) | (cpus >= step) for step in steps] + [cpus == 0]
-    class_of, may_follow = versions
-    version = class_of[hosts]
-    version_left = np.where(away >= 0, class_of[np.maximum(away, 0)] if all_hosts else -1, -1).astype(np.int32)
-    kind_of, masks = _no_older(kind_of, masks, version, version_left, may_follow)
-    special = _affinity(constraints, vm_at, host_at, all_vms, all_hosts, vms)
-    known: dict[tuple[int, frozenset[int]], int] = {}
-    for vm, targets in special.items():
-        stays = away[vm] >= 0 and targets == {int(host_at[away[vm]])}  # nobody asks again whether it may be there
-        key = (-1 if stays else int(kind_of[vm]), targets)
-        if key not in known:
-            mask = np.zeros(len(hosts), np.bool_)
-            mask[list(targets)] = True
-            known[key] = len(masks)
-            masks.append(mask if stays else mask & masks[key[0]])
-        kind_of[vm] = known[key]
-
-    same_host = _merged(_vm_sets("same_host", constraints.get("same_host", ()), vm_at, all_vms), len(vms))
-    given = _vm_sets("anti_affinity", constraints.get("anti_affinity", ()), vm_at, all_vms)
-    groups = [*groups, *given]
-    outside = [*outside, *(np.empty(0, np.int32) for _ in given)]
-    together = np.arange(len(vms))
-    for members in same_host:
-        together[members] = members[0]
-    for members in groups:
-        meeting = together[members]
-        values, counts = np.unique(meeting, return_counts=True)
-        if (counts > 1).any():
-            pair = vms[members[meeting == values[np.argmax(counts > 1)]]][:2]
-            raise ValueError(f"anti_affinity: VMs {pair[0]} and {pair[1]} must share a host by same_host")
-        restricted = [(vm, special[vm]) for vm in members.tolist() if vm in special]
-        for targets in {targets for _, targets in restricted}:
-            crowd = [int(vms[vm]) for vm, own in restricted if own <= targets]
-            if len(crowd) > len(targets):
-                where = "by pinned and affinity may be on" + (
-                    " one host" if len(targets) == 1 else f" {len(targets)} hosts"
-                )
-                raise ValueError(f"anti_affinity: the VMs {', '.join(map(str, crowd))} of a group {where} only")
-    for members in same_host:
-        if not np.logical_and.reduce([masks[kind_of[vm]] for vm in members]).any() and all(
-            masks[kind_of[vm]].any() for vm in members
-        ):
-            raise ValueError(f"same_host: no host is allowed for all of the VMs {', '.join(map(str, vms[members]))}")
-        if len(np.unique(vm_pool[members])) > 1:
-            raise ValueError(f"same_host: the VMs {', '.join(map(str, vms[members]))} are in different pools")
-    taken = np.zeros((len(groups), len(hosts)), np.int32)
+    check_total("sizes", sizes)
+    check_total("free", free)
+    class_of, may_follow = part.versions
+    version = class_of[part.hosts]
+    version_left = np.where(part.away >= 0, class_of[part.away] if len(class_of) else -1, -1).astype(np.int32)
+    special = _affinity(part, constraints)
+    kind_of, masks = _kinds_of_affinity(part, special, _no_older(*kinds, version, version_left, may_follow))
+    same_host = _merged([_members(part, "same_host", rows) for rows in constraints.get("same_host", ())])
+    _check_together(part, same_host, kind_of, masks)
+    apart = [_members(part, "anti_affinity", rows) for rows in constraints.get("anti_affinity", ())]
+    groups = [*groups, *apart]
+    _check_apart(part, groups, same_host, special)
+    taken = np.zeros((len(groups), len(part.hosts)), np.int32)
     for group, rows in enumerate(outside):
-        places = host_at[rows]
+        places = part.host_at[rows]
         np.add.at(taken[group], places[places >= 0], 1)
-
-    priority = np.zeros(len(vms), np.int64)
-    for row, value in constraints.get("priority", {}).items():
-        if not -LARGEST_AMOUNT <= integer("priority", value) <= LARGEST_AMOUNT:
-            raise ValueError(f"priority: {value} of VM {row} is outside {-LARGEST_AMOUNT}..{LARGEST_AMOUNT}")
-        priority[_one("priority", row, vm_at, all_vms, "VM")] = value
-    origin = np.where(away >= 0, host_at[np.maximum(away, 0)] if all_hosts else -1, -1).astype(np.int32)
     return Question(
-        vms=vms,
-        hosts=hosts,
-        vm_names=vm_names,
-        host_names=host_names,
+        vms=part.vms,
+        hosts=part.hosts,
+        vm_label=part.vm_label,
+        host_label=part.host_label,
         sizes=sizes,
         need=need,
         used=used,
         copied=copied,
-        free=free - kept,
-        origin=origin,
-        away=away,
+        free=free - _headroom(constraints.get("headroom", 0), len(part.host_at) - 1)[part.hosts],
+        origin=part.host_at[part.away],
+        away=part.away,
         in_use=in_use,
         version=version,
         version_left=version_left,
         may_follow=may_follow,
-        vm_pool=vm_pool,
-        host_pool=host_pool,
-        priority=priority,
+        vm_pool=part.vm_pool,
+        host_pool=part.host_pool,
+        priority=_priorities(part, constraints),
         kind_of=kind_of,
-        allowed=np.array(masks, dtype=np.bool_).reshape(len(masks), len(hosts)),
+        allowed=np.array(masks, dtype=np.bool_).reshape(len(masks), len(part.hosts)),
         groups=groups,
         taken=taken,
         same_host=same_host,
+        stays=part.stays,
     )
 
 
-def _no_older(
-    kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows, may_follow: Bools
-) -> tuple[Rows, list[Bools]]:
+def staying_as_used(question: Question) -> Question:
+    """The same for VMs that stay where they are: those count with what they use, not with what they would ask for.
+
+    What a VM that leaves asks for counts as given back, so that its host may be given too much: `admits` tells.
+    """
+    free, here = question.free.copy(), question.origin >= 0
+    np.add.at(free, question.origin[here], (question.sizes - question.used)[here])
+    return replace(question, free=free)
+
+
+def admits(question: Question, place: NDArray[np.int64]) -> bool:
+    """Whether each host has room for the VMs that come to it, beside those that stay: as they are now, it may lack it.
+
+    Parameters
+    ----------
+    place : int64 array, shape (vms,), the host of each, -1 for none
+    """
+    stays = place == question.origin
+    free = question.free.copy()
+    placed = place >= 0
+    np.subtract.at(free, place[placed], np.where(stays, question.used, question.sizes)[placed])
+    return bool((free[place[placed & ~stays]] >= 0).all())
+
+
+def free_after(question: Question, place: NDArray[np.int64]) -> Bytes:
+    """Bytes that each host of the Question has left once the VMs are where `place` says: int64 array."""
+    free = question.free.copy()
+    placed = place >= 0
+    np.subtract.at(free, place[placed], question.used[placed])
+    return free
+
+
+def least_free(question: Question) -> int:
+    """What the fullest host has left without the VMs of the Question; 0 if there are no hosts."""
+    return int(question.free.min()) if len(question.free) else 0
+
+
+def misplaced(question: Question, constraints: Constraints, vms: NDArray[np.int64] | None = None) -> str | None:
+    """In a sentence, which VM is now where pinned, affinity or anti_affinity do not let it be; None if none is.
+
+    Parameters
+    ----------
+    vms : places of the Question to look at, by default all
+    """
+    everybody = np.arange(len(question.vms)) if vms is None else vms
+    restricted = {*constraints.get("pinned", {}), *constraints.get("affinity", {})}
+    for vm in everybody[np.isin(question.vms[everybody], list(restricted))].tolist():
+        host = int(question.origin[vm])
+        if not question.allowed[question.kind_of[vm], host]:
+            return f"{question.vm_name(vm)} is on {question.host_name(host)}, where pinned, affinity or vcpus forbid it"
+    for group in constraints.get("anti_affinity", ()):
+        met: set[int] = set()
+        for vm in everybody[np.isin(question.vms[everybody], list(group))].tolist():
+            host = int(question.origin[vm])
+            if host in met:
+                name = question.vm_name(vm)
+                return f"anti_affinity: {name} shares {question.host_name(host)} with a VM of its group"
+            met.add(host)
+    return None
+
+
+def _kinds_of_vcpus(vcpus: NDArray[np.int32], cpus: NDArray[np.int32]) -> Kinds:
+    """VMs told apart by which hosts have the CPUs for them; 0 CPUs are an unknown number."""
+    steps = np.unique(cpus[cpus > 0])
+    return np.searchsorted(steps, vcpus).astype(np.int32), [(cpus == 0) | (cpus >= step) for step in steps] + [
+        cpus == 0
+    ]
+
+
+def _no_older(kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows, may_follow: Bools) -> Kinds:
     """The kinds of VMs, told apart by which hosts are too old for them, and where each kind may go."""
     if may_follow.all():
         return kind_of, masks
@@ -416,6 +513,126 @@ def _no_older(
         told_apart.reshape(-1).astype(np.int32),
         [masks[kind] & may_follow[left, version] if left >= 0 else masks[kind] for kind, left in kinds.tolist()],
     )
+
+
+def _kinds_of_affinity(part: _Part, special: dict[int, frozenset[int]], kinds: Kinds) -> Kinds:
+    """VMs told apart by where pinned and affinity let them be, too."""
+    kind_of, masks = kinds[0].copy(), list(kinds[1])
+    known: dict[tuple[int | None, frozenset[int]], int] = {}
+    for vm, targets in special.items():
+        # a VM that may only be where it is stays there: the pool does not check again whether it may run there
+        stays = part.away[vm] >= 0 and targets == {int(part.host_at[part.away[vm]])}
+        key = (None if stays else int(kind_of[vm]), targets)
+        if key not in known:
+            mask = np.zeros(len(part.hosts), np.bool_)
+            mask[list(targets)] = True
+            known[key] = len(masks)
+            masks.append(mask if key[0] is None else mask & masks[key[0]])
+        kind_of[vm] = known[key]
+    return kind_of, masks
+
+
+def _affinity(part: _Part, constraints: Constraints) -> dict[int, frozenset[int]]:
+    """By place, the hosts to which affinity and pinned confine a VM."""
+    allowed: dict[int, frozenset[int]] = {}
+    for row, targets in constraints.get("affinity", {}).items():
+        places = {part.host("affinity", target) for target in targets} - {-1}
+        if part.is_satisfied(row, targets):
+            continue
+        vm = part.vm("affinity", row)
+        if not places:
+            raise ValueError(f"affinity: VM {part.vm_label(row)} may be on none of the hosts that take part")
+        allowed[vm] = frozenset(places)
+    for row, target in constraints.get("pinned", {}).items():
+        host = part.host("pinned", target)
+        if part.is_satisfied(row, (target,)):
+            continue
+        vm = part.vm("pinned", row)
+        pin = f"pinned: VM {part.vm_label(row)} cannot be pinned to host {part.host_label(target)}"
+        if host < 0:
+            raise ValueError(f"{pin}, which is not among the hosts that take VMs")
+        if part.host_pool[host] != part.vm_pool[vm]:
+            raise ValueError(f"{pin}, which is in another pool")
+        if vm in allowed and host not in allowed[vm]:
+            raise ValueError(f"{pin}, which its affinity excludes")
+        allowed[vm] = frozenset({host})
+    return allowed
+
+
+def _members(part: _Part, name: str, rows: Iterable[int]) -> Rows:
+    """The places of the VMs of a group, in ascending order."""
+    return np.array(sorted({part.vm(name, row) for row in rows}), np.int32)
+
+
+def _check_together(part: _Part, same_host: list[Rows], kind_of: Rows, masks: list[Bools]) -> None:
+    """Raise ValueError if VMs that are to share a host never can."""
+    for members in same_host:
+        if len(np.unique(part.vm_pool[members])) > 1:
+            raise ValueError(f"same_host: VMs {part.named(members)} cannot share a host: they are in different pools")
+        own = [masks[kind_of[vm]] for vm in members]
+        if not np.logical_and.reduce(own).any() and all(mask.any() for mask in own):
+            why = "no host is allowed for all of them"
+            homes = {int(mask.argmax()) for mask in own if mask.sum() == 1}
+            if len(homes) > 1:
+                why = (
+                    f"they are pinned to {', '.join(part.host_label(int(part.hosts[home])) for home in sorted(homes))}"
+                )
+            raise ValueError(f"same_host: VMs {part.named(members)} cannot share a host: {why}")
+
+
+def _check_apart(part: _Part, groups: list[Rows], same_host: list[Rows], special: dict[int, frozenset[int]]) -> None:
+    """Raise ValueError if VMs that are to be apart are to share a host, or are confined to too few."""
+    together = np.arange(len(part.vms))
+    for members in same_host:
+        together[members] = members[0]
+    for members in groups:
+        meeting = together[members]
+        values, counts = np.unique(meeting, return_counts=True)
+        if (counts > 1).any():
+            both = members[meeting == values[np.argmax(counts > 1)]][:2]
+            raise ValueError(f"anti_affinity, same_host: VMs {part.named(both)} are to be together and apart")
+        restricted = [(vm, special[vm]) for vm in members.tolist() if vm in special]
+        for targets in {targets for _, targets in restricted}:
+            crowd = [vm for vm, own in restricted if own <= targets]
+            if len(crowd) > len(targets):
+                where = f"may be on {len(targets)} hosts only"
+                if len(targets) == 1:
+                    where = f"are pinned to host {part.host_label(int(part.hosts[min(targets)]))}"
+                raise ValueError(f"anti_affinity: VMs {part.named(crowd)} are to be apart, and {where}")
+
+
+def _priorities(part: _Part, constraints: Constraints) -> Bytes:
+    priority = np.zeros(len(part.vms), np.int64)
+    for row, value in constraints.get("priority", {}).items():
+        if not -LARGEST_AMOUNT <= integer("priority", value) <= LARGEST_AMOUNT:
+            raise ValueError(f"priority: {value} of VM {row} is outside {-LARGEST_AMOUNT}..{LARGEST_AMOUNT}")
+        priority[part.vm("priority", row)] = value
+    return priority
+
+
+def _headroom(value: Any, hosts: int) -> Bytes:
+    kept = np.asarray(value)
+    if kept.dtype.kind not in "iu":
+        raise TypeError(f"headroom: integers are needed, not {kept.dtype}")
+    if kept.ndim > 0 and kept.shape != (hosts,):
+        raise ValueError(f"headroom: shape {kept.shape} where there are {hosts} hosts")
+    every = np.broadcast_to(kept, hosts)
+    check_range("headroom", every, 0, LARGEST_AMOUNT)
+    return every.astype(np.int64)
+
+
+def _merged(sets: list[Rows]) -> list[Rows]:
+    """The sets, those with a common VM united; sets of one VM say nothing."""
+    leader: dict[int, int] = {}
+    parts: dict[int, set[int]] = {}
+    for members in sets:
+        union = {int(vm) for vm in members}
+        for first in {leader[vm] for vm in union if vm in leader}:
+            union |= parts.pop(first)
+        if len(union) > 1:
+            parts[min(union)] = union
+            leader.update(dict.fromkeys(union, min(union)))
+    return [np.array(sorted(part), np.int32) for _, part in sorted(parts.items())]
 
 
 def distinct_rows(name: str, values: npt.ArrayLike, length: int) -> Rows:
@@ -432,93 +649,9 @@ def distinct_rows(name: str, values: npt.ArrayLike, length: int) -> Rows:
     ValueError, TypeError : no integers, a row that is not there, or one that stands there twice
     """
     rows = as_rows(name, values)
-    _limit(name, rows, 0, length - 1)
+    check_range(name, rows, 0, length - 1)
     ordered, first = np.unique(rows, return_index=True)
     if len(ordered) < len(rows):
         again = int(np.setdiff1d(np.arange(len(rows)), first)[0])
         raise ValueError(f"{name}: {rows[again]} at index {again} stands there twice")
     return rows
-
-
-def _limit(name: str, values: NDArray[Any], low: int, high: int) -> None:
-    bad = (values < low) | (values > high)
-    if bad.any():
-        index = int(np.argmax(bad))
-        raise ValueError(f"{name}: {values[index]} at index {index} is outside {low}..{high}")
-
-
-def _checked_sizes(name: str, sizes: Bytes) -> Bytes:
-    _limit(name, sizes, 1, LARGEST_AMOUNT)
-    return sizes
-
-
-def _places(rows: Rows, length: int) -> Rows:
-    places = np.full(length, -1, np.int32)
-    places[rows] = np.arange(len(rows), dtype=np.int32)
-    return places
-
-
-def _one(name: str, row: int, places: Rows, length: int, what: str) -> int:
-    if not 0 <= integer(name, row) < length:
-        raise ValueError(f"{name}: there is no {what} {row}")
-    if places[row] < 0:
-        raise ValueError(f"{name}: {what} {row} takes no part")
-    return int(places[row])
-
-
-def _headroom(value: Any, hosts: int) -> Bytes:
-    kept = np.asarray(value)
-    if kept.dtype.kind not in "iu":
-        raise TypeError(f"headroom: integers are needed, not {kept.dtype}")
-    if kept.ndim > 0 and kept.shape != (hosts,):
-        raise ValueError(f"headroom: shape {kept.shape} where there are {hosts} hosts")
-    every = np.broadcast_to(kept, hosts)
-    _limit("headroom", every, 0, LARGEST_AMOUNT)
-    return every.astype(np.int64)
-
-
-def _affinity(
-    constraints: Constraints, vm_at: Rows, host_at: Rows, all_vms: int, all_hosts: int, vms: Rows
-) -> dict[int, frozenset[int]]:
-    allowed: dict[int, frozenset[int]] = {}
-    for row, targets in constraints.get("affinity", {}).items():
-        vm = _one("affinity", row, vm_at, all_vms, "VM")
-        for target in targets:
-            if not 0 <= integer("affinity", target) < all_hosts:
-                raise ValueError(f"affinity: there is no host {target}")
-        allowed[vm] = frozenset(int(host_at[target]) for target in targets if host_at[target] >= 0)
-        if not allowed[vm]:
-            raise ValueError(f"affinity: VM {row} may be on none of the hosts that take part")
-    for row, target in constraints.get("pinned", {}).items():
-        vm = _one("pinned", row, vm_at, all_vms, "VM")
-        if not 0 <= integer("pinned", target) < all_hosts:
-            raise ValueError(f"pinned: there is no host {target}")
-        if host_at[target] < 0:
-            raise ValueError(f"pinned: VM {vms[vm]} is pinned to host {target}, which takes no part")
-        host = int(host_at[target])
-        if vm in allowed and host not in allowed[vm]:
-            raise ValueError(f"pinned: VM {vms[vm]} is pinned to host {target}, which its affinity excludes")
-        allowed[vm] = frozenset({host})
-    return allowed
-
-
-def _vm_sets(name: str, sets: Iterable[Sequence[int]], vm_at: Rows, all_vms: int) -> list[Rows]:
-    found = []
-    for rows in sets:
-        members = sorted({_one(name, row, vm_at, all_vms, "VM") for row in rows})
-        found.append(np.array(members, np.int32))
-    return found
-
-
-def _merged(sets: list[Rows], count: int) -> list[Rows]:
-    """The sets, those with a common VM united; sets of one VM say nothing."""
-    leader: dict[int, int] = {}
-    parts: dict[int, set[int]] = {}
-    for members in sets:
-        union = {int(vm) for vm in members}
-        for first in {leader[vm] for vm in union if vm in leader}:
-            union |= parts.pop(first)
-        if len(union) > 1:
-            parts[min(union)] = union
-            leader.update(dict.fromkeys(union, min(union)))
-    return [np.array(sorted(part), np.int32) for _, part in sorted(parts.items())]

@@ -12,12 +12,22 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning._limits import integer
 from xenmem.planning._pools import Placed, search_each
-from xenmem.planning.evacuation import guests_on_hosts
-from xenmem.planning.packing import Report, plan_of
-from xenmem.planning.plan import Effort, Plan, Status
-from xenmem.planning.question import Constraints, Question, question_of_fleet
+from xenmem.planning.checks import integer
+from xenmem.planning.effort import Effort, Report
+from xenmem.planning.evacuation import guests_on, hosts_that_take_part
+from xenmem.planning.packing import plan_of
+from xenmem.planning.plan import Plan, Status
+from xenmem.planning.question import (
+    Constraints,
+    Question,
+    admits,
+    free_after,
+    least_free,
+    misplaced,
+    question_of_fleet,
+    staying_as_used,
+)
 from xenmem.planning.search import bounds, exact
 from xenmem.planning.search.displaced import crowd_of, fewest_displaced
 from xenmem.planning.search.fewest_moves import fewest_migrations
@@ -76,61 +86,52 @@ def rebalance(
     if integer("migrations", migrations) < 0:
         raise ValueError(f"migrations: {migrations} is negative")
     effort = Effort(time_limit, seed, progress)
-    running = guests_on_hosts(fleet)
-    if hosts is not None:
-        running = running[np.isin(fleet.vms.resident_on[running], np.asarray(hosts))]
-    able = fleet.hosts.enabled & fleet.hosts.live
-    running = running[able[np.maximum(fleet.vms.resident_on[running], 0)] & (fleet.vms.resident_on[running] >= 0)]
-    question = question_of_fleet(fleet, running, hosts, policy, constraints)
-    pools = problems(question)
-    if any((problem.origin < 0).any() for problem in pools):
+    taking = hosts_that_take_part(fleet, hosts)
+    question = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    if any((problem.origin < 0).any() for problem in problems(question)):
         raise ValueError("same_host: VMs that are to share a host are on several; pack them first")
-    _check_origin(question, constraints)
+    wrong = misplaced(question, constraints)
+    if wrong is not None:
+        raise ValueError(f"{wrong}; pack them first")
+    plan = _balanced(staying_as_used(question), question, migrations, effort)
+    if plan is None:
+        plan = _balanced(question, question, migrations, effort)
+    assert plan is not None, "VMs counted as on arrival never overfill the host that they go to"
+    return plan
 
-    def search_pool(problem: Problem, part: Effort) -> Placed:
-        best, limit = problem.origin.copy(), _most_free(problem, migrations)
+
+def _balanced(counted: Question, question: Question, migrations: int, effort: Effort) -> Plan | None:
+    """The plan, by the sizes with which VMs are counted; None if that lets somebody go where there is no room."""
+    pools, pools_as_used = problems(counted), problems(replace(question, sizes=question.used))
+
+    def search_pool(number: int, part: Effort) -> Placed:
+        problem = pools[number]
+        best, limit = problem.origin.copy(), _most_free(pools_as_used[number], migrations)
         try:
             for found in _levels(problem, migrations, limit, part):
                 best = found
         except KeyboardInterrupt:
             part.stop()
-        value = int(problem.occupied(best)[0].min())
+        placed = question.origin.astype(np.int64)
+        placed[problem.vms] = problem.vm_hosts(best)
+        value = int(free_after(question, placed)[problem.hosts].min())
         return Placed(best, value, max(limit, value))
 
-    answers = search_each(search_pool, pools, effort, min)
+    answers = search_each(search_pool, range(len(pools)), effort, min)
     place = question.origin.astype(np.int64)
     for problem, answer in zip(pools, answers, strict=True):
         place[problem.vms] = problem.vm_hosts(answer.host_of)
-    worst = min((answer.value for answer in answers), default=0)
-    limit = min((answer.bound for answer in answers), default=0)
+    if not admits(question, place):
+        return None
+    as_it_is = least_free(question)
+    worst = min((answer.value for answer in answers), default=as_it_is)
+    limit = min((answer.bound for answer in answers), default=as_it_is)
     status: Status = "optimal" if worst == limit else "feasible"
     reason = "" if worst == limit else f"the fullest host is left with {worst}, and {limit} is not excluded"
     if worst < 0:
         excess = f"a host stays overcommitted by {format_size(-worst)}"
         reason = f"{reason}; {excess}" if reason else excess
     return plan_of(question, place, effort, "even", status, worst, limit, reason)
-
-
-def _check_origin(question: Question, constraints: Constraints) -> None:
-    """Raise ValueError if the VMs are not where the caller wants them: few migrations begin there, and keep most."""
-    restricted = {*constraints.get("pinned", {}), *constraints.get("affinity", {})}
-    for vm in np.flatnonzero(np.isin(question.vms, list(restricted))).tolist():
-        host = int(question.origin[vm])
-        if not question.allowed[question.kind_of[vm], host]:
-            raise ValueError(
-                f"{question.vm_name(vm)} is on {question.host_name(host)}, where pinned, affinity or vcpus forbid it; "
-                "pack it first"
-            )
-    for group in constraints.get("anti_affinity", ()):
-        met: set[int] = set()
-        for vm in np.flatnonzero(np.isin(question.vms, group)).tolist():
-            host = int(question.origin[vm])
-            if host in met:
-                raise ValueError(
-                    f"anti_affinity: {question.vm_name(vm)} shares {question.host_name(host)} with a VM of its group; "
-                    "pack them first"
-                )
-            met.add(host)
 
 
 def _most_free(problem: Problem, migrations: int) -> int:
@@ -149,7 +150,7 @@ def _most_free(problem: Problem, migrations: int) -> int:
 def _levels(problem: Problem, migrations: int, limit: int, effort: Effort) -> Iterator[Rows]:
     """Ever better placements: each leaves more on the fullest host."""
     low, high = int(problem.occupied(problem.origin)[0].min()), limit
-    quiet = effort.part(1.0, lambda value, bound: None)
+    quiet = effort.part()
     thorough = THOROUGH_TRIES
     while low < high and not effort.over():
         effort.tell(low, limit)

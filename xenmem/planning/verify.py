@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from xenmem.fleet import PowerState
+
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
     from xenmem.planning.plan import Plan
@@ -23,8 +25,8 @@ class Violation(Exception):  # noqa: N818  (what was found in a plan, not a fail
 
     Attributes
     ----------
-    rule : which: ``shape``, ``host``, ``pool``, ``memory``, ``vcpus``, ``version``, ``pinned``, ``affinity``,
-        ``anti_affinity``, ``same_host``, ``migrations``, ``value`` or ``status``
+    rule : which: ``shape``, ``immovable``, ``host``, ``pool``, ``memory``, ``vcpus``, ``version``, ``pinned``,
+        ``affinity``, ``anti_affinity``, ``same_host``, ``migrations``, ``value`` or ``status``
     """
 
     def __init__(self, rule: str, text: str) -> None:
@@ -47,6 +49,7 @@ class _World:
         self.version: dict[int, list[list[int]]] = {}
         self.groups: list[set[int]] = []
         self.fixed: dict[int, int] = {}
+        self.held: set[int] = set()
         self.guests_elsewhere: set[int] = set()
 
 
@@ -67,6 +70,7 @@ def verify(
     priority: Mapping[int, int] | None = None,
     vm_groups: bool = True,
     vcpus: bool = True,
+    immovable: Mapping[int, str] | None = None,
 ) -> None:
     """Check a plan against what was asked: the placement, every single migration, and what the plan says of itself.
 
@@ -76,7 +80,7 @@ def verify(
     fleet : the one that was planned for; None for a plan of bare sizes
     sizes, free, origin : what pack_sizes was given; None with a fleet
     hosts, policy : as they were given to the planner, its default policy included
-    pinned, affinity, anti_affinity, same_host, headroom, priority, vm_groups, vcpus : as they were given
+    pinned, affinity, anti_affinity, same_host, headroom, priority, vm_groups, vcpus, immovable : as they were given
 
     Raises
     ------
@@ -104,6 +108,10 @@ def verify(
     if sizes is not None and len(vms) != len(world.need):
         raise Violation("shape", f"{len(vms)} VMs where {len(world.need)} sizes were given")
     target = {vm: int(host) for vm, host in zip(vms, plan.host, strict=True)}
+    world.held |= set(immovable or ()) & {vm for vm, host in world.now.items() if host >= 0}
+    for vm in sorted(world.held):
+        if target[vm] not in (-1, world.now[vm]):
+            raise Violation("immovable", f"VM {vm} leaves host {world.now[vm]} and cannot migrate now")
     balances = plan.objective == "even"
     _check_hosts(world, target, pinned or {}, affinity or {}, balances=balances)
     for group in same_host:
@@ -151,22 +159,28 @@ def _fleet_world(
             world.cpus[host] = int(machines.cpu_count[host]) if vcpus else 0
     for vm in range(len(table)):
         resident, scheduled = int(table.resident_on[vm]), int(table.scheduled_to_be_resident_on[vm])
+        rests = table.power_state[vm] in (PowerState.HALTED, PowerState.SUSPENDED) and not table.current_operations[vm]
+        waits = resident < 0 and rests
         if vm in chosen:
-            world.now[vm] = resident if resident >= 0 else scheduled
+            world.now[vm] = -1 if waits else resident if resident >= 0 else scheduled
             halted = world.now[vm] < 0
             world.used[vm] = int(amount[vm]) + int(overhead[vm] if halted else table.memory_overhead[vm])
-            shim = policy == "dynamic_min" and int(table.accounted_domain_type[vm]) == 2
+            shim = int(table.accounted_domain_type[vm]) == 2
             world.need[vm] = int(largest[vm] if shim else start[vm])
             world.vm_pool[vm] = int(table.pool[vm])
             world.vcpus[vm] = 0 if table.vcpu_unrestricted[vm] else int(table.VCPUs_max[vm])
             if resident >= 0 and scheduled in world.room:  # a migration is under way
                 world.room[scheduled] -= world.used[vm]
+            if world.now[vm] >= 0 and (
+                table.power_state[vm] != PowerState.RUNNING or scheduled >= 0 or not machines.live[resident]
+            ):
+                world.held.add(vm)
             continue
         for host in (resident, scheduled):
             if host in world.room:
                 world.room[host] -= int(amount[vm]) + int(table.memory_overhead[vm])
                 world.fixed[vm] = host
-                if not (table.is_a_template[vm] or table.is_a_snapshot[vm] or table.is_control_domain[vm]):
+                if not (waits or table.is_a_template[vm] or table.is_a_snapshot[vm] or table.is_control_domain[vm]):
                     world.guests_elsewhere.add(host)
     if vm_groups:
         for group, placement in enumerate(fleet.vm_groups.placement):
@@ -177,7 +191,9 @@ def _fleet_world(
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(part) for part in re.split(r"[.-]", "-".join(text.split("-", 2)[:2])) if re.fullmatch("[0-9]+", part)]
+    return [
+        int(part) for part in re.split(r"[.-]", "-".join(text.split("-", 2)[:2])) if re.fullmatch("[0-9]{1,18}", part)
+    ]
 
 
 def _is_older(world: _World, host: int, than: int) -> bool:
@@ -302,11 +318,12 @@ def _check_migrations(world: _World, plan: Plan, target: dict[int, int]) -> None
 
 def _check_claims(world: _World, plan: Plan, target: dict[int, int]) -> None:
     placed = sum(host >= 0 for host in target.values())
-    if (plan.status == "infeasible") != (placed < len(target)):
+    complete = plan.status in ("optimal", "feasible")
+    if complete != (placed == len(target)):
         raise Violation("status", f"{plan.status} with {placed} of {len(target)} VMs placed")
     value: Any = placed
     lower_is_better = False
-    if plan.status != "infeasible":
+    if complete:
         if plan.objective == "fewest-hosts":
             value = len(set(target.values()) | world.guests_elsewhere)
             lower_is_better = True
@@ -314,14 +331,14 @@ def _check_claims(world: _World, plan: Plan, target: dict[int, int]) -> None:
             value = sum(world.now[vm] >= 0 and world.now[vm] != host for vm, host in target.items())
             lower_is_better = True
         elif plan.objective == "even":
-            pools = {world.vm_pool[vm] for vm in target}
+            pools = {world.vm_pool[vm] for vm in target} or set(world.host_pool.values())
             left = {host: room for host, room in world.room.items() if world.host_pool[host] in pools}
             for vm, host in target.items():
-                left[host] -= max(world.need[vm], world.used[vm])
+                left[host] -= world.used[vm]
             value = min(left.values(), default=0)
     if plan.value != value:
         raise Violation("value", f"the plan says {plan.value}, the placement gives {value}")
     if plan.bound > plan.value if lower_is_better else plan.bound < plan.value:
         raise Violation("value", f"the value {plan.value} is better than the bound {plan.bound}")
-    if plan.status != "infeasible" and (plan.status == "optimal") != (plan.bound == plan.value):
+    if complete and (plan.status == "optimal") != (plan.bound == plan.value):
         raise Violation("status", f"{plan.status} with value {plan.value} and bound {plan.bound}")

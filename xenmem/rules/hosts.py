@@ -10,13 +10,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bools, Bytes, Objects, Rows
 
-Bools = NDArray[np.bool_]
-Objects = NDArray[np.object_]
-Rows = NDArray[np.int32]
 SoftwareVersion = Mapping[str, str]
 Version = tuple[int, ...]
 Versions = tuple[Version, ...]
@@ -28,6 +25,7 @@ MIGRATION_KEYS: Final = ("platform_version", "xapi_build", "xen")
 UPGRADE_KEYS: Final = ("platform_version", "xapi")
 """What tells the hosts of a rolling upgrade apart (Checks.RPU)."""
 _MISSING: Final = "0.0.0"
+_MOST_DIGITS: Final = 18
 
 
 # ---------------------------------------------------------------------------------------------------------- able, known
@@ -38,7 +36,7 @@ def able(enabled: Bools, live: Bools) -> Bools:
     return enabled & live
 
 
-def is_known(memory_total: NDArray[np.int64]) -> Bools:
+def is_known(memory_total: Bytes) -> Bools:
     """Of which hosts the memory is known; xapi's 0 for a host that it has not measured yet is none."""
     known: Bools = memory_total > 0
     return known
@@ -57,8 +55,8 @@ def model_name(software_version: SoftwareVersion) -> str:
 
     Before 6.0 xapi's number, the same for many releases, does not tell it, but the product's does.
     """
-    product = software_version.get("product_version", "").partition(".")[0]
-    if software_version.get("product_brand") == "XenServer" and product.isdecimal() and int(product) < 6:
+    product = version_of(software_version.get("product_version", ""))
+    if software_version.get("product_brand") == "XenServer" and () < product < (6,):
         return "pre-6.0"
     try:
         return kernel.model_name_for(xapi_version(software_version))
@@ -107,9 +105,9 @@ def pool_model(coordinator: str, hosts: Iterable[str], assumed: Model) -> Model:
 
 @lru_cache(maxsize=1024)
 def version_of(text: str) -> Version:
-    """The numbers of a version: of its first two parts between dashes, whatever is no number left out."""
+    """The numbers of a version: of its first two parts between dashes, whatever is no number of 63 bits left out."""
     parts = ".".join(text.split("-")[:2]).split(".")
-    return tuple(int(part) for part in parts if part.isascii() and part.isdecimal())
+    return tuple(int(part) for part in parts if part.isascii() and part.isdecimal() and len(part) <= _MOST_DIGITS)
 
 
 def versions_of(software_version: SoftwareVersion, keys: Sequence[str] = MIGRATION_KEYS) -> Versions:
@@ -168,11 +166,15 @@ def version_classes(software_version: Objects, pool: Rows, coordinator: Rows) ->
     keys = [migration_keys(software_version[row] if row >= 0 else {}) for row in coordinator.tolist()]
     versions = [versions_of(software, keys[row]) for software, row in zip(software_version, pool.tolist(), strict=True)]
     distinct = {version: number for number, version in enumerate(dict.fromkeys(versions))}
-    may_follow = [
-        [len(before) == len(after) and is_not_older(after, before) for after in distinct] for before in distinct
-    ]
     class_of = np.array([distinct[version] for version in versions], np.int32)
-    return class_of, np.array(may_follow, np.bool_).reshape(len(distinct), len(distinct))
+    compared = np.array([len(version) for version in distinct])
+    may_follow: Bools = compared[:, None] == compared[None, :]
+    for key in range(len(MIGRATION_KEYS)):
+        own = [version[key] if key < len(version) else () for version in distinct]
+        rank_of = {version: rank for rank, version in enumerate(sorted(set(own)))}
+        rank = np.array([rank_of[version] for version in own])
+        may_follow &= rank[None, :] >= rank[:, None]
+    return class_of, may_follow
 
 
 def names_unprotected(coordinator: SoftwareVersion) -> bool:

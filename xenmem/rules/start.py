@@ -3,23 +3,15 @@
 Amounts are bytes. Knows the VM alone: not what a host has, nor which VMs may come to it.
 """
 
-from typing import TYPE_CHECKING, Final, Protocol, overload
+from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel import DomainType
 
-if TYPE_CHECKING:
-    from xenmem.columns import Bools, Bytes, Objects, VMs
-
-
-class _Fleet(Protocol):
-    @property
-    def vms(self) -> "VMs": ...
-
-    def start_memory(self, policy: str, model: str | None) -> "Bytes": ...
-
+Bools = NDArray[np.bool_]
+Objects = NDArray[np.object_]
 
 RESTART: Final = "restart"
 """The HA restart priority of VMs that HA keeps running (constants.ml: ha_restart)."""
@@ -29,8 +21,8 @@ RESTART_PRIORITIES: Final = (RESTART, "best-effort", "")
 @overload
 def is_protected(ha_always_run: bool, ha_restart_priority: str) -> bool: ...
 @overload
-def is_protected(ha_always_run: "Bools", ha_restart_priority: "Objects") -> "Bools": ...
-def is_protected(ha_always_run: "bool | Bools", ha_restart_priority: "str | Objects") -> "bool | Bools":
+def is_protected(ha_always_run: Bools, ha_restart_priority: Objects) -> Bools: ...
+def is_protected(ha_always_run: bool | Bools, ha_restart_priority: str | Objects) -> bool | Bools:
     """Whether HA restarts a VM (helpers.ml: vm_should_always_run)."""
     return ha_always_run & (ha_restart_priority == RESTART)
 
@@ -38,8 +30,8 @@ def is_protected(ha_always_run: "bool | Bools", ha_restart_priority: "str | Obje
 @overload
 def starts_with_static_max(domain_type: int) -> bool: ...
 @overload
-def starts_with_static_max(domain_type: NDArray[np.integer]) -> "Bools": ...
-def starts_with_static_max(domain_type: "int | NDArray[np.integer]") -> "bool | Bools":
+def starts_with_static_max(domain_type: NDArray[np.integer]) -> Bools: ...
+def starts_with_static_max(domain_type: int | NDArray[np.integer]) -> bool | Bools:
     """Whether a start, a resume or a migration asks for memory_static_max, not memory_dynamic_min.
 
     A domain of type pv_in_pvh does not balloon while it is built; one of type pvh is asked for its minimum.
@@ -51,8 +43,8 @@ def starts_with_static_max(domain_type: "int | NDArray[np.integer]") -> "bool | 
 @overload
 def leaves_with_static_max(domain_type: int) -> bool: ...
 @overload
-def leaves_with_static_max(domain_type: NDArray[np.integer]) -> "Bools": ...
-def leaves_with_static_max(domain_type: "int | NDArray[np.integer]") -> "bool | Bools":
+def leaves_with_static_max(domain_type: NDArray[np.integer]) -> Bools: ...
+def leaves_with_static_max(domain_type: int | NDArray[np.integer]) -> bool | Bools:
     """Whether the pool's own plan of an evacuation reserves memory_static_max; unlike a start, also for pvh.
 
     Source: ocaml/xapi/xapi_ha_vm_failover.ml, ``vm_memory``.
@@ -63,29 +55,3 @@ def leaves_with_static_max(domain_type: "int | NDArray[np.integer]") -> "bool | 
 def start_policy(domain_type: int) -> str:
     """The limit of a VM that it must find free to start: ``static_max`` or ``dynamic_min``."""
     return "static_max" if starts_with_static_max(domain_type) else "dynamic_min"
-
-
-def memory_to_start(fleet: _Fleet, policy: str = "dynamic_min", model: str | None = None) -> "Bytes":
-    """What must be free for each VM to start, to resume or to arrive: int64 array, shape (vms,), bytes.
-
-    Parameters
-    ----------
-    fleet : any inventory
-    policy : which limit counts of a VM that balloons; the pool itself asks for ``dynamic_min``
-    model : name of a kernel model for all VMs; by default each VM's pool's own
-
-    Raises
-    ------
-    ValueError : the policy or the model does not exist
-    """
-    return _at_static_max_where(starts_with_static_max(fleet.vms.accounted_domain_type), fleet, policy, model)
-
-
-def memory_to_leave(fleet: _Fleet) -> "Bytes":
-    """What the pool's own plan of an evacuation reserves for each VM: int64 array, shape (vms,), bytes."""
-    return _at_static_max_where(leaves_with_static_max(fleet.vms.accounted_domain_type), fleet, "dynamic_min", None)
-
-
-def _at_static_max_where(these: "Bools", fleet: _Fleet, policy: str, model: str | None) -> "Bytes":
-    needed = fleet.start_memory(policy, model)
-    return np.where(these, fleet.start_memory("static_max", model), needed) if these.any() else needed

@@ -7,13 +7,11 @@ Source: xapi-project/xen-api, ocaml/xapi/xapi_db_upgrade.ml, dbsync_slave.ml (re
 from typing import Final, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bools, Bytes
 from xenmem.units import MIB
 
-Bools = NDArray[np.bool_]
-Bytes = NDArray[np.int64]
 Flags = TypeVar("Flags", bool, Bools)
 
 LAST_SCHEMA_OF_7_0: Final = 93

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pools import pool
+from pools import pool, records
 from twins import stepwise
 
 import xenmem
@@ -80,6 +80,14 @@ def test_update_needs_the_overhead_of_both_models(fleet: xenmem.Fleet) -> None:
     amount = fleet.vms.memory_dynamic_min[problem.vms]
     assert (problem.need[:, 1] >= amount + fleet.overhead("26.3")[problem.vms]).all()
     assert (problem.need[:, 0] >= amount + fleet.vms.memory_overhead[problem.vms]).all()
+
+
+def test_a_host_of_no_memory_is_one_of_unknown_memory() -> None:
+    """A pool says 0 of a host that it has not measured."""
+    tables = records([5000, 5000], [(1000, 0), (1000, None)])
+    tables["host_metrics"][tables["host"]["p-h0"]["metrics"]]["memory_total"] = "0"
+    with pytest.raises(ValueError, match="memory_total of p-h0 is unknown"):
+        balloon(xenmem.Fleet.from_records(tables), 1, 0)
 
 
 def test_a_host_keeps_back_63_mib_more_after_its_update() -> None:

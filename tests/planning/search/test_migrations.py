@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from pools import MIB, pool
 from twins import solver
 
-import xenmem
 from xenmem import planning
 from xenmem.planning.plan import Migration
 from xenmem.planning.question import question_of_sizes
@@ -118,7 +116,7 @@ def test_evacuate_random_pools(seed: int) -> None:
     elif plan.status == "optimal":
         assert plan.value == best
     else:
-        assert plan.status == "infeasible" or plan.bound <= best <= plan.value
+        assert plan.status == "unknown" or plan.bound <= best <= plan.value
 
 
 def busy_pool(seed: int = 3) -> tuple[object, int]:
@@ -178,8 +176,8 @@ def test_consolidation_equals_enumeration() -> None:
 
 @pytest.mark.parametrize("objective", ["even", "fewest-hosts"])
 def test_ctrl_c_keeps_what_was_reported(objective: str) -> None:
-    name = "pool-small.records.json" if objective == "even" else "../../../examples/four-hosts.json"
-    fleet = xenmem.read(Path(__file__).parents[2] / "data" / "inventories" / name)
+    sizes = np.random.default_rng(5).integers(300, 3000, 24).tolist()
+    fleet = pool([12000] * 6, [(int(size), vm % 5) for vm, size in enumerate(sizes)])
     values: list[int] = []
 
     def stop(report: planning.Progress) -> None:
@@ -225,7 +223,7 @@ def test_refusals() -> None:
     fleet = pool([2000, 2000], [(1000, 0)])
     with pytest.raises(ValueError, match="host: there is no host 2"):
         planning.evacuate(fleet, 2)
-    with pytest.raises(ValueError, match="hosts: 0 is the host to be emptied"):
+    with pytest.raises(ValueError, match="hosts: p-h0 is the host to be emptied"):
         planning.evacuate(fleet, 0, hosts=[0, 1])
     with pytest.raises(ValueError, match="migrations: -1 is negative"):
         planning.rebalance(fleet, -1)
@@ -251,7 +249,7 @@ def test_orders_of_random_moves(data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("constraints", "message"),
     [
-        ({"pinned": {0: 1}}, "VM p-v0 is on host p-h0, where pinned, affinity or vcpus forbid it; pack it first"),
+        ({"pinned": {0: 1}}, "VM p-v0 is on host p-h0, where pinned, affinity or vcpus forbid it; pack them first"),
         ({"affinity": {1: [1]}}, "VM p-v1 is on host p-h0, where pinned"),
         (
             {"anti_affinity": [[0, 1]]},
@@ -275,12 +273,12 @@ def test_nobody_is_sent_to_a_host_that_stays_overcommitted() -> None:
 
 
 def test_what_is_found_may_remain_but_nobody_joins_it() -> None:
-    fleet = pool([4000, 4000], [(1000, 0), (900, 0), (800, 0)], groups=[[0, 1]], cpus=1, vcpus=2)
+    fleet = pool([4000, 4000], [(1000, 0), (900, 0), (800, 1)], groups=[[0, 1, 2]])
     plan = planning.rebalance(fleet, 0)
     planning.verify(plan, fleet, policy="dynamic_min")
-    assert plan.host.tolist() == [0, 0, 0]
-    with pytest.raises(planning.Violation, match="vcpus"):
-        planning.verify(replace(plan, host=np.array([0, 0, 1], np.int32)), fleet, policy="dynamic_min")
+    assert plan.host.tolist() == [0, 0, 1]
+    with pytest.raises(planning.Violation, match="anti_affinity"):
+        planning.verify(replace(plan, host=np.array([0, 1, 1], np.int32)), fleet, policy="dynamic_min")
 
 
 def test_nothing_is_to_be_done_where_no_guest_runs() -> None:

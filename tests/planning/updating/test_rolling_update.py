@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twins import stepwise
 
-from xenmem.planning.plan import Progress
+from xenmem.planning.effort import Progress
 from xenmem.planning.updating.problem import UpdateProblem
 from xenmem.planning.updating.rolling_update import rolling_update
 from xenmem.units import GIB, MIB
@@ -125,7 +125,7 @@ def test_plans_are_valid_or_refused(data: st.DataObject) -> None:
     problem = UpdateProblem.from_arrays(
         problem.capacity, problem.need, random.permutation(problem.home), start=problem.start, copied=problem.copied
     )
-    plan = rolling_update(problem, time_limit=1)
+    plan = rolling_update(problem)
     if plan.steps:
         stepwise.carry_out(problem, plan)
     else:

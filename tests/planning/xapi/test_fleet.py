@@ -10,9 +10,9 @@ from golden import golden
 from twins import naive, reference
 
 import xenmem
+from xenmem.planning.pool_view import memory_to_leave
 from xenmem.planning.xapi import evacuation, failover, placement
 from xenmem.planning.xapi.errors import NoHostsAvailableError
-from xenmem.rules.start import memory_to_leave
 
 POOL_SMALL = Path(__file__).parents[2] / "data" / "inventories" / "pool-small.records.json"
 NULL = "OpaqueRef:NULL"

@@ -35,7 +35,7 @@ def run(pool: Pool, add_vm: AddVM) -> AddVM:
     return build
 
 
-@pytest.mark.parametrize("message", MESSAGES.keys() - {"allocate_resources_for_vm"})
+@pytest.mark.parametrize("message", sorted(MESSAGES.keys() - {"allocate_resources_for_vm"}))
 def test_no_such_host(pool: Pool, session: Session, message: str) -> None:
     send = getattr(session.xenapi.host, message)
     assert refused(pool, lambda: send("x", *MESSAGES[message])) == ["HANDLE_INVALID", "host", "x"]

@@ -141,7 +141,7 @@ def test_operation_checks_in_order(pool: Pool, session: Session, make: AddVM, me
 
 
 class TestFeatures:
-    """What the guest agent says (B.1, row 10)."""
+    """What the guest agent says (messages.md, 1 row 10)."""
 
     NEEDED = (
         ("suspend", "feature-suspend"),

@@ -14,14 +14,13 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.planning._clock import Clock
-from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, integer
 from xenmem.planning._pools import in_parallel
+from xenmem.planning.checks import LARGEST_AMOUNT, LARGEST_TOTAL, integer
+from xenmem.planning.effort import Effort, Progress
 from xenmem.planning.failures.host_failures import failover_until
 from xenmem.planning.failures.restart_pool import RestartPool, check_failures
 from xenmem.planning.failures.results import Failover
 from xenmem.planning.failures.together import surely_survives
-from xenmem.planning.plan import Progress
 from xenmem.planning.search.compiled.feasibility import best_fit, worst_fit
 
 if TYPE_CHECKING:
@@ -94,8 +93,8 @@ class Mix:
             raise ValueError(f"proportions: {len(weights)} entries for {len(sizes)} shapes")
         for name, values in (("sizes", sizes), ("proportions", weights)):
             for index, value in enumerate(values):
-                if not 1 <= integer(name, value) <= MOST_BYTES:
-                    raise ValueError(f"{name}: {value} at index {index} is outside 1..{MOST_BYTES}")
+                if not 1 <= integer(name, value) <= LARGEST_AMOUNT:
+                    raise ValueError(f"{name}: {value} at index {index} is outside 1..{LARGEST_AMOUNT}")
         self.sizes = np.array(sizes, np.int64)
         self._weights = weights
         self._proportions = np.array(weights, np.int64)
@@ -129,7 +128,7 @@ class Mix:
         if limit < 0:
             return -1
         if not units.any():
-            return MOST_BYTES_IN_ALL
+            return LARGEST_TOTAL
         each = int(units @ self._proportions.astype(object))
         periods, left = divmod(limit, each)
         low, high = 0, self._period
@@ -173,17 +172,17 @@ def capacity(
     largest sums. In between, distributions of the new VMs are tried; in small pools all of them.
     """
     n = check_failures(pool, num_failures)
-    return _capacity(pool, Mix(sizes, proportions), n, Clock(time_limit, progress))
+    return _capacity(pool, Mix(sizes, proportions), n, Effort(time_limit, progress=progress))
 
 
-def _capacity(pool: RestartPool, mix: Mix, n: int, clock: Clock) -> Capacity:
+def _capacity(pool: RestartPool, mix: Mix, n: int, effort: Effort) -> Capacity:
     def surely(hosts: Rows, shapes: Rows) -> bool:
         return surely_survives(_with_new(pool, mix, hosts, shapes), n)
 
     def survives(hosts: Rows, shapes: Rows) -> bool:
-        return failover_until(_with_new(pool, mix, hosts, shapes), n, clock).survives
+        return failover_until(_with_new(pool, mix, hosts, shapes), n, effort).survives
 
-    now = failover_until(pool, n, clock)
+    now = failover_until(pool, n, effort)
     nothing = np.empty(0, np.int32)
     if not now.survives:
         bound = 0 if now.answer == "loses" else max(0, _bound(pool, mix, n))
@@ -193,20 +192,20 @@ def _capacity(pool: RestartPool, mix: Mix, n: int, clock: Clock) -> Capacity:
     bound = max(0, _bound(pool, mix, n))
     best = (nothing, nothing)
     try:
-        for better in _by_rules(pool, mix, bound, surely, clock):
+        for better in _by_rules(pool, mix, bound, surely, effort):
             best = better
-            clock.tell(len(best[0]), bound)
-        while len(best[0]) < bound and not clock.late():
-            found, complete = _exhaustively(pool, mix, len(best[0]) + 1, survives, clock)
+            effort.tell(len(best[0]), bound)
+        while len(best[0]) < bound and not effort.over():
+            found, complete = _exhaustively(pool, mix, len(best[0]) + 1, survives, effort)
             if found is not None:
                 best = found
             elif complete:
                 bound = len(best[0])
             else:
                 break
-            clock.tell(len(best[0]), bound)
+            effort.tell(len(best[0]), bound)
     except KeyboardInterrupt:
-        clock.interrupt()
+        effort.stop()
     hosts, shapes = best
     counts = tuple(np.bincount(shapes, minlength=len(mix.sizes)).tolist())
     if len(hosts) == bound:
@@ -251,13 +250,13 @@ def capacity_of_pools(
         )
         questions.append((pool, np.atleast_1d(normal + shadow).tolist()))
 
-    whole = Clock(None)
+    whole = Effort(time_limit)
 
     def ask(question: tuple[RestartPool, list[int]]) -> Capacity:
         pool, sizes = question
-        return _capacity(pool, Mix(sizes, proportions), int(num_failures), Clock(time_limit, whole=whole))
+        return _capacity(pool, Mix(sizes, proportions), int(num_failures), whole.limited(time_limit))
 
-    return in_parallel(ask, questions, stop=whole.interrupt)
+    return in_parallel(ask, questions, stop=whole.stop)
 
 
 def _with_new(pool: RestartPool, mix: Mix, hosts: Rows, shapes: Rows) -> RestartPool:
@@ -278,7 +277,7 @@ def _with_new(pool: RestartPool, mix: Mix, hosts: Rows, shapes: Rows) -> Restart
 def _bound(pool: RestartPool, mix: Mix, n: int) -> int:
     """Below 0: not even the VMs that are there have room."""
     runs = pool.resident_on >= 0
-    best = MOST_BYTES_IN_ALL
+    best = LARGEST_TOTAL
     parts = {1} | {max(1, int(size) // k) for size in mix.sizes for k in range(1, _PARTS + 1)}
     for part in sorted(parts):
         room = np.maximum(0, pool.free) // part
@@ -291,7 +290,7 @@ def _bound(pool: RestartPool, mix: Mix, n: int) -> int:
 
 
 def _by_rules(
-    pool: RestartPool, mix: Mix, bound: int, survives: Callable[[Rows, Rows], bool], clock: Clock
+    pool: RestartPool, mix: Mix, bound: int, survives: Callable[[Rows, Rows], bool], effort: Effort
 ) -> Iterator[tuple[Rows, Rows]]:
     """Ever larger numbers, by bisection, for which one of the rules of distribution survives."""
     no_rules = np.empty((0, len(pool.free)), np.bool_)
@@ -306,7 +305,7 @@ def _by_rules(
         return None
 
     low, high, step = 0, min(bound, MOST_VMS) + 1, 1
-    while high - low > 1 and not clock.late():
+    while high - low > 1 and not effort.over():
         count = max(low + 1, high - step)
         shapes = mix.shapes(count)
         shapes = shapes[np.argsort(-mix.sizes[shapes], kind="stable")]
@@ -321,7 +320,7 @@ def _by_rules(
 
 
 def _exhaustively(
-    pool: RestartPool, mix: Mix, count: int, survives: Callable[[Rows, Rows], bool], clock: Clock
+    pool: RestartPool, mix: Mix, count: int, survives: Callable[[Rows, Rows], bool], effort: Effort
 ) -> tuple[tuple[Rows, Rows] | None, bool]:
     """Every distribution of so many new VMs, if they are few: one that survives, and whether all were tried."""
     if count > _MOST_TO_DISTRIBUTE or len(pool.free) > _MOST_HOSTS_TO_DISTRIBUTE:
@@ -333,7 +332,7 @@ def _exhaustively(
             return None, False
         if survives(hosts, shapes):
             return (hosts, shapes), True
-        if clock.late():
+        if effort.over():
             return None, False
     return None, True
 

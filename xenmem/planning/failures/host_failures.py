@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._clock import Clock
-from xenmem.planning._limits import integer
 from xenmem.planning._pools import in_parallel
+from xenmem.planning.checks import integer
+from xenmem.planning.effort import Effort, Progress
 from xenmem.planning.failures.one_by_one import in_order
 from xenmem.planning.failures.restart_pool import RestartPool, check_failures, one_pool
 from xenmem.planning.failures.restart_search import Restart
 from xenmem.planning.failures.results import Failover, RestartedVM, Verdict
 from xenmem.planning.failures.together import bounds_of, together
-from xenmem.planning.plan import Progress
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED
 
 if TYPE_CHECKING:
@@ -66,16 +65,16 @@ def failover(
     """
     pool = one_pool(pool)
     n = check_failures(pool, num_failures)
-    return failover_until(pool, n, Clock(time_limit, progress), one_by_one=one_by_one)
+    return failover_until(pool, n, Effort(time_limit, progress=progress), one_by_one=one_by_one)
 
 
-def failover_until(pool: RestartPool, n: int, clock: Clock, *, one_by_one: bool = False) -> Failover:
-    """failover, as one of several searches that share a clock."""
-    answer = together(pool, n, clock)
+def failover_until(pool: RestartPool, n: int, effort: Effort, *, one_by_one: bool = False) -> Failover:
+    """failover, as one of several searches."""
+    answer = together(pool, n, effort)
     if not one_by_one:
         return answer
     if answer.survives and n > 0:
-        return in_order(pool, n, clock)
+        return in_order(pool, n, effort)
     return replace(answer, one_by_one=True, inevitable=n if answer.answer == "loses" else 0)
 
 
@@ -103,12 +102,12 @@ def failover_of_pools(
     for pool in pools:
         check_failures(pool, num_failures)
 
-    whole = Clock(None)
+    whole = Effort(time_limit)
 
     def ask(pool: RestartPool) -> Failover:
-        return failover_until(pool, int(num_failures), Clock(time_limit, whole=whole), one_by_one=one_by_one)
+        return failover_until(pool, int(num_failures), whole.limited(time_limit), one_by_one=one_by_one)
 
-    return in_parallel(ask, pools, stop=whole.interrupt)
+    return in_parallel(ask, pools, stop=whole.stop)
 
 
 def restart_plan(
@@ -139,7 +138,7 @@ def restart_plan(
             raise ValueError(f"failed_hosts: {host} at index {index} stands there twice")
     failing = np.array([place[host] for host in rows], np.int32)
     restart = Restart(pool.prepared, failing)
-    answer = restart.decide(Clock(time_limit))
+    answer = restart.decide(Effort(time_limit))
     if answer == UNDECIDED:
         raise TimeoutError(f"no restart plan was found within {time_limit} seconds, and none was excluded")
     if answer == NO:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._clock import Clock
+from xenmem.planning.effort import Effort, Progress
 from xenmem.planning.failures.host_failures import DEFAULT_TIME_LIMIT, failover_until, loss_of, survives_by_bounds
 from xenmem.planning.failures.restart_pool import RestartPool, one_pool
 from xenmem.planning.failures.results import Failover
 from xenmem.planning.failures.together import heaviest_sets, losing_at_once
-from xenmem.planning.plan import Progress
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -68,23 +67,23 @@ def max_failures(
     with the heaviest hosts for each size of VM, one that is lost; failover decides those between.
     """
     pool = one_pool(pool)
-    clock = Clock(time_limit, progress)
-    search = _Search(pool, clock, one_by_one)
+    effort = Effort(time_limit, progress=progress)
+    search = _Search(pool, effort, one_by_one)
     try:
         search.bisect()
         for share in (FIRST_SHARE, 1.0):
             search.rise(share)
             search.fall(share)
     except KeyboardInterrupt:
-        clock.interrupt()
+        effort.stop()
     return MaxFailures(search.at_least, search.at_most, search.losing)
 
 
 class _Search:
     """What is known of the number, and how it becomes more."""
 
-    def __init__(self, pool: RestartPool, clock: Clock, one_by_one: bool) -> None:
-        self._pool, self._clock, self._one_by_one = pool, clock, one_by_one
+    def __init__(self, pool: RestartPool, effort: Effort, one_by_one: bool) -> None:
+        self._pool, self._effort, self._one_by_one = pool, effort, one_by_one
         self.at_least, self.at_most = -1, len(pool.free)
         self._losing: Failover | Rows | None = None
 
@@ -98,14 +97,14 @@ class _Search:
     def bisect(self) -> None:
         """What follows without a search. That is not monotone, but each answer is true."""
         low, high = -1, self.at_most + 1
-        while high - low > 1 and not self._clock.late():
+        while high - low > 1 and not self._effort.over():
             n = (low + high) // 2
             if survives_by_bounds(self._pool, n, one_by_one=self._one_by_one):
                 low = self.at_least = n
             else:
                 high = n
         low, high = self.at_least, self.at_most + 1
-        while high - low > 1 and not self._clock.late():
+        while high - low > 1 and not self._effort.over():
             n = (low + high) // 2
             losing = losing_at_once(self._pool.prepared, heaviest_sets(self._pool.prepared, n))
             if losing is None:
@@ -126,13 +125,13 @@ class _Search:
 
     @property
     def _goes_on(self) -> bool:
-        return self.at_least < self.at_most and not self._clock.late()
+        return self.at_least < self.at_most and not self._effort.over()
 
     def _ask(self, n: int, share: float) -> Failover:
-        answer = failover_until(self._pool, n, self._clock.part(share), one_by_one=self._one_by_one)
+        answer = failover_until(self._pool, n, self._effort.part(share), one_by_one=self._one_by_one)
         if answer.survives:
             self.at_least = n
         elif answer.answer == "loses":
             self.at_most, self._losing = n - 1, answer
-        self._clock.tell(self.at_least, self.at_most)
+        self._effort.tell(self.at_least, self.at_most)
         return answer

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._clock import Clock, TimeOverError
+from xenmem.planning.effort import Effort, TimeOverError
 from xenmem.planning.failures.restart_pool import Prepared, RestartPool
 from xenmem.planning.failures.results import Failover, RestartPolicy, Verdict
 from xenmem.planning.failures.together import bounds_of
@@ -31,7 +31,7 @@ _NODES: Final = 2_000
 _MOST_PACKINGS_BY_RULE: Final = 20_000
 
 
-def in_order(pool: RestartPool, n: int, clock: Clock) -> Failover:
+def in_order(pool: RestartPool, n: int, effort: Effort) -> Failover:
     """Whether some restart policy survives n >= 1 failures one by one; that they are survived together is known."""
     prepared = pool.prepared
     hosts = len(pool.free)
@@ -39,7 +39,7 @@ def in_order(pool: RestartPool, n: int, clock: Clock) -> Failover:
     if not len(pool.size):
         nobody = np.empty(0, np.int64)
         return verdict.survives("no VM is protected", policy=RestartPolicy(pool, lambda _: nobody))
-    game = Game(prepared, n, clock, any_fit_wins=bounds_of(prepared, n, whole_load=True).prove_all)
+    game = Game(prepared, n, effort, any_fit_wins=bounds_of(prepared, n, whole_load=True).prove_all)
     outcome = game.play()
     if outcome.wins:
         why = "restarting by a rule survives every order" if outcome.rule else "a restart policy survives every order"
@@ -50,7 +50,7 @@ def in_order(pool: RestartPool, n: int, clock: Clock) -> Failover:
         else:
             why = "the VMs that run nowhere cannot be started so that every order is survived"
         return verdict.loses_in_order(why, game.looked, outcome.order, outcome.inevitable, outcome.down)
-    text = f"{clock.why} with {game.decided} of {hosts} first failures decided"
+    text = f"{effort.why} with {game.decided} of {hosts} first failures decided"
     return verdict.unknown(text, game.looked, hosts - game.decided)
 
 
@@ -95,7 +95,7 @@ class Game:
     ----------
     prepared : the pool
     num_failures : at least 1
-    clock : when the search has to end
+    effort : when the search has to end
     any_fit_wins : it is known that every policy wins that restarts a VM wherever there is room
 
     Attributes
@@ -104,9 +104,9 @@ class Game:
     looked : positions that were searched
     """
 
-    def __init__(self, prepared: Prepared, num_failures: int, clock: Clock, *, any_fit_wins: bool) -> None:
+    def __init__(self, prepared: Prepared, num_failures: int, effort: Effort, *, any_fit_wins: bool) -> None:
         self._n = num_failures
-        self._clock = clock
+        self._effort = effort
         self._any_fit_wins = any_fit_wins
         self._by_size = np.argsort(-prepared.size, kind="stable")
         self._size = prepared.size[self._by_size]
@@ -131,7 +131,7 @@ class Game:
         except TimeOverError:
             return Outcome(wins=False, loses=False)
         except KeyboardInterrupt:
-            self._clock.interrupt()
+            self._effort.stop()
             return Outcome(wins=False, loses=False)
 
     def _play(self) -> Outcome:
@@ -146,7 +146,7 @@ class Game:
                 if not self._survives_failure(self._start, host, self._n):
                     return Outcome(False, True, False, *self._line(self._start, self._n, host), self._down)
                 self.decided += 1
-                self._clock.tell(self.decided, len(self._start.free))
+                self._effort.tell(self.decided, len(self._start.free))
             return Outcome(wins=True, loses=False)
         self._root = self._restarted(self._start, waiting, self._n)
         if self._root is not None:
@@ -158,7 +158,7 @@ class Game:
     def plan(self, failed: tuple[int, ...]) -> NDArray[np.int64]:
         """The host of every VM of the prepared pool once these hosts have failed, in this order; only after a win."""
         assert self._root is not None
-        self._clock = Clock(None)
+        self._effort = Effort()
         position = self._root
         for done, host in enumerate(failed):
             after, moving = self._without(position, host)
@@ -236,7 +236,7 @@ class Game:
         return (int(position.free[host]), self._size[position.host_of == host].tobytes())
 
     def _check_time(self) -> None:
-        if self._clock.late():
+        if self._effort.over():
             raise TimeOverError
 
     # --------------------------------------------------------------------------------------------------------- search

@@ -14,12 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning._clock import Clock, TimeOverError
-from xenmem.planning._limits import MOST_BYTES, check_range
+from xenmem.planning.checks import LARGEST_AMOUNT, check_range
+from xenmem.planning.effort import Effort, Progress, TimeOverError
 from xenmem.planning.failures.host_failures import DEFAULT_TIME_LIMIT, failover_until
 from xenmem.planning.failures.restart_pool import RestartPool, check_failures
 from xenmem.planning.failures.results import Failover
-from xenmem.planning.plan import Progress
 from xenmem.planning.search.compiled.feasibility import best_fit
 from xenmem.units import MIB
 
@@ -97,9 +96,9 @@ def remedy(
         given = np.asarray(smallest)
         if given.shape != pool.size.shape:
             raise ValueError(f"smallest: shape {given.shape} where {pool.size.shape} is needed")
-        check_range("smallest", given, 0, MOST_BYTES)
+        check_range("smallest", given, 0, LARGEST_AMOUNT)
         sizes = np.minimum(given.astype(np.int64), pool.size)
-    search = _Search(pool, n, Clock(time_limit, progress), 5 if sizes is None else 6)
+    search = _Search(pool, n, Effort(time_limit, progress=progress), 5 if sizes is None else 6)
 
     each = search.part("memory_each_host", search.each_host, None)
     one = search.part("memory_one_host", search.one_host, None)
@@ -126,25 +125,25 @@ def remedy(
 class _Search:
     """The remedies of one pool, one by one."""
 
-    def __init__(self, pool: RestartPool, n: int, clock: Clock, parts: int) -> None:
-        self._pool, self._n, self._clock = pool, n, clock
+    def __init__(self, pool: RestartPool, n: int, effort: Effort, parts: int) -> None:
+        self._pool, self._n, self._effort = pool, n, effort
         self._most = int(pool.size.sum()) + int(np.maximum(0, -pool.free).sum())
         self._parts, self._done = parts, 0
-        self._now = clock
+        self._now = effort
         self.undecided: list[str] = []
 
     def part(self, name: str, search: Callable[[], Found], otherwise: Found) -> Found:
         """One remedy; it may take its share of the time that is left."""
-        self._now = self._clock.part(1 / (self._parts - self._done))
+        self._now = self._effort.part(1 / (self._parts - self._done))
         self._done += 1
         try:
             found = search()
         except KeyboardInterrupt:
-            self._clock.interrupt()
+            self._effort.stop()
         except TimeOverError:
             pass
         else:
-            self._clock.tell(self._done - len(self.undecided), self._parts)
+            self._effort.tell(self._done - len(self.undecided), self._parts)
             return found
         self.undecided.append(name)
         return otherwise

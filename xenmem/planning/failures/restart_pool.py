@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, check_range, integer
-from xenmem.planning.xapi.failover import rows_of_pool
-from xenmem.rules.start import is_protected, memory_to_start
+from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
+from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
+from xenmem.rules.start import is_protected
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -73,11 +73,10 @@ class RestartPool:
             raise ValueError("free: there are no hosts")
         if len(size_) != len(host):
             raise ValueError(f"resident_on: {len(host)} entries for {len(size_)} VMs")
-        check_range("free", free_, -MOST_BYTES, MOST_BYTES)
-        check_range("size", size_, 0, MOST_BYTES)
+        check_range("free", free_, -LARGEST_AMOUNT, LARGEST_AMOUNT)
+        check_range("size", size_, 0, LARGEST_AMOUNT)
         check_range("resident_on", host, -1, len(free_) - 1)
-        if float(np.abs(free_).sum(dtype=float) + size_.sum(dtype=float)) > MOST_BYTES_IN_ALL:
-            raise ValueError(f"free, size: more than {MOST_BYTES_IN_ALL} bytes in all")
+        check_total("free, size", free_, size_)
         where = None
         if allowed is not None:
             where = np.ascontiguousarray(allowed, np.bool_)
@@ -122,23 +121,10 @@ class RestartPool:
         -----
         Unlike the pool's own planner this keeps the free memory of an overcommitted host below 0. A VM that starts with
         its static_max whatever the policy (pv_in_pvh) counts with that on the host where it is restarted.
-        Source: planning.md 1.1, 1.3, 3.1, 3.3 and 3.4.
+        Source: memory-model.md, 5; planning.md, 1, 3.1, 3.3 and 3.4.
         """
-        hosts, vms = rows_of_pool(fleet, pool)
-        hosts = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]
-        if not len(hosts):
-            raise ValueError(f"pool: {pool} has no host that is enabled and live")
-        unknown = hosts[fleet.hosts.memory_total[hosts] < 0]
-        if len(unknown):
-            raise ValueError(f"memory_total of host {fleet.hosts.name_label[unknown[0]]} is unknown")
-        place = np.full(len(fleet.hosts) + 1, -1, np.int32)
-        place[hosts] = np.arange(len(hosts), dtype=np.int32)
-
-        used = fleet.amount(policy) + fleet.vms.memory_overhead
-        free = fleet.hosts.available
-        for column in (fleet.vms.resident_on, fleet.vms.scheduled_to_be_resident_on):
-            there = column >= 0
-            np.subtract.at(free, column[there], used[there])
+        hosts, vms = able_hosts_of_pool(fleet, pool)
+        place = place_in(hosts, len(fleet.hosts))
         if protected is None:
             wanted = is_protected(fleet.vms.ha_always_run, fleet.vms.ha_restart_priority)
         else:
@@ -148,7 +134,7 @@ class RestartPool:
         vms = vms[wanted[vms]]
         resident, scheduled = place[fleet.vms.resident_on[vms]], place[fleet.vms.scheduled_to_be_resident_on[vms]]
         bare = cls.from_arrays(
-            free[hosts],
+            room(fleet, policy)[hosts],
             memory_to_start(fleet, policy)[vms],
             np.where(resident >= 0, resident, scheduled),
             allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(vms, hosts)],

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._clock import Clock
+from xenmem.planning.effort import Effort
 from xenmem.planning.failures.restart_pool import Prepared
 from xenmem.planning.search.compiled import failure_sets, patterns
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED, YES, best_fit, pack
@@ -68,7 +68,7 @@ class Restart:
         """See the attributes."""
         return self._hosts[self._place]
 
-    def turn(self, clock: Clock) -> int:
+    def turn(self, effort: Effort) -> int:
         """Search on, with more effort than in the last turn if there is time for it; the answer so far."""
         if self.answer != UNDECIDED:
             return self.answer
@@ -76,7 +76,7 @@ class Restart:
             self.answer = YES
         elif self._steps == REPACK_STEPS and self._is_disproved():
             self.answer = NO
-        elif clock.affords(2 * self._seconds):
+        elif effort.affords(2 * self._seconds):
             began = monotonic()
             self.answer = pack(self._size, self._rule, self._rules, self._free, self._place, self._nodes)
             self._seconds = monotonic() - began
@@ -84,9 +84,9 @@ class Restart:
         self._steps = min(REPACK_GROWTH * self._steps, MOST_REPACK_STEPS)
         return self.answer
 
-    def decide(self, clock: Clock) -> int:
+    def decide(self, effort: Effort) -> int:
         """Search until there is an answer, or the time is over."""
-        while self.turn(clock) == UNDECIDED and not clock.late():
+        while self.turn(effort) == UNDECIDED and not effort.over():
             pass
         return self.answer
 

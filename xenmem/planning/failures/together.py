@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning._clock import Clock
+from xenmem.planning.effort import Effort
 from xenmem.planning.failures.restart_pool import Prepared, RestartPool
 from xenmem.planning.failures.restart_search import Restart
 from xenmem.planning.failures.results import Failover, Verdict
@@ -113,7 +113,7 @@ class _Walk:
         return behind
 
 
-def together(pool: RestartPool, n: int, clock: Clock) -> Failover:
+def together(pool: RestartPool, n: int, effort: Effort) -> Failover:
     """Whether the pool survives any n hosts failing together."""
     prepared = pool.prepared
     total = comb(len(pool.free), n)
@@ -128,23 +128,23 @@ def together(pool: RestartPool, n: int, clock: Clock) -> Failover:
         likely = heaviest_sets(prepared, n)
         losing = losing_at_once(prepared, likely)
         if losing is None and total > len(likely):
-            losing = _loser_of([Restart(prepared, failing) for failing in likely], clock)
-        while losing is None and walk.status == STOPPED and not clock.late():
+            losing = _loser_of([Restart(prepared, failing) for failing in likely], effort)
+        while losing is None and walk.status == STOPPED and not effort.over():
             hard = walk.go_on(SLICE)
             if walk.status == LOSES:
                 losing = walk.losing
                 break
             new = [Restart(prepared, failing) for failing in hard]
             undecided += new
-            losing = _loser_of(new, clock)
+            losing = _loser_of(new, effort)
             undecided = [restart for restart in undecided if restart.answer == UNDECIDED]
-            clock.tell(total if walk.status == SURVIVES else walk.behind, total)
-        while losing is None and undecided and not clock.late():
-            losing = _loser_of(undecided, clock)
+            effort.tell(total if walk.status == SURVIVES else walk.behind, total)
+        while losing is None and undecided and not effort.over():
+            losing = _loser_of(undecided, effort)
             undecided = [restart for restart in undecided if restart.answer == UNDECIDED]
-            clock.tell(total - len(undecided), total)
+            effort.tell(total - len(undecided), total)
     except KeyboardInterrupt:
-        clock.interrupt()
+        effort.stop()
         undecided = [restart for restart in undecided if restart.answer == UNDECIDED]
         losing = None
     if losing is not None:
@@ -152,20 +152,20 @@ def together(pool: RestartPool, n: int, clock: Clock) -> Failover:
     if undecided or walk.status == STOPPED:
         behind = total if walk.status == SURVIVES else walk.behind
         return verdict.unknown(
-            f"{clock.why} with {behind} of {total} sets behind it; {len(undecided)} of them resisted, and none loses a "
-            "VM for certain",
+            f"{effort.why} with {behind} of {total} sets behind it; {len(undecided)} of them resisted, and none loses "
+            "a VM for certain",
             walk.looked,
             len(undecided),
         )
     return verdict.survives("every set of them leaves room for a full restart", walk.looked)
 
 
-def _loser_of(searches: list[Restart], clock: Clock) -> Rows | None:
+def _loser_of(searches: list[Restart], effort: Effort) -> Rows | None:
     """One turn for each: the first set that loses."""
     for restart in searches:
-        if clock.late():
+        if effort.over():
             break
-        if restart.turn(clock) == NO:
+        if restart.turn(effort) == NO:
             return restart.failing
     return None
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning.plan import Effort
+from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.branch_and_bound import NEVER, branch
 from xenmem.planning.search.problem import Problem
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning.plan import Effort
+from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.branch_and_bound import NEVER
 from xenmem.planning.search.compiled.displace import displace, displaced_at_least, is_valid
 from xenmem.planning.search.problem import MOVE, Problem

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning.plan import Effort
+from xenmem.planning.effort import Effort
 from xenmem.planning.search import bounds
 from xenmem.planning.search.branching import (
     BRANCH_CELLS,

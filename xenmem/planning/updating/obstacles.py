@@ -9,16 +9,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xenmem.planning.plan import listed
 from xenmem.planning.updating.problem import UpdateProblem
 
 
 class Stuck(NamedTuple):
-    """Why a walk ended: a host, the VMs that found no room, and how many bytes were missing."""
+    """Why a walk ended: a host, the VMs that found no room, how many bytes were missing, and that in words.
+
+    The words can say all there is to be said: which VMs of which hosts, too.
+    """
 
     host: int
     vms: tuple[int, ...]
     missing: int
     text: str
+    says_all: bool = False
 
 
 def least_copied(problem: UpdateProblem) -> int:
@@ -28,9 +33,21 @@ def least_copied(problem: UpdateProblem) -> int:
     return int(problem.copied[away].sum() + 2 * problem.copied[~away & restarts].sum())
 
 
+def _has_to_move(problem: UpdateProblem, vm: int) -> bool:
+    return bool(not problem.updated[problem.start[vm]] or problem.home[vm] != problem.start[vm])
+
+
 def obstacle(problem: UpdateProblem, order: list[int] | None) -> Stuck | None:
     """What makes every plan impossible, where it shows at once."""
     hosts, vms = len(problem.hosts), len(problem.vms)
+    fixed = [vm for vm in sorted(problem.held) if _has_to_move(problem, vm)]
+    if fixed:
+        on = [problem.host_names[host] for host in problem.start[fixed]]
+        shown = listed(
+            [f"{problem.vm_names[vm]} on {host}: {problem.held[vm]}" for vm, host in zip(fixed, on, strict=True)]
+        )
+        text = f"{len(fixed)} {'VM' if len(fixed) == 1 else 'VMs'} cannot make way and come home; shut down or suspend"
+        return Stuck(int(problem.start[fixed[0]]), tuple(fixed), 0, f"{text} first {shown}", says_all=True)
     at_home = np.zeros(hosts, np.int64)
     np.add.at(at_home, problem.home, problem.need[:, 1])
     least = problem.need.min(axis=1)

@@ -6,7 +6,8 @@ Everything is checked here. Fleets are only read; searches for nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +15,11 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.planning._limits import MOST_BYTES, MOST_BYTES_IN_ALL, integer
-from xenmem.planning.xapi.failover import rows_of_pool
+from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
+from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
+from xenmem.planning.question import cannot_move
 from xenmem.rules.hosts import version_classes
-from xenmem.rules.start import memory_to_start
+from xenmem.rules.migration import whereabouts
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -44,6 +46,7 @@ class UpdateProblem:
         migrate from a to b; restarted hosts are the newest
     first : the host that has to be restarted first; -1 for none
     allowed : bool array, shape (vms, hosts), where each VM can run; None: everywhere
+    held : VM to why it cannot migrate: it is allowed where it is only
     hosts, vms : int32 arrays, the row numbers under which answers name them
     host_names, vm_names : for sentences
     """
@@ -58,6 +61,7 @@ class UpdateProblem:
     may_follow: Bools
     first: int
     allowed: Bools | None
+    held: Mapping[int, str]
     hosts: Rows
     vms: Rows
     host_names: tuple[str, ...]
@@ -77,17 +81,19 @@ class UpdateProblem:
         version: npt.ArrayLike | None = None,
         first: int = -1,
         allowed: npt.ArrayLike | None = None,
+        held: Mapping[int, str] | None = None,
     ) -> UpdateProblem:
         """A problem from bare arrays: see the attributes; hosts and VMs are named by their place.
 
         Parameters
         ----------
-        capacity, need, asked : with one column, the same before and after
+        capacity, need : with one column, as asked, too, the same before and after
         asked : None: what the VM takes; what is below that counts as that
         copied : None: what the VM needs before
         start : None: every VM is at home
         updated : None: all hosts are to be restarted
         version : ranks of hosts before the restart: no VM migrates to a lower one; None: the same everywhere
+        held : None: every VM can migrate
 
         Raises
         ------
@@ -101,19 +107,23 @@ class UpdateProblem:
             raise ValueError("capacity: there are no hosts")
         home_ = _column("home", home, vms, 0, hosts - 1).astype(np.int32)
         start_ = home_ if start is None else _column("start", start, vms, 0, hosts - 1).astype(np.int32)
-        copied_ = need_[:, 0] if copied is None else _column("copied", copied, vms, 0, MOST_BYTES)
+        copied_ = need_[:, 0] if copied is None else _column("copied", copied, vms, 0, LARGEST_AMOUNT)
         done = np.zeros(hosts, np.bool_) if updated is None else np.asarray(updated, np.bool_)
         if done.shape != (hosts,):
             raise ValueError(f"updated: shape {done.shape} where ({hosts},) is needed")
         for name, amounts in (("capacity", capacity_), ("need", need_), ("asked", asked_), ("copied", copied_)):
-            if float(np.abs(amounts).sum(dtype=float)) > MOST_BYTES_IN_ALL:
-                raise ValueError(f"{name}: more than {MOST_BYTES_IN_ALL} bytes in all")
+            check_total(name, amounts)
         ranks = np.zeros(hosts, np.int64) if version is None else _column("version", version, hosts, 0, 1 << 30)
         if not -1 <= integer("first", first) < hosts:
             raise ValueError(f"first: {first} is outside -1..{hosts - 1}")
         where = None if allowed is None else np.asarray(allowed, np.bool_)
         if where is not None and where.shape != (vms, hosts):
             raise ValueError(f"allowed: shape {where.shape} where ({vms}, {hosts}) is needed")
+        still = list(held or {})
+        if still:
+            where = np.ones((vms, hosts), np.bool_) if where is None else where.copy()
+            where[still] = False
+            where[still, start_[still]] = True
         return cls(
             capacity_,
             need_,
@@ -125,6 +135,7 @@ class UpdateProblem:
             ranks[None, :] >= ranks[:, None],
             first,
             where,
+            held or {},
             np.arange(hosts, dtype=np.int32),
             np.arange(vms, dtype=np.int32),
             tuple(f"host {row}" for row in range(hosts)),
@@ -141,6 +152,7 @@ class UpdateProblem:
         home: npt.ArrayLike | None = None,
         updated: npt.ArrayLike | None = None,
         allowed: npt.ArrayLike | None = None,
+        immovable: Mapping[int, str] | None = None,
     ) -> UpdateProblem:
         """One pool of a Fleet: its enabled and live hosts, and the guests that run there.
 
@@ -151,6 +163,8 @@ class UpdateProblem:
         home : int32 array, shape (vms of the fleet,), rows of hosts, -1 for where the VM is; None: all are at home
         updated : bool array, shape (hosts of the fleet,); None: none is updated yet
         allowed : bool array, shape (vms of the fleet, hosts of the fleet); None: every VM can run on every host
+        immovable : VM to why it cannot migrate, beside those that are paused, migrate already, or have more vCPUs than
+            their host has CPUs and so could not come back
 
         Raises
         ------
@@ -161,29 +175,18 @@ class UpdateProblem:
         -----
         After its restart a host has less for VMs by what its own overhead grows. A control domain keeps its overhead.
         A VM takes its memory_dynamic_min, to which it is ballooned before it migrates, and its overhead: the larger of
-        stored and recomputed. A host that it comes to is asked for what the VM needs to start. A VM that is scheduled
-        to start or to arrive somewhere is taken to be there already.
-        Source: planning.md 1.1, 1.3, 4.2 and 6.6.
+        stored and recomputed. A host that it comes to is asked for what the VM needs to start. A halted VM for which a
+        host keeps memory is not on it, but the memory is not free.
+        Source: memory-model.md, 5; planning.md, 1, 4.2 and 6.6.
         """
-        hosts, vms = rows_of_pool(fleet, pool)
-        hosts = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]
-        if not len(hosts):
-            raise ValueError(f"pool: {pool} has no host that is enabled and live")
-        unknown = hosts[fleet.hosts.memory_total[hosts] < 0]
-        if len(unknown):
-            raise ValueError(f"memory_total of host {fleet.hosts.name_label[unknown[0]]} is unknown")
-        place = np.full(len(fleet.hosts) + 1, -1, np.int32)
-        place[hosts] = np.arange(len(hosts), dtype=np.int32)
-        scheduled = fleet.vms.scheduled_to_be_resident_on
-        now = np.where(place[scheduled] >= 0, scheduled, fleet.vms.resident_on)
-        here = place[now[vms]] >= 0
-        guests = vms[here & fleet.vms.is_guest[vms]]
-        others = vms[here & ~fleet.vms.is_guest[vms]]
-
-        before = fleet.hosts.available[hosts]
-        taken = fleet.vms.memory_dynamic_min[others] + fleet.vms.memory_overhead[others]
-        np.subtract.at(before, place[now[others]], taken)
-        capacity = np.column_stack([before, before - fleet.host_overhead_growth(model)[hosts]])
+        hosts, vms = able_hosts_of_pool(fleet, pool)
+        place = place_in(hosts, len(fleet.hosts))
+        now = whereabouts(fleet.vms)
+        guests = vms[(place[now[vms]] >= 0) & fleet.vms.is_guest[vms]]
+        moving = np.zeros(len(fleet.vms), np.bool_)
+        moving[guests] = True
+        before = room(fleet, "dynamic_min", moving)
+        capacity = np.column_stack([before, before - fleet.host_overhead_growth(model)])[hosts]
         stored = fleet.vms.memory_overhead
 
         def needed(name: str | None) -> Bytes:
@@ -196,6 +199,7 @@ class UpdateProblem:
         if home is not None:
             given = np.asarray(home)[guests]
             target = np.where(given >= 0, given, target)
+        still = cannot_move(fleet, {"immovable": immovable or {}}, place)
         master = int(fleet.pools.master[pool])
         bare = cls.from_arrays(
             capacity,
@@ -207,16 +211,15 @@ class UpdateProblem:
             updated=None if updated is None else np.asarray(updated, np.bool_)[hosts],
             first=int(place[master]) if master >= 0 else -1,
             allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(guests, hosts)],
+            held={at: still[vm] for at, vm in enumerate(guests.tolist()) if vm in still},
         )
-        return cls(
-            **{
-                **bare.__dict__,
-                "may_follow": _may_follow(fleet, hosts, model),
-                "hosts": hosts,
-                "vms": guests,
-                "host_names": tuple(map(str, fleet.hosts.name_label[hosts])),
-                "vm_names": tuple(map(str, fleet.vms.name_label[guests])),
-            }
+        return replace(
+            bare,
+            may_follow=_may_follow(fleet, hosts, model),
+            hosts=hosts,
+            vms=guests,
+            host_names=tuple(map(fleet.hosts.label, hosts)),
+            vm_names=tuple(map(fleet.vms.label, guests)),
         )
 
 
@@ -237,7 +240,7 @@ def _two_columns(name: str, values: npt.ArrayLike) -> Bytes:
         array = np.column_stack([array, array])
     if array.ndim != 2 or array.shape[1] != 2:
         raise ValueError(f"{name}: shape {array.shape} where (rows,) or (rows, 2) is needed")
-    bad = (array < (0 if name == "need" else -MOST_BYTES)) | (array > MOST_BYTES)
+    bad = (array < (-LARGEST_AMOUNT if name == "capacity" else 0)) | (array > LARGEST_AMOUNT)
     if bad.any():
         row, column = (int(k) for k in np.argwhere(bad)[0])
         raise ValueError(f"{name}: {array[row, column]} at index {row} is out of range")
@@ -250,8 +253,5 @@ def _column(name: str, values: npt.ArrayLike, rows: int, low: int, high: int) ->
         raise ValueError(f"{name}: shape {array.shape} where ({rows},) is needed")
     if rows and array.dtype.kind not in "iu":
         raise ValueError(f"{name}: {array.dtype} where integers are needed")
-    bad = (array < low) | (array > high)
-    if bad.any():
-        index = int(np.argmax(bad))
-        raise ValueError(f"{name}: {array[index]} at index {index} is outside {low}..{high}")
+    check_range(name, array, low, high)
     return array.astype(np.int64)

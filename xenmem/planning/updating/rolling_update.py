@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from xenmem.planning.packing import Report
-from xenmem.planning.plan import Effort
+from xenmem.planning.effort import Effort, Report
 from xenmem.planning.updating.moment import Moment
 from xenmem.planning.updating.obstacles import Stuck, least_copied, obstacle
 from xenmem.planning.updating.problem import UpdateProblem
@@ -185,7 +184,7 @@ def _no_plan(problem: UpdateProblem, status: str, bound: int, stuck: Stuck, effo
         order=(),
         copied=0,
         bound=bound,
-        reason=f"{sure}: {where} ({names})" if names else f"{sure}: {where}",
+        reason=stuck.text if stuck.says_all else f"{sure}: {where} ({names})" if names else f"{sure}: {where}",
         host=int(problem.hosts[stuck.host]),
         vms=tuple(problem.vms[list(stuck.vms)].tolist()),
         missing=stuck.missing,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from xenmem.planning.plan import Effort
+from xenmem.planning.effort import Effort
 from xenmem.planning.updating.moment import Moment
 from xenmem.planning.updating.problem import UpdateProblem
 

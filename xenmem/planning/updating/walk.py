@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from xenmem.planning.plan import Effort
+from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.feasibility import YES, pack
 from xenmem.planning.search.displaced import Crowd, fewest_displaced
 from xenmem.planning.search.problem import MOVE
@@ -41,7 +41,7 @@ class Walk:
         self._problem = problem
         self._order = order
         self._effort = effort
-        self._tries = effort.part(1.0, lambda value, bound: None)
+        self._tries = effort.part()
         self._branches = 0
         self._deepest = -1
         self.stuck: Stuck | None = None

@@ -2,7 +2,7 @@
 
 Equal to the reference plan for plan, order and defects included; xenmem.planning does better under other names. Amounts
 are bytes (KiB in balloon). The names below are imported when they are first used: only packing needs compiled code.
-Source: spec "planning" (xapi-project/xen-api, commit e2ee48d688).
+Source: docs/reference/planning.md (xapi-project/xen-api, commit e2ee48d688).
 """
 
 from typing import TYPE_CHECKING

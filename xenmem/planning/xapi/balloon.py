@@ -2,7 +2,7 @@
 
 All amounts are KiB, times are seconds. The host is whatever implements Driver: a simulation, or a real one. Only plain
 Python: hosts have tens of domains, and every number must be the reference's.
-Source: spec planning, section 6 (xapi-project/xen-api, ocaml/squeezed/lib/squeeze.ml, "SQ").
+Source: docs/reference/planning.md, 6 (xapi-project/xen-api, ocaml/squeezed/lib/squeeze.ml, "SQ").
 """
 
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -63,7 +63,7 @@ class Driver(Protocol):
         """The host as it is now."""
 
     def set_maxmem(self, domid: int, kib: int) -> None:
-        """Limit a domain; squeezed sets the target by this, too (spec planning 6.3)."""
+        """Limit a domain; squeezed sets the target by this, too (planning.md, 6.3)."""
 
     def set_target(self, domid: int, kib: int) -> None:
         """Give a domain a new balloon target."""
@@ -76,7 +76,7 @@ class Driver(Protocol):
 
 
 def min_freeable(domain: Domain, *, compensate_inaccuracy: bool = True) -> int:
-    """The memory that a domain surely frees when its target becomes dynamic_min (spec planning 6.1; SQ)."""
+    """The memory that a domain surely frees when its target becomes dynamic_min (planning.md, 6.1; SQ)."""
     inaccuracy = 2 * domain.inaccuracy_kib if compensate_inaccuracy else 0
     return max(0, domain.memory_actual_kib - domain.dynamic_min_kib - inaccuracy)
 
@@ -97,7 +97,7 @@ def compute_target_adjustments(host: Host, host_target_kib: int, *, compensate_i
     Notes
     -----
     What remains above all minimums is given out in proportion to dynamic_max - dynamic_min, in doubles, truncated.
-    Source: spec planning 6.1; SQ, ``compute_target_adjustments``, ``allocate_memory_in_proportion``.
+    Source: planning.md, 6.1; SQ, ``compute_target_adjustments``, ``allocate_memory_in_proportion``.
     """
     freeable = sum(min_freeable(domain, compensate_inaccuracy=compensate_inaccuracy) for domain in host.domains)
     surplus = max(0, host.free_mem_kib + freeable - host_target_kib)
@@ -193,7 +193,7 @@ class Squeezer:
 
         Notes
         -----
-        Source: spec planning 6.2; SQ, ``Squeezer.one_iteration``, ``Stuckness_monitor``.
+        Source: planning.md, 6.2; SQ, ``Squeezer.one_iteration``, ``Stuckness_monitor``.
         """
         self._follow(host.domains, now)
         active = [d for d in host.domains if d.can_balloon and not self._progress[d.domid].stuck]
@@ -266,7 +266,7 @@ def change_host_free_memory(
 
     Notes
     -----
-    Source: spec planning 6.3; SQ, ``change_host_free_memory``.
+    Source: planning.md, 6.3; SQ, ``change_host_free_memory``.
     """
     _wait_out(
         driver,
@@ -352,7 +352,7 @@ def free_memory(
 
     Notes
     -----
-    Source: spec planning 6.4; ocaml/squeezed/src/squeeze_xen.ml, ``free_memory``.
+    Source: planning.md, 6.4; ocaml/squeezed/src/squeeze_xen.ml, ``free_memory``.
     """
     wanted = _not_negative("required_kib", required_kib) + slush_fund_kib
     change_host_free_memory(driver, wanted, lambda free: free >= wanted, slush_fund_kib=slush_fund_kib, watch=watch)
@@ -375,7 +375,7 @@ def ideal_kib(host: Host, min_kib: int, max_kib: int, *, slush_fund_kib: int = S
 
     Notes
     -----
-    Source: spec planning 6.4; SQ, ``free_memory_range``.
+    Source: planning.md, 6.4; SQ, ``free_memory_range``.
     """
     newcomer = Domain(NEWCOMER, True, min_kib, min_kib, max_kib, 0, 0, INACCURACY_KIB)
     everybody = Host([newcomer, *host.domains], host.free_mem_kib)
@@ -409,7 +409,7 @@ def free_memory_range(
 
     Notes
     -----
-    Source: spec planning 6.4; SQ, ``free_memory_range``.
+    Source: planning.md, 6.4; SQ, ``free_memory_range``.
     """
     process = freeing_memory_range(driver, min_kib, max_kib, slush_fund_kib=slush_fund_kib, watch=watch)
     return _wait_out(driver, process)
@@ -456,7 +456,7 @@ def balance_memory(
 
     Notes
     -----
-    Source: spec planning 6.4; SQ, ``balance_memory``.
+    Source: planning.md, 6.4; SQ, ``balance_memory``.
     """
     _wait_out(driver, balancing_memory(driver, slush_fund_kib=slush_fund_kib, watch=watch))
 
@@ -487,7 +487,7 @@ def is_host_memory_unbalanced(host: Host, *, slush_fund_kib: int = SLUSH_FUND_KI
 
     Notes
     -----
-    Source: spec planning 6.4; SQ, ``is_host_memory_unbalanced``.
+    Source: planning.md, 6.4; SQ, ``is_host_memory_unbalanced``.
     """
     iteration = Squeezer().iterate(
         host, slush_fund_kib, 0.0, lambda free: is_balanced(free, slush_fund_kib=slush_fund_kib)

@@ -2,25 +2,23 @@
 
 A Configuration is the reference's: hosts and VMs are named by row numbers of whatever tables the caller has, amounts
 are bytes (or any unit, it is the same everywhere). Orders are part of every answer. Knows neither Fleet nor records.
-Source: spec planning, section 2 (xapi-project/xen-api, ocaml/xapi/binpack.ml).
+Source: docs/reference/planning.md, 2 (xapi-project/xen-api, ocaml/xapi/binpack.ml).
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import perm
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
 from xenmem.planning.xapi.errors import ConfigurationError, DivisionByZeroError
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
-
-_INT64: Final = np.iinfo(np.int64)
-_ROWS: Final = np.iinfo(np.int32)
 
 LARGEST_POOL_TRIED_EXHAUSTIVELY: Final = 32
 MANY_COMBINATIONS: Final = 3500
@@ -38,47 +36,6 @@ class Heuristic(StrEnum):
 
     EXHAUSTIVE = "exhaustive"
     APPROXIMATE = "approximate"
-
-
-def _integers(name: str, values: npt.ArrayLike, limits: "np.iinfo[Any]") -> NDArray[Any]:
-    """A vector of whole numbers, of the dtype of `limits` and in the one layout that the walks are compiled for."""
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"{name}: shape {array.shape} has not one dimension")
-    if array.size and array.dtype.kind not in "iu":
-        raise TypeError(f"{name}: integers are needed, not {array.dtype}")
-    if not np.can_cast(array.dtype, limits.dtype):
-        refuse(name, array, (array < limits.min) | (array > limits.max), f"is outside {limits.min}..{limits.max}")
-    return np.require(array, limits.dtype, ["C_CONTIGUOUS", "ALIGNED", "WRITEABLE"])
-
-
-def refuse(name: str, array: NDArray[Any], bad: NDArray[np.bool_], why: str) -> None:
-    """Raise ValueError with the argument, the first bad index and its value, if there is one."""
-    if bad.any():
-        index = int(np.argmax(bad))
-        raise ValueError(f"{name}: {array[index]} at index {index} {why}")
-
-
-def as_rows(name: str, values: npt.ArrayLike) -> Rows:
-    """Row numbers as an int32 vector.
-
-    Raises
-    ------
-    TypeError, ValueError : not a vector of integers that int32 holds; names the argument, the first index and the value
-    """
-    return _integers(name, values, _ROWS)
-
-
-def as_amounts(name: str, values: npt.ArrayLike) -> Bytes:
-    """Amounts as an int64 vector; errors as for as_rows."""
-    return _integers(name, values, _INT64)
-
-
-def as_sizes(name: str, values: npt.ArrayLike) -> Bytes:
-    """Amounts >= 0 as an int64 vector; errors as for as_rows, and ValueError for a negative size."""
-    sizes = as_amounts(name, values)
-    refuse(name, sizes, sizes < 0, "is negative")
-    return sizes
 
 
 def descending(values: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -150,7 +107,7 @@ class Configuration:
 
         Notes
         -----
-        Source: spec planning 2.2; binpack.ml, ``check_configuration``.
+        Source: planning.md, 2.2; binpack.ml, ``check_configuration``.
         """
         vm_known = positions(self.vms, self.placed_vms) >= 0
         known = vm_known & (positions(self.hosts, self.placed_hosts) >= 0)
@@ -200,12 +157,13 @@ def biggest_fit_decreasing(sizes: npt.ArrayLike, free: npt.ArrayLike) -> Plan:
     Equal VMs go in the order given; of equal hosts the one used last goes first, else the one given first. Sums cannot
     leave int64: a free amount only shrinks, and never below 0. O(VMs * log(VMs * hosts)); releases the GIL.
 
-    Source: spec planning 2.1; xapi-project/xen-api, ocaml/xapi/binpack.ml, ``biggest_fit_decreasing``.
+    Source: planning.md, 2.1; xapi-project/xen-api, ocaml/xapi/binpack.ml, ``biggest_fit_decreasing``.
     """
     sizes = as_sizes("sizes", sizes)
     free = as_amounts("free", free)
-    if max(len(sizes), len(free)) > _ROWS.max:
-        raise ValueError(f"sizes, free: more than {_ROWS.max} rows")
+    most = np.iinfo(np.int32).max
+    if max(len(sizes), len(free)) > most:
+        raise ValueError(f"sizes, free: more than {most} rows")
     vms, hosts = np.empty(len(sizes), np.int32), np.empty(len(sizes), np.int32)
     from xenmem.planning.search.compiled import biggest_fit  # numba's import would delay those who do not pack
 
@@ -232,14 +190,15 @@ def account(configuration: Configuration, plan: Plan) -> Bytes:
 
     Notes
     -----
-    Source: spec planning 2.2; binpack.ml, ``account``.
+    Source: planning.md, 2.2; binpack.ml, ``account``.
     """
     host = positions(configuration.hosts, plan.hosts)
     here = host >= 0
     sizes = configuration.sizes_of(plan.vms[here], "memory_needed_on_host")
     total = (int(np.sum(sizes >> 32)) << 32) + int(np.sum(sizes & 0xFFFFFFFF))
-    if len(sizes) and int(configuration.free.min()) - total < _INT64.min:
-        raise ValueError(f"free: {configuration.free.min()} less {total} for the plan is below {_INT64.min}")
+    least = np.iinfo(np.int64).min
+    if len(sizes) and int(configuration.free.min()) - total < least:
+        raise ValueError(f"free: {configuration.free.min()} less {total} for the plan is below {least}")
     free = configuration.free.copy()
     np.subtract.at(free, host[here], sizes)
     return free
@@ -259,7 +218,7 @@ def apply_plan(configuration: Configuration, plan: Plan) -> Configuration:
 
     Notes
     -----
-    Source: spec planning 2.2; binpack.ml, ``apply_plan``.
+    Source: planning.md, 2.2; binpack.ml, ``apply_plan``.
     """
     untouched = ~np.isin(configuration.placed_vms, plan.vms)
     return replace(
@@ -304,7 +263,7 @@ def simulate_failure(configuration: Configuration, dead_host: int) -> Configurat
 
     Notes
     -----
-    Source: spec planning 2.3; binpack.ml, ``simulate_failure``.
+    Source: planning.md, 2.3; binpack.ml, ``simulate_failure``.
     """
     failed = failed_vms(configuration, [dead_host])
     rest = configuration.without_hosts([dead_host])
@@ -328,7 +287,7 @@ def trivially_impossible(configuration: Configuration) -> bool:
 
     Notes
     -----
-    Source: spec planning 2.4; binpack.ml, ``plan_trivially_never_possible``.
+    Source: planning.md, 2.4; binpack.ml, ``plan_trivially_never_possible``.
     """
     left = len(configuration.hosts) - configuration.num_failures
     return left < 0 or (left == 0 and len(configuration.vms) > 0)
@@ -350,7 +309,7 @@ def exhaustive_plan_always_possible(configuration: Configuration) -> bool:
     Orders that begin alike are walked once, nothing is packed twice, and the first failure ends the walk. The time
     still grows as the number of ordered choices. Releases the GIL.
 
-    Source: spec planning 2.5; binpack.ml, ``plan_always_possible``.
+    Source: planning.md, 2.5; binpack.ml, ``plan_always_possible``.
     """
     if trivially_impossible(configuration):
         return False
@@ -394,7 +353,7 @@ def approximate_plan_always_possible(configuration: Configuration) -> bool:
 
     Notes
     -----
-    Source: spec planning 2.6; binpack.ml, ``approximate_bin_pack``, ``simulate_failure_approximation``.
+    Source: planning.md, 2.6; binpack.ml, ``approximate_bin_pack``, ``simulate_failure_approximation``.
     """
     if trivially_impossible(configuration):
         return False
@@ -426,7 +385,7 @@ def choose_heuristic(total_hosts: int, num_failures: int) -> Heuristic:
 
     Notes
     -----
-    Source: spec planning 2.7; binpack.ml, ``choose_heuristic``.
+    Source: planning.md, 2.7; binpack.ml, ``choose_heuristic``.
     """
     if num_failures > total_hosts:
         raise ConfigurationError("num_failures > total_hosts")
@@ -450,7 +409,7 @@ def plan_always_possible(configuration: Configuration) -> bool:
 
     Notes
     -----
-    Source: spec planning 2.2 to 2.7; binpack.ml, ``plan_for_n_failures``.
+    Source: planning.md, 2.2 to 2.7; binpack.ml, ``plan_for_n_failures``.
     """
     configuration.check()
     if choose_heuristic(configuration.total_hosts, configuration.num_failures) is Heuristic.EXHAUSTIVE:
@@ -472,7 +431,7 @@ def get_specific_plan(configuration: Configuration, failed: npt.ArrayLike) -> Pl
 
     Notes
     -----
-    Source: spec planning 2.8; binpack.ml, ``get_specific_plan``.
+    Source: planning.md, 2.8; binpack.ml, ``get_specific_plan``.
     """
     vms = as_rows("failed", failed)
     return _pack(configuration, vms, configuration.sizes_of(vms, "get_specific_plan"))

@@ -32,7 +32,7 @@ class DivisionByZeroError(PlanningError):
 
 
 class EvacuationDataCorruptedError(PlanningError):
-    """An evacuation is given up although a plan may exist: a defect of the reference (spec planning, 4.1, phase 1)."""
+    """An evacuation is given up although a plan may exist: a defect of the reference (planning.md, 4.1)."""
 
     def __init__(self) -> None:
         text = "Data corrupted during host evacuation."

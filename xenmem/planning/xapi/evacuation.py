@@ -3,7 +3,7 @@
 The planner works on columns and names hosts and VMs by position; the questions of the API work on a Fleet and name
 them by its rows. What an inventory cannot tell (boot checks, allowed operations) comes in as functions.
 Amounts are bytes. Nothing is changed anywhere.
-Source: spec planning, section 4 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml, "HAF").
+Source: docs/reference/planning.md, 4 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml, "HAF").
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,22 +15,20 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet, PowerState
+from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
+from xenmem.planning.pool_view import memory_to_leave
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
     Plan,
     Rows,
     account,
-    as_amounts,
-    as_rows,
-    as_sizes,
     get_specific_plan,
-    refuse,
 )
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
 from xenmem.planning.xapi.failover import rows_of_pool
 from xenmem.rules.hosts import names_unprotected, version_classes
-from xenmem.rules.start import is_protected, memory_to_leave
+from xenmem.rules.start import is_protected
 
 Counts = NDArray[np.int64]
 Error = tuple[str, ...]
@@ -148,7 +146,7 @@ def spread_evenly_plan(evacuation: Evacuation) -> Plan:
 
     Notes
     -----
-    Source: spec planning 4.1; HAF, ``compute_spread_evenly_plan``, ``select_host_for_anti_aff_evac_plan``.
+    Source: planning.md, 4.1; HAF, ``compute_spread_evenly_plan``, ``select_host_for_anti_aff_evac_plan``.
     """
     queues = _Queues(evacuation, only_empty=False)
     assigned: list[tuple[int, int]] = []
@@ -188,7 +186,7 @@ def no_breach_plan(evacuation: Evacuation) -> NoBreachPlan:
 
     Notes
     -----
-    Source: spec planning 4.1; HAF, ``compute_no_breach_plan``.
+    Source: planning.md, 4.1; HAF, ``compute_no_breach_plan``.
     """
     queues = _Queues(evacuation, only_empty=True)
     used = np.count_nonzero(evacuation.group_count, axis=1).tolist()
@@ -235,7 +233,7 @@ def compute_evacuation_plan(evacuation: Evacuation) -> Plan:
 
     Notes
     -----
-    Source: spec planning 4.1; HAF, ``compute_evacuation_plan``, ``compute_anti_aff_evac_plan``.
+    Source: planning.md, 4.1; HAF, ``compute_evacuation_plan``, ``compute_anti_aff_evac_plan``.
     """
     configuration = evacuation.configuration()
     configuration.check()
@@ -271,7 +269,7 @@ def host_to_vm_count(fleet: Fleet, group: int) -> Counts:
     Notes
     -----
     A VM counts where it is scheduled, else where it is resident if it is Running; paused VMs do not count.
-    Source: spec planning 4.1; ocaml/xapi/xapi_vm_helpers.ml, ``host_to_vm_count_map``.
+    Source: planning.md, 4.1; ocaml/xapi/xapi_vm_helpers.ml, ``host_to_vm_count_map``.
     """
     member = np.fromiter((group in groups for groups in fleet.vms.groups), np.bool_, len(fleet.vms))
     running = np.where(fleet.vms.power_state == PowerState.RUNNING, fleet.vms.resident_on, -1)
@@ -353,7 +351,7 @@ def plan_host_evacuation(
 
     Notes
     -----
-    Source: spec planning 4.2; ocaml/xapi/xapi_host.ml, ``compute_evacuation_plan_no_wlb``.
+    Source: planning.md, 4.2; ocaml/xapi/xapi_host.ml, ``compute_evacuation_plan_no_wlb``.
     """
     if not 0 <= host < len(fleet.hosts):
         raise ValueError(f"host: {host} is outside 0..{len(fleet.hosts) - 1}")
@@ -438,7 +436,7 @@ def compute_vm_failover_plan(
     Notes
     -----
     Uses the sizes and the free memory of an evacuation, not those of HA planning, so that the two can disagree.
-    Source: spec planning 3.8; ocaml/xapi/xapi_pool.ml, ``ha_compute_vm_failover_plan``.
+    Source: planning.md, 3.8; ocaml/xapi/xapi_pool.ml, ``ha_compute_vm_failover_plan``.
     """
     hosts, _ = rows_of_pool(fleet, pool)
     live = hosts[fleet.hosts.live[hosts] & ~np.isin(hosts, as_rows("failed_hosts", failed_hosts))]

@@ -3,7 +3,7 @@
 HAPool holds what the planner reads of one pool, in bytes; it can be made from a Fleet or from plain columns. Everything
 is named by the row numbers in HAPool.hosts and HAPool.vms (of a Fleet: its rows). Nothing is changed anywhere: what the
 pool would write to its database is returned.
-Source: spec planning, section 3 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml, "HAF").
+Source: docs/reference/planning.md, 3 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml, "HAF").
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.fleet import Fleet
+from xenmem.planning.checks import as_amounts, as_rows
 from xenmem.planning.xapi.binpack import (
     Bytes,
     Configuration,
@@ -23,8 +24,6 @@ from xenmem.planning.xapi.binpack import (
     Rows,
     account,
     apply_plan,
-    as_amounts,
-    as_rows,
     get_specific_plan,
     plan_always_possible,
     positions,
@@ -100,7 +99,7 @@ class HAPool:
 
         Notes
         -----
-        Source: spec planning 1.3, 3.1, 3.3 and 3.4.
+        Source: planning.md, 1, 3.1, 3.3 and 3.4.
         """
         hosts, vms = rows_of_pool(fleet, pool)
 
@@ -177,7 +176,7 @@ class ConfigurationChange:
 
     Notes
     -----
-    Source: spec planning 3.5; HAF, ``configuration_change``.
+    Source: planning.md, 3.5; HAF, ``configuration_change``.
     """
 
     leaving: tuple[Move, ...] = ()
@@ -205,7 +204,7 @@ def vm_arrives(fleet: Fleet, vm: int, host: int) -> ConfigurationChange:
 
     Notes
     -----
-    Source: spec planning 3.5; ocaml/xapi/message_forwarding.ml, ``check_vm_preserves_ha_plan``.
+    Source: planning.md, 3.5; ocaml/xapi/message_forwarding.ml, ``check_vm_preserves_ha_plan``.
     """
     if fleet.vms.ha_restart_priority[vm] == RESTART and not fleet.vms.ha_always_run[vm]:
         return ConfigurationChange(new_vms_to_protect=(vm,))
@@ -263,7 +262,7 @@ def get_live_set(pool: HAPool) -> Rows:
 
     Notes
     -----
-    The HA daemon passes its own live set to the planner instead. Source: spec planning 3.3.
+    The HA daemon passes its own live set to the planner instead. Source: planning.md, 3.3.
     """
     return pool.hosts[pool.host_enabled & pool.host_live]
 
@@ -295,7 +294,7 @@ def compute_restart_plan(
 
     Notes
     -----
-    Source: spec planning 3.4; HAF, ``compute_restart_plan``.
+    Source: planning.md, 3.4; HAF, ``compute_restart_plan``.
     """
     num_failures = num_failures if change.num_failures is None else change.num_failures
     newly_protected = _places("new_vms_to_protect", pool.vms, change.new_vms_to_protect)
@@ -382,7 +381,7 @@ def plan_for_n_failures(
 
     Notes
     -----
-    Source: spec planning 3.6; HAF, ``plan_for_n_failures``.
+    Source: planning.md, 3.6; HAF, ``plan_for_n_failures``.
     """
     try:
         restart = compute_restart_plan(pool, num_failures, live_set=live_set, change=change)
@@ -404,7 +403,7 @@ def plan_exists_for_all(pool: HAPool, num_failures: int, *, live_set: npt.ArrayL
 
     Notes
     -----
-    Source: spec planning 3.8; xapi_pool.ml, ``ha_failover_plan_exists``.
+    Source: planning.md, 3.8; xapi_pool.ml, ``ha_failover_plan_exists``.
     """
     return plan_for_n_failures(pool, num_failures, live_set=live_set) is Outcome.PLAN_EXISTS_FOR_ALL_VMS
 
@@ -423,7 +422,7 @@ def compute_max_host_failures_to_tolerate(pool: HAPool, *, live_set: npt.ArrayLi
     Notes
     -----
     What ``pool.ha_compute_max_host_failures_to_tolerate`` answers.
-    Source: spec planning 3.7; HAF, ``compute_max_host_failures_to_tolerate``; xapi_clustering.ml,
+    Source: planning.md, 3.7; HAF, ``compute_max_host_failures_to_tolerate``; xapi_clustering.ml,
     ``compute_corosync_max_host_failures``.
     """
     hosts = len(pool.hosts)
@@ -458,7 +457,7 @@ def compute_hypothetical_max_host_failures_to_tolerate(
 
     Notes
     -----
-    Source: spec planning 3.8; xapi_pool.ml, ``ha_compute_hypothetical_max_host_failures_to_tolerate``.
+    Source: planning.md, 3.8; xapi_pool.ml, ``ha_compute_hypothetical_max_host_failures_to_tolerate``.
     """
     for priority in configuration.values():
         if priority not in RESTART_PRIORITIES:
@@ -484,7 +483,7 @@ def update_pool_status(
 
     Notes
     -----
-    Source: spec planning 3.8; HAF, ``update_pool_status``.
+    Source: planning.md, 3.8; HAF, ``update_pool_status``.
     """
     if plan_exists_for_all(pool, ha_host_failures_to_tolerate, live_set=live_set):
         return PoolStatus(False, ha_host_failures_to_tolerate, False)
@@ -504,7 +503,7 @@ def status_after_computing_max(
 
     Notes
     -----
-    Source: spec planning 3.8; xapi_pool.ml, ``ha_compute_max_host_failures_to_tolerate``; HAF,
+    Source: planning.md, 3.8; xapi_pool.ml, ``ha_compute_max_host_failures_to_tolerate``; HAF,
     ``mark_pool_as_overcommitted``.
     """
     return _limited(ha_host_failures_to_tolerate, ha_plan_exists_for, survivable)
@@ -543,7 +542,7 @@ def assert_configuration_change_preserves_ha_plan(
 
     Notes
     -----
-    Source: spec planning 3.5; HAF, ``assert_configuration_change_preserves_ha_plan``.
+    Source: planning.md, 3.5; HAF, ``assert_configuration_change_preserves_ha_plan``.
     """
     if not ha_enabled or ha_allow_overcommit or not plan_exists_for_all(pool, ha_plan_exists_for, live_set=live_set):
         return
@@ -577,7 +576,7 @@ def group_by_order(plan: Plan, order: npt.ArrayLike) -> list[StartGroup]:
 
     Notes
     -----
-    Source: spec planning 3.9; HAF, ``restart_auto_run_vms``; helpers.ml, ``group_by``.
+    Source: planning.md, 3.9; HAF, ``restart_auto_run_vms``; helpers.ml, ``group_by``.
     """
     keys = as_amounts("order", order)[plan.vms]
     keys = np.where(keys < 0, _LAST, keys)
@@ -602,7 +601,7 @@ def restart_order(
     Notes
     -----
     Within a group the starts run in parallel, and a group lasts as long as its slowest boot plus start_delay.
-    Source: spec planning 3.9; HAF, ``restart_auto_run_vms``.
+    Source: planning.md, 3.9; HAF, ``restart_auto_run_vms``.
     """
     if restart is not None and not len(restart.not_restarted):
         return group_by_order(restart.plan, order)

@@ -2,7 +2,7 @@
 
 Summaries and values are columns over hosts, in bytes; a host is named by its position in them, and in the questions
 about a Fleet by its row. Randomness comes in as a function, so that a choice can be repeated.
-Source: spec planning, section 5 (xapi-project/xen-api, ocaml/xapi/vm_placement.ml, "VP"; xapi_vm_placement.ml).
+Source: docs/reference/planning.md, 5 (xapi-project/xen-api, ocaml/xapi/vm_placement.ml, "VP"; xapi_vm_placement.ml).
 """
 
 import math
@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.fleet import Fleet
-from xenmem.planning.xapi.binpack import as_amounts, as_rows, descending
+from xenmem.planning.checks import as_amounts, as_rows
+from xenmem.planning.pool_view import memory_to_start
+from xenmem.planning.xapi.binpack import descending
 from xenmem.planning.xapi.errors import NoHostsAvailableError
 from xenmem.planning.xapi.evacuation import anti_affinity_group, host_to_vm_count
 from xenmem.planning.xapi.failover import rows_of_pool
-from xenmem.rules.start import memory_to_start
 
 Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -107,7 +108,7 @@ def summarise(
 
     Notes
     -----
-    Source: spec planning 5.1; VP, ``summarise_host_snapshot``.
+    Source: planning.md, 5.1; VP, ``summarise_host_snapshot``.
     """
     total = as_amounts("memory_total", memory_total)
     host = as_rows("on_host", on_host)
@@ -150,7 +151,7 @@ def category_values(summary: HostSummary, affinity: npt.ArrayLike, disfavoured: 
 
     Notes
     -----
-    Source: spec planning 5.2; VP, ``affinity_host_category``, ``definite_host_category`` and so on.
+    Source: planning.md, 5.2; VP, ``affinity_host_category``, ``definite_host_category`` and so on.
     """
     slack = summary.available - summary.dynamic_min_sum
     span = summary.dynamic_max_sum - summary.dynamic_min_sum
@@ -195,7 +196,7 @@ def select_host(values: CategoryValues, is_valid: Callable[[int], bool], random:
 
     Notes
     -----
-    Source: spec planning 5.3; VP, ``select_host_from_summary``, ``select_host_from_category``.
+    Source: planning.md, 5.3; VP, ``select_host_from_summary``, ``select_host_from_category``.
     """
     for _, inside in _ranked(values):
         while inside:
@@ -271,7 +272,7 @@ def memory_error(fleet: Fleet, vm: int, host: int) -> tuple[str, str, str] | Non
 
     Notes
     -----
-    Source: spec planning 1.3; xapi_vm_helpers.ml, ``assert_enough_memory_available``.
+    Source: planning.md, 1; xapi_vm_helpers.ml, ``assert_enough_memory_available``.
     """
     required, available = int(memory_to_start(fleet)[vm]), int(free_for(fleet, vm)[host])
     if available < required:
@@ -289,7 +290,7 @@ def free_for(fleet: Fleet, vm: int) -> Bytes:
 
     Notes
     -----
-    Source: spec planning 1.1; memory_check.ml, ``host_compute_free_memory_with_maximum_compression``.
+    Source: memory-model.md, 5; memory_check.ml, ``host_compute_free_memory_with_maximum_compression``.
     """
     scheduled_on = fleet.vms.scheduled_to_be_resident_on.copy()
     scheduled_on[vm] = -1
@@ -317,7 +318,7 @@ def host_lists(fleet: Fleet, vm: int, *, vm_groups_enabled: bool = True) -> list
 
     Notes
     -----
-    Source: spec planning 5.4; xapi_vm_helpers.ml, ``choose_host_for_vm_no_wlb``; helpers.ml, ``group_by``.
+    Source: planning.md, 5.4; xapi_vm_helpers.ml, ``choose_host_for_vm_no_wlb``; helpers.ml, ``group_by``.
     """
     hosts = rows_of_pool(fleet, int(fleet.vms.pool[vm]))[0].tolist()
     group = anti_affinity_group(fleet, vm) if vm_groups_enabled else -1
@@ -403,7 +404,7 @@ def choose_host_for_vm(
 
     Notes
     -----
-    Source: spec planning 5.4; xapi_vm_helpers.ml, ``choose_host_for_vm_no_wlb``, ``vm_can_run_on_host``.
+    Source: planning.md, 5.4; xapi_vm_helpers.ml, ``choose_host_for_vm_no_wlb``, ``vm_can_run_on_host``.
     """
     attempts = _Attempts(fleet, vm, coordinator_bias, vm_groups_enabled, lists, can_boot)
     for hosts, values, with_memory in attempts:

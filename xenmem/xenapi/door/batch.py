@@ -1,8 +1,8 @@
 """What a scheduler would ask message by message, asked over arrays; and lists of messages as one transaction.
 
 Answers are those of the messages themselves, which give the reasons: the arrays only say where there is one. What a VM
-needs is computed once and kept until its row, or its metrics', changes. Amounts are bytes.
-Source of the checks: xenapi-messages, B.2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_helpers.ml: assert_can_boot_here).
+needs is computed once and kept until its row, or its metrics', changes. Amounts are bytes. Source of the checks:
+docs/reference/messages.md, 2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_helpers.ml: assert_can_boot_here).
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """The messages of the class host. Amounts are bytes.
 
-Source: xenapi-messages, B.2.3, B.3 and B.7 (xapi-project/xen-api, ocaml/xapi/xapi_host.ml, message_forwarding.ml).
+Source: docs/reference/messages.md, 2.3, 3 and 7 (xapi-project/xen-api, ocaml/xapi/xapi_host.ml, message_forwarding.ml).
 """
 
 from collections.abc import Generator

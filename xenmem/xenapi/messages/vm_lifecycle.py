@@ -1,6 +1,6 @@
 """The messages that start, stop and move VMs. Amounts are bytes, delays seconds.
 
-Source: xenapi-messages, B.2.4, B.5 and B.6 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm.ml,
+Source: docs/reference/messages.md, 2.4, 5 and 6 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm.ml,
 xapi_vm_migrate.ml).
 """
 

@@ -1,6 +1,6 @@
 """The messages that make, copy and remove VMs, and set what is no memory of theirs. Delays are seconds.
 
-Source: xenapi-messages, A.3 and B.5 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_clone.ml,
+Source: docs/reference/messages.md, 5.2 and 10.3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_clone.ml,
 xapi_vm_helpers.ml).
 """
 

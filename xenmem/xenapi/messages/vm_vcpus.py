@@ -1,6 +1,6 @@
 """The messages that set vCPUs, shadow memory and domain type of a VM, and with them its overhead. Amounts are bytes.
 
-Source: xenapi-messages, B.4 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_helpers.ml, xapi_xenops.ml).
+Source: docs/reference/messages.md, 4 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_helpers.ml, xapi_xenops.ml).
 """
 
 import math

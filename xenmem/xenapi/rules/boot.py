@@ -1,7 +1,7 @@
 """Whether a VM could boot on a host now: the checks of VM.assert_can_boot_here, in the server's order.
 
 Every start, resume, migration and evacuation asks them, some without the CPU or the memory. Amounts are bytes.
-Source: xenapi-messages, B.2.4 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm_helpers.ml:
+Source: docs/reference/messages.md, 2.4 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm_helpers.ml:
 assert_can_boot_here).
 """
 
@@ -183,13 +183,13 @@ def is_live(database: "Database", host: "rows.host") -> bool:
 
 
 def assert_reachable(database: "Database", host_ref: str) -> None:
-    """Raise HOST_OFFLINE if a message cannot be passed on to a host: neither the coordinator nor live (B.1)."""
+    """Raise HOST_OFFLINE if a message cannot be passed to a host: neither coordinator nor live (messages.md, 1.5)."""
     if host_ref != database.the_pool.master and not is_live(database, database.host[host_ref]):
         raise errors.HOST_OFFLINE(host_ref)
 
 
 def some_live_host_has_storage(call: "Call", vm: "rows.VM") -> bool:
-    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (B.5: NO_HOSTS_AVAILABLE)."""
+    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (messages.md, 5.2)."""
     return any(is_live(call.db, host) and call.hooks.sees_storage(vm, host) for host in call.db.host)
 
 

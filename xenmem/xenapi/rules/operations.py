@@ -1,6 +1,6 @@
 """Whether an operation on a VM may begin: the one table of checks that every message on a VM goes through, in order.
 
-Source: xenapi-messages, B.1 (xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: check_operation_error;
+Source: docs/reference/messages.md, 1 (xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: check_operation_error;
 ocaml/xapi/xapi_vm_helpers.ml: with_vm_operation). Where the server would wait for another operation to end, up to two
 hours, the failure is given at once.
 """
@@ -318,7 +318,7 @@ def _may_join(operation: str, current: dict[str, str]) -> bool:
 
 
 def _lacking_feature(database: "Database", vm: "rows.VM", operation: str, strict: bool) -> Failure | None:
-    """What the guest agent of a live VM says against it (B.1, row 10)."""
+    """What the guest agent of a live VM says against it (messages.md, 1 row 10)."""
     if vm.power_state not in ("Running", "Paused"):
         return None
     guest = database.VM_guest_metrics.get(vm.guest_metrics)
