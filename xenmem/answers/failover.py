@@ -19,9 +19,7 @@ from xenmem.answers.naming import (
     Result,
     counted,
     exact_sum,
-    host_label,
     identity,
-    known_totals,
     label,
     named,
     pool_head,
@@ -285,15 +283,12 @@ def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartP
     ------
     QuestionError : a pool has no host that is enabled and live, or the memory of one is unknown; names it
     """
-    unknown = np.flatnonzero(able(fleet.hosts.enabled, fleet.hosts.live) & ~known_totals(fleet))
-    if len(unknown):
-        raise QuestionError(f"host {host_label(fleet, int(unknown[0]))}: its memory_total is unknown")
     found = []
     for row in range(len(fleet.pools)):
         try:
             found.append(planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=_protected(fleet, vms)))
         except ValueError as error:
-            raise QuestionError(f"pool {_pool_label(fleet, row)}: {str(error).removeprefix(f'pool: {row} ')}") from None
+            raise QuestionError(str(error)) from None
     if not found:
         raise QuestionError("the inventory has no pool")
     return found

@@ -47,7 +47,7 @@ def able_hosts_of_pool(fleet: Fleet, pool: int) -> tuple[Rows, Rows]:
         raise ValueError(f"pool: {pool} is outside 0..{len(fleet.pools) - 1}")
     hosts = able_hosts(fleet, np.flatnonzero(fleet.hosts.pool == pool).astype(np.int32))
     if not len(hosts):
-        raise ValueError(f"pool: {fleet.pools.label(pool)} has no host that is enabled and live")
+        raise ValueError(f"pool {fleet.pools.label(pool)}: has no host that is enabled and live")
     return hosts, np.flatnonzero(fleet.vms.pool == pool).astype(np.int32)
 
 
