@@ -12,6 +12,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"1 {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
 def documentation(function: Callable[..., Any]) -> str:
     """The docstring of a function; from its source where the interpreter leaves docstrings out (PYTHONOPTIMIZE=2)."""
     text = function.__doc__

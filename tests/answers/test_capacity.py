@@ -9,8 +9,8 @@ from pools import pool
 
 import xenmem
 from xenmem import kernel, planning
-from xenmem.answers import QuestionError, Wanted, fit, room_for
-from xenmem.answers.capacity import PoolRoom
+from xenmem.answers import QuestionError, Wanted, capacity, fit
+from xenmem.answers.capacity import PoolCapacity
 from xenmem.units import GIB
 
 pytestmark = pytest.mark.compiled
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.compiled
 Records = dict[str, dict[str, dict[str, Any]]]
 
 
-def with_new_vms(records: Records, answered: PoolRoom) -> xenmem.Fleet:
+def with_new_vms(records: Records, answered: PoolCapacity) -> xenmem.Fleet:
     """The inventory once the new VMs run where they are said to."""
     later = json.loads(json.dumps(records))
     running = next(
@@ -53,7 +53,7 @@ def with_new_vms(records: Records, answered: PoolRoom) -> xenmem.Fleet:
 )
 def test_the_new_vms_fit_where_they_are_put(records: Records, num_failures: int, shapes: list[Wanted]) -> None:
     fleet = xenmem.Fleet.from_records(records)
-    result = room_for(fleet, shapes, num_failures)
+    result = capacity(fleet, shapes, num_failures)
     (answered,) = result.pools
     assert (result.count, result.bound) == (answered.count, answered.bound)
     assert answered.count == sum(shape.count for shape in answered.shapes) == sum(host.count for host in answered.hosts)
@@ -67,7 +67,7 @@ def test_the_new_vms_fit_where_they_are_put(records: Records, num_failures: int,
 @pytest.mark.parametrize("policy", ["static_max", "dynamic_min"])
 def test_without_failures_it_is_what_fits(small: xenmem.Fleet, policy: str) -> None:
     """`fit` counts by dynamic_min, and the VMs that are to be started are no concern of it."""
-    result = room_for(small, [Wanted(3 * GIB, 1)], policy=policy, vms="running")
+    result = capacity(small, [Wanted(3 * GIB, 1)], policy=policy, vms="running")
     if policy == "dynamic_min":
         assert result.count == fit(small, 3 * GIB, 1).count
     else:
@@ -75,7 +75,7 @@ def test_without_failures_it_is_what_fits(small: xenmem.Fleet, policy: str) -> N
 
 
 def test_hosts_with_too_few_cpus_are_told_of() -> None:
-    (answered,) = room_for(pool([9000, 9000], [], cpus=4), [Wanted(GIB, 8), Wanted(GIB, 2)]).pools
+    (answered,) = capacity(pool([9000, 9000], [], cpus=4), [Wanted(GIB, 8), Wanted(GIB, 2)]).pools
     assert [host.reasons for host in answered.hosts] == [["has 4 CPUs for 8 vCPUs"]] * 2
     assert answered.count > 0
 
@@ -83,14 +83,14 @@ def test_hosts_with_too_few_cpus_are_told_of() -> None:
 def test_a_pool_that_does_not_survive_takes_none(records: Records) -> None:
     for metrics in records["host_metrics"].values():
         metrics["memory_total"] = str(GIB)
-    (answered,) = room_for(xenmem.Fleet.from_records(records), [Wanted(GIB, 1)], 1, vms="running").pools
+    (answered,) = capacity(xenmem.Fleet.from_records(records), [Wanted(GIB, 1)], 1, vms="running").pools
     assert (answered.count, answered.bound, answered.now) == (0, 0, "loses")
 
 
 def test_pools_are_added_up(small: xenmem.Fleet, data: Path) -> None:
     other = xenmem.read(data / "inventories" / "pool-65.statedb.xml")
-    both = room_for(xenmem.Fleet.concatenate([small, other]), [Wanted(2 * GIB, 1)], 1)
-    alone = [room_for(fleet, [Wanted(2 * GIB, 1)], 1) for fleet in (small, other)]
+    both = capacity(xenmem.Fleet.concatenate([small, other]), [Wanted(2 * GIB, 1)], 1)
+    alone = [capacity(fleet, [Wanted(2 * GIB, 1)], 1) for fleet in (small, other)]
     assert both.count == sum(result.count for result in alone)
     assert [answered.count for answered in both.pools] == [result.count for result in alone]
 
@@ -111,5 +111,5 @@ def test_pools_are_added_up(small: xenmem.Fleet, data: Path) -> None:
 )
 def test_bad_questions(small: xenmem.Fleet, shapes: list[Wanted], options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message) as error:
-        room_for(small, shapes, **options)
+        capacity(small, shapes, **options)
     assert isinstance(error.value, QuestionError) or "vcpus_max" in message

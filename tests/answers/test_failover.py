@@ -1,6 +1,7 @@
 """What pools survive: as planning and the pool's own planner say, in names; and remedies that do what they promise."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +223,29 @@ def test_an_overcommitted_pool_is_answered(records: Records) -> None:
     assert len(answered.verdict.overcommitted) == 3
     assert all(host.free < 0 for host in answered.hosts)
     assert "3 overcommitted hosts can take no VM" in answered.verdict.reason
+
+
+def test_shrunk_vms_count_as_the_server_counts_them(records: Records) -> None:
+    """Up to 7.2 a live VM counts as it was booted: what it would have to give up is computed like what it needs now."""
+    protect_running(records)
+    for vm in records["VM"].values():
+        vm["memory_dynamic_min"] = str(max(int(vm["memory_static_min"]), int(vm["memory_static_max"]) // 2))
+    fleet = xenmem.Fleet.from_records(records)
+    vms = replace(
+        fleet.vms,
+        accounted_VCPUs_max=np.full(len(fleet.vms), 200, fleet.vms.VCPUs_max.dtype),
+        accounted_shadow_multiplier=np.full(len(fleet.vms), 8.0),
+    )
+    found = remedies_of(failover(with_vms(fleet, vms), 1, remedies=True).pools[0])
+    assert found.shrink
+    limits = {
+        name: getattr(vms, name).copy() for name in ("memory_static_max", "accounted_static_max", "memory_dynamic_max")
+    }
+    for vm in found.shrink:
+        for column in limits.values():
+            column[vms.ref.tolist().index(vm.ref)] = vm.to
+    assert failover(with_vms(fleet, replace(vms, **limits)), 1).pools[0].verdict.answer == "survives"
+
+
+def with_vms(fleet: xenmem.Fleet, vms: xenmem.fleet.VMs) -> xenmem.Fleet:
+    return xenmem.Fleet(vms, fleet.hosts, fleet.pools, fleet.vm_groups, fleet.notes)

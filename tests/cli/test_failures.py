@@ -184,17 +184,17 @@ def test_a_time_limit_is_no_error(answer: Answer, tmp_path: Path) -> None:
 
 def test_capacity_json_equals_the_answer(answer: Answer, small: str) -> None:
     fleet = library.read(small)
-    one = answers.room_for(fleet, [answers.Wanted(4 * GIB, 2)], 1)
+    one = answers.capacity(fleet, [answers.Wanted(4 * GIB, 2)], 1)
     arguments = ["capacity", small, "--memory", "4GiB", "--vcpus", "2", "--failures", "1", "--format", "json"]
     assert json.loads(answer(*arguments)) == plain(one)
-    mix = answers.room_for(fleet, [answers.Wanted(16 * GIB, 4, 2), answers.Wanted(GIB, 1)])
+    mix = answers.capacity(fleet, [answers.Wanted(16 * GIB, 4, 2), answers.Wanted(GIB, 1)])
     arguments = ["capacity", small, "--shape", "16GiB:4:2", "--shape", "1GiB:1", "--format", "json"]
     assert json.loads(answer(*arguments)) == plain(mix)
 
 
 def test_capacity_table_and_csv(answer: Answer, small: str) -> None:
     arguments = ["capacity", small, "--shape", "16GiB:4:2", "--shape", "1GiB:1", "--failures", "1"]
-    result = answers.room_for(library.read(small), [answers.Wanted(16 * GIB, 4, 2), answers.Wanted(GIB, 1)], 1)
+    result = answers.capacity(library.read(small), [answers.Wanted(16 * GIB, 4, 2), answers.Wanted(GIB, 1)], 1)
     text = answer(*arguments)
     assert f"{result.count} more hvm VMs fit such that any 1 host may fail" in text
     required = format_size(result.pools[0].shapes[0].required)

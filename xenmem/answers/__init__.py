@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 from xenmem._lazy import attach
 
 if TYPE_CHECKING:
-    from xenmem.answers.balloon import Squeeze, balloon, with_fair_targets
-    from xenmem.answers.capacity import Room, Wanted, room_for
+    from xenmem.answers.balloon import BalloonReport, balloon, with_fair_targets
+    from xenmem.answers.capacity import CapacityReport, Wanted, capacity
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
-    from xenmem.answers.info import Installation, WarmUp, info, warm_up
+    from xenmem.answers.info import Installation, WarmUpReport, info, warm_up
     from xenmem.answers.messages import Declarations, declarations
-    from xenmem.answers.move_plan import MovePlan
-    from xenmem.answers.moves import consolidate, evacuate, pack, rebalance
+    from xenmem.answers.moves import MovePlan, consolidate, evacuate, pack, rebalance
     from xenmem.answers.naming import QuestionError
     from xenmem.answers.place import Placement, place
     from xenmem.answers.report import Report, report
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
     from xenmem.answers.what_if import WhatIf, what_if
 
 __all__ = [
+    "BalloonReport",
+    "CapacityReport",
     "Declarations",
     "Explanation",
     "Fit",
@@ -37,14 +38,13 @@ __all__ = [
     "QuestionError",
     "Report",
     "RollingPlan",
-    "Room",
-    "Squeeze",
     "Survival",
     "UpgradeCheck",
     "Wanted",
-    "WarmUp",
+    "WarmUpReport",
     "WhatIf",
     "balloon",
+    "capacity",
     "consolidate",
     "declarations",
     "evacuate",
@@ -58,7 +58,6 @@ __all__ = [
     "rebalance",
     "report",
     "rolling_update",
-    "room_for",
     "unprotecting",
     "upgrade_check",
     "warm_up",
@@ -69,15 +68,14 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
-        "balloon": "Squeeze balloon with_fair_targets",
-        "capacity": "Room Wanted room_for",
+        "balloon": "BalloonReport balloon with_fair_targets",
+        "capacity": "CapacityReport Wanted capacity",
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
-        "info": "Installation WarmUp info warm_up",
+        "info": "Installation WarmUpReport info warm_up",
         "messages": "Declarations declarations",
-        "move_plan": "MovePlan",
-        "moves": "consolidate evacuate pack rebalance",
+        "moves": "MovePlan consolidate evacuate pack rebalance",
         "naming": "QuestionError",
         "place": "Placement place",
         "report": "Report report",

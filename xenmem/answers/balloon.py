@@ -9,24 +9,14 @@ import numpy as np
 
 from xenmem import planning
 from xenmem.answers import script
-from xenmem.answers.naming import (
-    Named,
-    PoolHead,
-    QuestionError,
-    Result,
-    host_label,
-    identity,
-    known_totals,
-    pool_head,
-    vm_label,
-)
+from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, identity, known_totals, name_of, pool_head
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
 from xenmem.planning.xapi.balloon import NEWCOMER, Target
 from xenmem.units import KIB, format_size
 
 
-class SqueezedVM(Result, frozen=True):
+class SqueezedVM(Named, frozen=True):
     """A VM on the host, or the one that is to start there.
 
     Attributes
@@ -38,9 +28,6 @@ class SqueezedVM(Result, frozen=True):
     fair : the target with which every VM has its minimum and the same share of its range; None if it does not start
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     memory_dynamic_min: int
     memory_dynamic_max: int
     target: int | None
@@ -49,7 +36,7 @@ class SqueezedVM(Result, frozen=True):
     fair: int | None
 
 
-class Squeeze(Result, frozen=True):
+class BalloonReport(Result, frozen=True):
     """What starting a VM does to those on a host.
 
     Attributes
@@ -82,7 +69,7 @@ class Squeeze(Result, frozen=True):
     vms: list[SqueezedVM]
 
 
-def balloon(fleet: Fleet, vm: int, host: int | None = None) -> Squeeze:
+def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
     """The targets of the VMs on a host once another one starts there.
 
     Parameters
@@ -98,20 +85,20 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> Squeeze:
     vms = fleet.vms
     if not vms.is_guest[vm]:
         raise QuestionError(
-            f"VM {vm_label(fleet, vm)} is a template, a snapshot or a control domain: it does not start"
+            f"VM {fleet.vms.label(vm)} is a template, a snapshot or a control domain: it does not start"
         )
     if vms.power_state[vm] not in (PowerState.HALTED, PowerState.SUSPENDED):
-        raise QuestionError(f"VM {vm_label(fleet, vm)} is {PowerState(vms.power_state[vm]).name.lower()}: it is there")
+        raise QuestionError(f"VM {fleet.vms.label(vm)} is {PowerState(vms.power_state[vm]).name.lower()}: it is there")
     if host is None:
         host = _first_choice(fleet, vm)
     if fleet.hosts.pool[host] != vms.pool[vm]:
-        raise QuestionError(f"host {host_label(fleet, host)} is not of the VM's pool")
+        raise QuestionError(f"host {fleet.hosts.label(host)} is not of the VM's pool")
     if not known_totals(fleet)[host]:
-        raise QuestionError(f"host {host_label(fleet, host)}: its memory_total is unknown")
+        raise QuestionError(f"host {fleet.hosts.label(host)}: its memory_total is unknown")
     least, most = int(vms.memory_dynamic_min[vm]), int(vms.memory_dynamic_max[vm])
     if least > most:
         raise QuestionError(
-            f"VM {vm_label(fleet, vm)}: its memory_dynamic_min, {format_size(least)}, exceeds its memory_dynamic_max, "
+            f"VM {fleet.vms.label(vm)}: its memory_dynamic_min, {format_size(least)}, exceeds its memory_dynamic_max, "
             f"{format_size(most)}"
         )
     answer = planning.balloon(fleet, vm, host)
@@ -121,7 +108,7 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> Squeeze:
     granted = answer.squeezed.granted_kib
     overhead = int(fleet.overhead()[vm])
     newcomer = dict(answer.squeezed.balanced).get(NEWCOMER)
-    return Squeeze(
+    return BalloonReport(
         pool=pool_head(fleet, int(vms.pool[vm])),
         **identity(vms, vm),
         power_state=PowerState(vms.power_state[vm]).name.capitalize(),
@@ -162,7 +149,7 @@ def _first_choice(fleet: Fleet, vm: int) -> int:
         return xapi.choose_host_for_vm(fleet, vm, xapi.placement.zero)
     except xapi.PlanningError:
         raise QuestionError(
-            f"no host takes VM {vm_label(fleet, vm)} even with all others at dynamic_min: name a host to see why"
+            f"no host takes VM {fleet.vms.label(vm)} even with all others at dynamic_min: name a host to see why"
         ) from None
 
 
@@ -170,7 +157,7 @@ def _by_place(targets: Iterable[Target]) -> dict[int, int]:
     return {domid: kib * KIB for domid, kib in targets if domid != NEWCOMER}
 
 
-def with_fair_targets(result: Squeeze) -> list[script.Action]:
+def with_fair_targets(result: BalloonReport) -> list[script.Action]:
     """The changes that start the VM with fair targets: dynamic ranges that hold them, those that shrink first.
 
     Raises
@@ -189,10 +176,6 @@ def with_fair_targets(result: Squeeze) -> list[script.Action]:
         held = []
     held.sort(key=lambda vm: (vm.fair or 0) - (vm.target or 0))
     return [
-        *(script.set_dynamic_range(_named(vm), vm.fair or 0, vm.fair or 0) for vm in held),
-        begin(_named(result.newcomer), result.host),
+        *(script.set_dynamic_range(name_of(vm), vm.fair or 0, vm.fair or 0) for vm in held),
+        begin(name_of(result.newcomer), result.host),
     ]
-
-
-def _named(vm: SqueezedVM) -> Named:
-    return Named(ref=vm.ref, uuid=vm.uuid, name_label=vm.name_label)

@@ -11,8 +11,8 @@ import numpy as np
 
 from xenmem import kernel, planning
 from xenmem.answers.explain import Shape, host_obstacles, requirement
-from xenmem.answers.failover import MOMENT, Report, check_failures, restart_pools
-from xenmem.answers.naming import NOT_CHECKED, PoolHead, QuestionError, Result, identity, pool_head
+from xenmem.answers.failover import MOMENT, check_failures, restart_pools
+from xenmem.answers.naming import NOT_CHECKED, Named, PoolHead, QuestionError, Result, identity, pool_head, written
 from xenmem.fleet import Fleet
 from xenmem.planning.failures.capacity import Capacity
 
@@ -50,7 +50,7 @@ class ShapeCount(Result, frozen=True):
     count: int
 
 
-class RoomThere(Result, frozen=True):
+class HostCapacity(Named, frozen=True):
     """A host that takes new VMs.
 
     Attributes
@@ -60,9 +60,6 @@ class RoomThere(Result, frozen=True):
     reasons : why VMs of some shape would not start there
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     free: int
     count: int
     counts: list[int]
@@ -70,7 +67,7 @@ class RoomThere(Result, frozen=True):
     reasons: list[str]
 
 
-class PoolRoom(Result, frozen=True):
+class PoolCapacity(Result, frozen=True):
     """One pool.
 
     Attributes
@@ -89,10 +86,10 @@ class PoolRoom(Result, frozen=True):
     reason: str
     now: str
     shapes: list[ShapeCount]
-    hosts: list[RoomThere]
+    hosts: list[HostCapacity]
 
 
-class Room(Result, frozen=True):
+class CapacityReport(Result, frozen=True):
     """How many more VMs the pools of a fleet take.
 
     Attributes
@@ -111,11 +108,11 @@ class Room(Result, frozen=True):
     HVM_shadow_multiplier: float
     count: int
     bound: int
-    pools: list[PoolRoom]
+    pools: list[PoolCapacity]
     not_checked: list[str]
 
 
-def room_for(
+def capacity(
     fleet: Fleet,
     shapes: Sequence[Wanted],
     num_failures: int = 0,
@@ -125,9 +122,9 @@ def room_for(
     vms: str = "protected",
     policy: str = "static_max",
     time_limit: float = TIME_LIMIT,
-    progress: Report | None = None,
+    progress: Callable[[planning.Progress], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
-) -> Room:
+) -> CapacityReport:
     """How many more VMs fit such that the pool still survives any so many hosts failing together, pool by pool.
 
     Parameters
@@ -171,22 +168,15 @@ def room_for(
             progress=progress,
         )
         found.append(
-            PoolRoom(
+            written(
+                PoolCapacity,
+                fleet,
+                answer,
                 pool=pool_head(fleet, row),
                 model=model,
-                count=answer.count,
-                bound=answer.bound,
-                status=answer.status,
-                reason=answer.reason,
                 now=answer.now.answer,
                 shapes=[
-                    ShapeCount(
-                        memory=wanted.memory,
-                        VCPUs_max=wanted.vcpus,
-                        proportion=wanted.proportion,
-                        required=size,
-                        count=count,
-                    )
+                    ShapeCount(wanted.memory, wanted.vcpus, wanted.proportion, size, count)
                     for wanted, size, count in zip(shapes, sizes, answer.counts, strict=True)
                 ],
                 hosts=[
@@ -195,7 +185,7 @@ def room_for(
                 ],
             )
         )
-    return Room(
+    return CapacityReport(
         num_failures=num_failures,
         counted=vms,
         policy=policy,
@@ -210,10 +200,10 @@ def room_for(
 
 def _there(
     fleet: Fleet, host: int, free: int, shapes: Sequence[Wanted], sizes: Sequence[int], answer: Capacity
-) -> RoomThere:
+) -> HostCapacity:
     counts = np.bincount(answer.shape[answer.host == host], minlength=len(sizes)).tolist()
     reasons = [reason for vcpus in sorted({s.vcpus for s in shapes}) for reason in host_obstacles(fleet, host, vcpus)]
-    return RoomThere(
+    return HostCapacity(
         **identity(fleet.hosts, host),
         free=free,
         count=sum(counts),

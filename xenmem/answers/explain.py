@@ -83,7 +83,7 @@ class Requirements(Result, frozen=True):
     dynamic_min: Requirement
 
 
-class HostFit(Result, frozen=True):
+class HostFit(Named, frozen=True):
     """Whether the VM could start on a host.
 
     Attributes
@@ -92,9 +92,6 @@ class HostFit(Result, frozen=True):
     reasons : why it could not; empty if it could
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     enabled: bool
     live: bool
     needed: int

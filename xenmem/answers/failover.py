@@ -9,28 +9,30 @@ from typing import Final
 
 import numpy as np
 
-from xenmem import kernel, planning
+from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.naming import (
     NOT_CHECKED,
     Named,
+    NamedHost,
     PoolHead,
     QuestionError,
     Result,
-    counted,
+    as_question,
     exact_sum,
     identity,
-    label,
+    name_of,
     named,
     pool_head,
+    written,
 )
-from xenmem.columns import Bools, Bytes
+from xenmem.columns import Bools
 from xenmem.fleet import Fleet
 from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
+from xenmem.planning.failures.shrinking import largest_static_max, memory_at_minimum
 from xenmem.rules.hosts import able
-
-Report = Callable[[planning.Progress], None]
+from xenmem.text import counted
 
 COUNTED: Final = ("protected", "running")
 """Which VMs are to run again: those that HA protects, or all guests that run now."""
@@ -39,7 +41,7 @@ MOMENT: Final = 0.01
 """Seconds for searches that are left once Ctrl-C has ended one."""
 
 
-class HostShare(Result, frozen=True):
+class HostShare(Named, frozen=True):
     """A host that may fail, or take VMs of others.
 
     Attributes
@@ -49,16 +51,13 @@ class HostShare(Result, frozen=True):
     free : what its VMs leave; below 0 where it is overcommitted
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     fails: bool
     vms: int
     memory: int
     free: int
 
 
-class VMToRun(Result, frozen=True):
+class VMToRun(Named, frozen=True):
     """A VM that is to run again.
 
     Attributes
@@ -67,14 +66,11 @@ class VMToRun(Result, frozen=True):
     memory : that it needs to start
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     host: Named | None
     memory: int
 
 
-class ShrunkVM(Result, frozen=True):
+class ShrunkVM(Named, frozen=True):
     """A VM with less memory.
 
     Attributes
@@ -82,9 +78,6 @@ class ShrunkVM(Result, frozen=True):
     memory_static_max, to : its limit now, and then
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     memory_static_max: int
     to: int
 
@@ -102,7 +95,7 @@ class OwnPlanner(Result, frozen=True):
     max_failures: int
 
 
-class Verdict(Result, frozen=True):
+class PoolVerdict(Result, frozen=True):
     """The answer for a pool.
 
     Attributes
@@ -130,10 +123,10 @@ class Verdict(Result, frozen=True):
     at_most: int | None
     vms: int
     memory: int
-    failed_hosts: list[Named]
+    failed_hosts: list[NamedHost]
     inevitable: int
     stays_down: list[VMToRun]
-    overcommitted: list[Named]
+    overcommitted: list[NamedHost]
     left_out: list[Named]
     tried: int
     total: int
@@ -142,12 +135,9 @@ class Verdict(Result, frozen=True):
     own: OwnPlanner
 
 
-class Addition(Result, frozen=True):
+class Addition(Named, frozen=True):
     """Memory to add to a host."""
 
-    ref: str
-    uuid: str
-    name_label: str
     memory: int
 
 
@@ -170,7 +160,7 @@ class Remedies(Result, frozen=True):
     memory: list[Addition] | None
     memory_bound: int
     memory_each_host: int | None
-    host: Named | None
+    host: NamedHost | None
     memory_one_host: int | None
     memory_new_host: int | None
     unprotect: list[VMToRun]
@@ -189,7 +179,7 @@ class PoolSurvival(Result, frozen=True):
     """
 
     pool: PoolHead
-    verdict: Verdict
+    verdict: PoolVerdict
     hosts: list[HostShare]
     waiting: list[VMToRun]
     remedies: Remedies | None
@@ -220,7 +210,7 @@ def failover(
     policy: str = "static_max",
     remedies: bool = False,
     time_limit: float = TIME_LIMIT,
-    progress: Report | None = None,
+    progress: Callable[[planning.Progress], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Survival:
     """Whether all VMs run again after host failures, pool by pool.
@@ -259,7 +249,7 @@ def failover(
         remedy = None
         if remedies:
             seconds = MOMENT if interrupted() else time_limit
-            remedy = _remedies(fleet, row, pool, policy, answer.num_failures, seconds, progress)
+            remedy = _remedies(fleet, pool, policy, answer.num_failures, seconds, progress)
         found.append(
             PoolSurvival(
                 pool=pool_head(fleet, row),
@@ -283,15 +273,14 @@ def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartP
     ------
     QuestionError : a pool has no host that is enabled and live, or the memory of one is unknown; names it
     """
-    found = []
-    for row in range(len(fleet.pools)):
-        try:
-            found.append(planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=_protected(fleet, vms)))
-        except ValueError as error:
-            raise QuestionError(str(error)) from None
-    if not found:
+    if not len(fleet.pools):
         raise QuestionError("the inventory has no pool")
-    return found
+    protected = _protected(fleet, vms)
+    with as_question():
+        return [
+            planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=protected)
+            for row in range(len(fleet.pools))
+        ]
 
 
 def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_failures: int) -> None:
@@ -310,11 +299,7 @@ def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_fail
     for row, pool in enumerate(pools):
         if num_failures > len(pool.free):
             there = f"{counted(len(pool.free), 'host')} that can"
-            raise QuestionError(f"{num_failures} hosts cannot fail in pool {_pool_label(fleet, row)}: it has {there}")
-
-
-def _pool_label(fleet: Fleet, row: int) -> str:
-    return label(Named(**identity(fleet.pools, row)))
+            raise QuestionError(f"{num_failures} hosts cannot fail in pool {fleet.pools.label(row)}: it has {there}")
 
 
 def _protected(fleet: Fleet, vms: str) -> Bools | None:
@@ -332,25 +317,18 @@ def _verdict(
     answer: Failover,
     at_least: int | None,
     at_most: int | None,
-) -> Verdict:
+) -> PoolVerdict:
     left_out = (fleet.hosts.pool == row) & ~able(fleet.hosts.enabled, fleet.hosts.live)
-    return Verdict(
-        num_failures=answer.num_failures,
-        one_by_one=answer.one_by_one,
-        answer=answer.answer,
+    return written(
+        PoolVerdict,
+        fleet,
+        answer,
         at_least=at_least,
         at_most=at_most,
         vms=len(pool.vms),
         memory=exact_sum(pool.size),
-        failed_hosts=_hosts(fleet, answer.failed_hosts),
-        inevitable=answer.inevitable,
         stays_down=_vms(fleet, pool, answer.stays_down),
-        overcommitted=_hosts(fleet, answer.overcommitted),
-        left_out=_hosts(fleet, np.flatnonzero(left_out).tolist()),
-        tried=answer.tried,
-        total=answer.total,
-        undecided=answer.undecided,
-        reason=answer.reason,
+        left_out=[Named(**identity(fleet.hosts, host)) for host in np.flatnonzero(left_out).tolist()],
         own=_own_planner(fleet, row, vms, answer.num_failures),
     )
 
@@ -364,10 +342,6 @@ def _own_planner(fleet: Fleet, row: int, vms: str, num_failures: int) -> OwnPlan
         outcome=xapi.plan_for_n_failures(pool, num_failures).value,
         max_failures=xapi.compute_max_host_failures_to_tolerate(pool),
     )
-
-
-def _hosts(fleet: Fleet, rows: Sequence[int]) -> list[Named]:
-    return [Named(**identity(fleet.hosts, row)) for row in rows]
 
 
 def _vms(fleet: Fleet, pool: planning.RestartPool, rows: Sequence[int]) -> list[VMToRun]:
@@ -400,58 +374,29 @@ def _shares(fleet: Fleet, pool: planning.RestartPool, answer: Failover) -> list[
 
 def _remedies(
     fleet: Fleet,
-    row: int,
     pool: planning.RestartPool,
     policy: str,
     num_failures: int,
     time_limit: float,
-    progress: Report | None,
+    progress: Callable[[planning.Progress], None] | None,
 ) -> Remedies:
-    smallest = _smallest(fleet, row, pool) if policy == "static_max" else None
+    smallest = memory_at_minimum(fleet)[pool.vms] if policy == "static_max" else None
     found = planning.remedy(pool, num_failures, smallest=smallest, time_limit=time_limit, progress=progress)
-    return Remedies(
+    return written(
+        Remedies,
+        fleet,
+        found,
         memory=None
         if found.memory is None
         else [Addition(**identity(fleet.hosts, host), memory=amount) for host, amount in found.memory],
-        memory_bound=found.memory_bound,
-        memory_each_host=found.memory_each_host,
-        host=None if found.host is None else named(fleet.hosts, found.host),
-        memory_one_host=found.memory_one_host,
-        memory_new_host=found.memory_new_host,
         unprotect=_vms(fleet, pool, found.unprotect),
-        unprotect_is_least=found.unprotect_is_least,
-        shrink=None if found.shrink is None else [_shrunk(fleet, row, vm, size) for vm, size in found.shrink],
-        undecided=list(found.undecided),
+        shrink=None if found.shrink is None else [_shrunk(fleet, vm, size) for vm, size in found.shrink],
     )
 
 
-def _smallest(fleet: Fleet, row: int, pool: planning.RestartPool) -> Bytes:
-    """What the VMs would need to start if their static_max were what is promised to them: dynamic_min."""
-    vms = fleet.vms
-    low = vms.memory_dynamic_min[pool.vms]
-    normal, shadow = kernel.required_memory(
-        vms.domain_type[pool.vms],
-        low,
-        low,
-        vms.VCPUs_max[pool.vms],
-        vms.HVM_shadow_multiplier[pool.vms],
-        model=fleet.pools.model[row],
-    )
-    needed: Bytes = np.minimum(normal + shadow, pool.size)
-    return needed
-
-
-def _shrunk(fleet: Fleet, row: int, vm: int, size: int) -> ShrunkVM:
-    """The largest static_max with which the VM starts in so much memory."""
-    vms = fleet.vms
-    most = kernel.maximise_memory(
-        vms.domain_type[vm], vms.VCPUs_max[vm], vms.HVM_shadow_multiplier[vm], size, model=fleet.pools.model[row]
-    )
-    return ShrunkVM(
-        **identity(vms, vm),
-        memory_static_max=int(vms.memory_static_max[vm]),
-        to=min(int(vms.memory_static_max[vm]), max(int(vms.memory_dynamic_min[vm]), int(most))),
-    )
+def _shrunk(fleet: Fleet, vm: int, size: int) -> ShrunkVM:
+    most = int(fleet.vms.memory_static_max[vm])
+    return ShrunkVM(**identity(fleet.vms, vm), memory_static_max=most, to=largest_static_max(fleet, vm, size))
 
 
 def unprotecting(result: Survival) -> list[script.Action]:
@@ -470,7 +415,4 @@ def unprotecting(result: Survival) -> list[script.Action]:
         raise QuestionError("no remedy was asked for")
     if "unprotect" in pool.remedies.undecided:
         raise QuestionError("which VMs to unprotect was not found in time")
-    return [
-        script.set_ha_restart_priority(Named(ref=vm.ref, uuid=vm.uuid, name_label=vm.name_label), "")
-        for vm in pool.remedies.unprotect
-    ]
+    return [script.set_ha_restart_priority(name_of(vm), "") for vm in pool.remedies.unprotect]

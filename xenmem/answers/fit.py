@@ -10,11 +10,11 @@ import numpy as np
 
 from xenmem import kernel
 from xenmem.answers.explain import Shape, host_obstacles, requirement, shape_of
-from xenmem.answers.naming import PoolHead, QuestionError, Result, free_without, identity, labels, pool_head
+from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, free_without, identity, labels, pool_head
 from xenmem.fleet import Fleet
 
 
-class MaximumThere(Result, frozen=True):
+class MaximumThere(Named, frozen=True):
     """The largest memory_static_max for an amount of memory.
 
     Attributes
@@ -27,9 +27,6 @@ class MaximumThere(Result, frozen=True):
     reasons : why the VM would not start on the host, however small
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     total: int
     memory_static_max: int
     required: int
@@ -134,7 +131,7 @@ def _rows_to_fill(fleet: Fleet, pool: int, host: int | None, total: int | None) 
     return rows
 
 
-class FitThere(Result, frozen=True):
+class FitThere(Named, frozen=True):
     """How many more VMs of the size fit on a host.
 
     Attributes
@@ -146,9 +143,6 @@ class FitThere(Result, frozen=True):
     reasons : why none starts there, memory aside
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     free: int
     count: int
     placed: int | None

@@ -87,7 +87,7 @@ class CompiledFunction(Result, frozen=True):
     seconds: float
 
 
-class WarmUp(Result, frozen=True):
+class WarmUpReport(Result, frozen=True):
     """What was compiled ahead of time.
 
     Attributes
@@ -102,7 +102,7 @@ class WarmUp(Result, frozen=True):
     folder: str
 
 
-def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUp:
+def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUpReport:
     """Compile what the planners and the numba backend have not compiled yet, so that no later question waits for it.
 
     Parameters
@@ -120,7 +120,7 @@ def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUp:
         done = compilation.warm_up(progress)
     except RuntimeError as error:
         raise QuestionError(str(error)) from None
-    return WarmUp(
+    return WarmUpReport(
         compiled=[CompiledFunction(function=one.function, seconds=round(one.seconds, 3)) for one in done.compiled],
         seconds=round(done.seconds, 3),
         folder=done.folder,

@@ -3,8 +3,9 @@
 Amounts are bytes. Sums are exact: they stay integers. Depends on the Fleet and the kernel only.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
@@ -27,6 +28,15 @@ class QuestionError(ValueError):
     """A question that cannot be answered as it was asked. The text is one line."""
 
 
+@contextmanager
+def as_question() -> Iterator[None]:
+    """What planning refuses as a question that cannot be answered: it names VMs and hosts as people do."""
+    try:
+        yield
+    except ValueError as error:
+        raise QuestionError(str(error)) from None
+
+
 class Result(msgspec.Struct, frozen=True):
     """Base of all results."""
 
@@ -37,6 +47,42 @@ class Named(Result, frozen=True):
     ref: str
     uuid: str
     name_label: str
+
+
+NamedVM = Annotated[Named, "vms"]
+NamedHost = Annotated[Named, "hosts"]
+"""In a result that is written from rows: of which table of the Fleet they are."""
+
+Written = TypeVar("Written", bound=Result)
+
+
+def written(kind: type[Written], fleet: Fleet, found: object, **more: Any) -> Written:
+    """A result of this kind: what `more` says of its fields, and for the others what planning has found, rows by name.
+
+    Parameters
+    ----------
+    kind : its fields of the types NamedVM and NamedHost, or lists of them, are rows of the fleet in `found`, or -1 or
+        None for nothing
+    found : has an attribute for each field that `more` leaves out
+    """
+    values = {
+        field.name: more[field.name] if field.name in more else _by_name(fleet, field.type, getattr(found, field.name))
+        for field in msgspec.structs.fields(kind)
+    }
+    return kind(**values)
+
+
+def _by_name(fleet: Fleet, annotation: Any, value: Any) -> Any:
+    """A value of what planning has found as a result has it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if get_origin(annotation) is Annotated:
+        return None if value is None else named(getattr(fleet, annotation.__metadata__[0]), value)
+    if isinstance(value, tuple):
+        (annotation,) = get_args(annotation)
+        return [_by_name(fleet, annotation, one) for one in value]
+    kinds = [kind for kind in get_args(annotation) if get_origin(kind) is Annotated]
+    return _by_name(fleet, kinds[0], value) if kinds else value
 
 
 class Amounts(Result, frozen=True):
@@ -65,7 +111,7 @@ class Finding(Result, frozen=True):
     memory: int | None = None
 
 
-class PoolHead(Result, frozen=True):
+class PoolHead(Named, frozen=True):
     """Which pool it is, and what computes there.
 
     Attributes
@@ -75,9 +121,6 @@ class PoolHead(Result, frozen=True):
     source, format, schema : the inventory, its format, and the schema version of a database dump
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     xapi_version: str
     model: str
     source: str
@@ -109,20 +152,15 @@ def named(table: Table, row: int) -> Named | None:
     return Named(**identity(table, row)) if row >= 0 else None
 
 
+def name_of(item: Any) -> Named:
+    """Only the name of something that a result tells more of."""
+    return Named(ref=item.ref, uuid=item.uuid, name_label=item.name_label)
+
+
 def label(item: Any) -> str:
     """What messages call an object of the inventory: its name, or its uuid or reference if it has none; printable."""
     text: str = item.name_label or item.uuid or item.ref
     return text if text.isprintable() else repr(text)
-
-
-def vm_label(fleet: Fleet, row: int) -> str:
-    """What messages call a VM of the fleet."""
-    return label(Named(**identity(fleet.vms, row)))
-
-
-def host_label(fleet: Fleet, row: int) -> str:
-    """What messages call a host of the fleet."""
-    return label(Named(**identity(fleet.hosts, row)))
 
 
 def listed(items: Sequence[str]) -> str:
@@ -133,13 +171,8 @@ def listed(items: Sequence[str]) -> str:
 
 def labels(table: Table, rows: Sequence[int]) -> str:
     """The first few objects by name, and how many there are beside them."""
-    shown = [label(Named(**identity(table, row))) for row in rows[:_NAMES_SHOWN]]
+    shown = [table.label(row) for row in rows[:_NAMES_SHOWN]]
     return listed(shown + [""] * (len(rows) - len(shown)))
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """``1 host``, ``2 hosts``."""
-    return f"1 {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
 def refs(table: Table, rows: Iterable[int]) -> list[str]:

@@ -25,12 +25,11 @@ from xenmem.answers.naming import (
     QuestionError,
     Result,
     at_hosts,
-    host_label,
     identity,
     known_totals,
     label,
+    name_of,
     pool_head,
-    vm_label,
 )
 from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet, PowerState
@@ -46,7 +45,7 @@ class _Draw(NamedTuple):
     chance: float | None = 0.0
 
 
-class PossibleHost(Result, frozen=True):
+class PossibleHost(Named, frozen=True):
     """One host, as a place for the VM.
 
     Attributes
@@ -60,9 +59,6 @@ class PossibleHost(Result, frozen=True):
     chance : that the pool takes this host; None where too many hosts of the rank cannot take the VM
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     fits: bool
     reasons: list[str]
     available: int
@@ -121,11 +117,11 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
     vms = fleet.vms
     kind = kind_of(fleet, vm)
     if kind != "guest":
-        raise QuestionError(f"VM {vm_label(fleet, vm)} is a {kind.replace('_', ' ')}: it does not start")
+        raise QuestionError(f"VM {fleet.vms.label(vm)} is a {kind.replace('_', ' ')}: it does not start")
     operation = {PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm])
     if operation is None:
         state = PowerState(vms.power_state[vm]).name.capitalize()
-        raise QuestionError(f"VM {vm_label(fleet, vm)} is {state}: it is on a host already")
+        raise QuestionError(f"VM {fleet.vms.label(vm)} is {state}: it is on a host already")
     if operation == "start":
         fleet = _with_fresh_overhead(fleet, vm)
     pool = int(vms.pool[vm])
@@ -157,7 +153,7 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
     ]
     able = [there for there in hosts if there.fits]
     best = max(able, key=lambda there: there.free_after or 0, default=None)
-    most_room = None if best is None else Named(ref=best.ref, uuid=best.uuid, name_label=best.name_label)
+    most_room = None if best is None else name_of(best)
     chosen = most_room
     if host is not None:
         chosen = _chosen(fleet, vm, host, hosts[rows.index(host)] if host in rows else None, obstacles)
@@ -186,7 +182,7 @@ def actions(result: Placement) -> list[script.Action]:
     """
     if result.chosen is None:
         raise QuestionError(f"VM {label(result)} starts nowhere: there is nothing to write")
-    vm = Named(ref=result.ref, uuid=result.uuid, name_label=result.name_label)
+    vm = name_of(result)
     return [(script.start if result.operation == "start" else script.resume)(vm, result.chosen)]
 
 
@@ -226,9 +222,9 @@ def _drawn(candidates: Candidates | None) -> dict[int, _Draw]:
 
 
 def _chosen(fleet: Fleet, vm: int, host: int, there: PossibleHost | None, obstacles: list[str]) -> Named:
-    name = f"VM {vm_label(fleet, vm)} does not start on host {host_label(fleet, host)}"
+    name = f"VM {fleet.vms.label(vm)} does not start on host {fleet.hosts.label(host)}"
     if there is None:
         raise QuestionError(f"{name}, which is in another pool")
     if not there.fits:
         raise QuestionError(f"{name}: {(there.reasons or obstacles)[0]}")
-    return Named(ref=there.ref, uuid=there.uuid, name_label=there.name_label)
+    return name_of(there)

@@ -19,7 +19,6 @@ from xenmem.answers.naming import (
     Result,
     at,
     at_hosts,
-    counted,
     exact_sum,
     identity,
     known,
@@ -35,6 +34,7 @@ from xenmem.answers.naming import (
 )
 from xenmem.columns import Bools, Bytes
 from xenmem.fleet import POLICIES, Fleet, Note, PowerState
+from xenmem.text import counted
 from xenmem.units import format_size
 
 
@@ -52,7 +52,7 @@ class Usage(Result, frozen=True):
     memory_overhead: int
 
 
-class HostReport(Result, frozen=True):
+class HostReport(Named, frozen=True):
     """The memory of a host.
 
     Attributes
@@ -64,9 +64,6 @@ class HostReport(Result, frozen=True):
     overcommitted : by how much more than there is the VMs may take
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     is_coordinator: bool
     enabled: bool
     live: bool
@@ -92,7 +89,7 @@ class Totals(Result, frozen=True):
     memory_free: int
 
 
-class VMReport(Result, frozen=True):
+class VMReport(Named, frozen=True):
     """The memory of a VM.
 
     Attributes
@@ -105,9 +102,6 @@ class VMReport(Result, frozen=True):
     start_memory : required to start with the amount that each policy names
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     kind: str
     power_state: str
     domain_type: str

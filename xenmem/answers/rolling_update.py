@@ -11,27 +11,26 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles
-from xenmem.answers.move_plan import ha_refusals, overcommitments
-from xenmem.answers.moves import BANDWIDTH
+from xenmem.answers.moves import BANDWIDTH, ha_refusals, overcommitments
 from xenmem.answers.naming import (
     NOT_CHECKED,
     Finding,
     Named,
+    NamedHost,
+    NamedVM,
     PoolHead,
     QuestionError,
     Result,
-    counted,
-    host_label,
-    identity,
-    known_totals,
+    as_question,
     label,
-    named,
     pool_head,
+    written,
 )
 from xenmem.answers.upgrade_check import build_called, model_called
 from xenmem.columns import Bools
 from xenmem.fleet import Fleet
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
+from xenmem.text import counted
 from xenmem.units import format_size
 
 _POLICY: Final = "dynamic_min"
@@ -53,15 +52,15 @@ class UpdateStep(Result, frozen=True):
 
     number: int
     action: str
-    vm: Named | None
-    source: Named | None
-    host: Named
+    vm: NamedVM | None
+    source: NamedHost | None
+    host: NamedHost
     copied: int
     seconds: float
     temporary: bool
 
 
-class RestartedHost(Result, frozen=True):
+class RestartedHost(Named, frozen=True):
     """A host in the order of the restarts.
 
     Attributes
@@ -71,9 +70,6 @@ class RestartedHost(Result, frozen=True):
     migrations, copied : since the restart before
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     position: int
     step: int
     migrations: int
@@ -83,8 +79,8 @@ class RestartedHost(Result, frozen=True):
 class Shortage(Result, frozen=True):
     """Where a plan fails: the host that cannot be emptied or filled, VMs that find no room, and the bytes missing."""
 
-    host: Named
-    vms: list[Named]
+    host: NamedHost
+    vms: list[NamedVM]
     missing: int
 
 
@@ -161,12 +157,10 @@ def rolling_update(
         raise QuestionError(
             f"{counted(len(able), 'host')} of {len(fleet.hosts)} can take VMs: a rolling update needs two"
         )
-    unknown = [host for host in able if not known_totals(fleet)[host]]
-    if unknown:
-        raise QuestionError(f"host {host_label(fleet, unknown[0])}: its memory_total is unknown")
     if order is not None:
         _check_order(fleet, order, able)
-    problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet))
+    with as_question():
+        problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=_has_cpus(fleet))
     update = planning.rolling_update(problem, order, time_limit=time_limit, progress=progress)
     return _answer(fleet, update, to, bandwidth)
 
@@ -210,26 +204,17 @@ def _has_cpus(fleet: Fleet) -> Bools:
 def _check_order(fleet: Fleet, order: Sequence[int], able: Sequence[int]) -> None:
     for host in order:
         if host not in able:
-            raise QuestionError(f"host {host_label(fleet, host)} takes no part: {host_obstacles(fleet, host, 0)[0]}")
+            raise QuestionError(f"host {fleet.hosts.label(host)} takes no part: {host_obstacles(fleet, host, 0)[0]}")
         if order.count(host) > 1:
-            raise QuestionError(f"host {host_label(fleet, host)} comes twice in the order")
+            raise QuestionError(f"host {fleet.hosts.label(host)} comes twice in the order")
     for host in able:
         if host not in order:
-            raise QuestionError(f"host {host_label(fleet, host)} is missing from the order")
+            raise QuestionError(f"host {fleet.hosts.label(host)} is missing from the order")
 
 
 def _answer(fleet: Fleet, update: RollingUpdate, to: str, bandwidth: int) -> RollingPlan:
     steps = [
-        UpdateStep(
-            number=number,
-            action=step.action,
-            vm=named(fleet.vms, step.vm),
-            source=named(fleet.hosts, step.source),
-            host=Named(**identity(fleet.hosts, step.host)),
-            copied=int(step.copied),
-            seconds=step.copied / bandwidth,
-            temporary=bool(step.temporary),
-        )
+        written(UpdateStep, fleet, step, number=number, seconds=step.copied / bandwidth)
         for number, step in enumerate(update.steps, 1)
     ]
     hosts: list[RestartedHost] = []
@@ -247,34 +232,27 @@ def _answer(fleet: Fleet, update: RollingUpdate, to: str, bandwidth: int) -> Rol
     aside = [
         Finding(
             kind="host-takes-no-part",
-            text=f"{host_label(fleet, row)} takes no part: {host_obstacles(fleet, row, 0)[0]}",
+            text=f"{fleet.hosts.label(row)} takes no part: {host_obstacles(fleet, row, 0)[0]}",
             hosts=[fleet.hosts.ref[row]],
         )
         for row in out
     ]
-    return RollingPlan(
+    return written(
+        RollingPlan,
+        fleet,
+        update,
         pool=pool_head(fleet, 0),
         to=to,
         to_build=build_called(to),
         to_model=model_called(to),
-        status=update.status,
         verdict=_verdict(update, len(hosts)),
-        interrupted=update.interrupted,
         hosts=hosts,
         steps=steps,
         homecoming=migrations,
         migrations=len(steps) - len(hosts),
-        copied=update.copied,
-        bound=update.bound,
         seconds=update.copied / bandwidth,
         bandwidth=bandwidth,
-        shortage=None
-        if steps or update.host < 0
-        else Shortage(
-            Named(**identity(fleet.hosts, update.host)),
-            [Named(**identity(fleet.vms, vm)) for vm in update.vms],
-            update.missing,
-        ),
+        shortage=None if steps or update.host < 0 else written(Shortage, fleet, update),
         warnings=[*overcommitments(fleet, _POLICY), *ha_refusals(fleet, [0]), *aside],
         not_checked=list(NOT_CHECKED),
     )

@@ -18,6 +18,7 @@ from xenmem.answers.naming import (
     at_hosts,
     identity,
     known_totals,
+    name_of,
     overcommitted,
     pool_head,
     total,
@@ -45,18 +46,15 @@ class Case(Result, frozen=True):
     overcommitted: Amounts
 
 
-class HostUpgrade(Result, frozen=True):
+class HostUpgrade(Named, frozen=True):
     """One host in the three cases."""
 
-    ref: str
-    uuid: str
-    name_label: str
     stored: Case
     present: Case
     target: Case
 
 
-class NoLongerStarts(Result, frozen=True):
+class NoLongerStarts(Named, frozen=True):
     """A VM that would start on a host now, and would not once its overhead and all others are the target model's.
 
     Attributes
@@ -66,9 +64,6 @@ class NoLongerStarts(Result, frozen=True):
     needed, available : bytes, by the target model and the host's overhead then; the VM itself is not counted as there
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     host: Named
     needed_now: int
     available_now: int
@@ -167,7 +162,7 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
         there = [hosts[row] for row in np.flatnonzero(fleet.hosts.pool == pool)]
         no_longer_start = [vm for row, vm in blocked if fleet.vms.pool[row] == pool]
         newly_overcommitted = [
-            Named(ref=host.ref, uuid=host.uuid, name_label=host.name_label)
+            name_of(host)
             for host in there
             if host.target.overcommitted.static_max and not host.stored.overcommitted.static_max
         ]

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import IO, Any, Final
 
-from xenmem.answers.naming import Amounts, QuestionError, Result
+from xenmem.answers.naming import Amounts, Named, QuestionError, Result
 from xenmem.datamodel import CLASSES
 from xenmem.datamodel.types import RefType
 from xenmem.xenapi import Failure, Pool, Session
@@ -41,12 +41,9 @@ class HostState(Result, frozen=True):
     free: Amounts
 
 
-class HostEffect(Result, frozen=True):
+class HostEffect(Named, frozen=True):
     """A host before and after."""
 
-    ref: str
-    uuid: str
-    name_label: str
     before: HostState
     after: HostState
 
@@ -93,7 +90,7 @@ class FailedMessage(Result, frozen=True):
     parameters: list[str]
 
 
-class WhatIf(Result, frozen=True):
+class WhatIf(Named, frozen=True):
     """What a script would change.
 
     Attributes
@@ -107,9 +104,6 @@ class WhatIf(Result, frozen=True):
     fields : of VMs and their metrics, then of the other classes; free memory follows from them
     """
 
-    ref: str
-    uuid: str
-    name_label: str
     source: str
     script: str
     messages: int

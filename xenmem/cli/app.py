@@ -1,13 +1,38 @@
-"""The command `xenmem` as a whole: its group of commands, and how each run ends."""
+"""The command `xenmem` as a whole: its commands, each in the file of its name, and how each run ends.
+
+A command's file is imported when it is asked for: start-up time counts.
+"""
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
 
 import click
 
-from xenmem.cli import accounting, failures, installation, moves
 from xenmem.cli.streams import announce_compilation, complain, deliver, give_up
 from xenmem.text import documentation
+
+COMMANDS: Final = {
+    "report": "Where memory is, what is free, what is amiss.",
+    "explain": "One VM piece by piece, and where it could start.",
+    "maximise": "The largest memory with which a VM still starts.",
+    "fit": "How many more VMs of a size fit, and where.",
+    "upgrade-check": "What another version of xapi changes.",
+    "place": "Where a VM would start, by the pool's choice and by room.",
+    "pack": "A place for every VM, by an objective.",
+    "evacuate": "How to empty a host.",
+    "consolidate": "Which hosts can be emptied.",
+    "rebalance": "The best balance for a number of migrations.",
+    "rolling-update": "A rolling pool update, planned before it starts.",
+    "failover": "Whether all VMs run again after host failures.",
+    "capacity": "How many more VMs fit while hosts may still fail.",
+    "balloon": "Where other VMs are squeezed to when one starts.",
+    "what-if": "What a script of messages would change.",
+    "messages": "The messages that a pool in memory answers.",
+    "info": "Version, models, backends, SIMD level, threads, CPU.",
+    "warm-up": "Compile all searches ahead of time.",
+}
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -24,15 +49,31 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         complain(error.format_message())
         return 2
-    except OSError as error:  # while --help or --version printed
-        return give_up(error)
+    except OSError as error:
+        if error.filename is None:  # while --help or --version printed
+            return give_up(error)
+        complain(f"{error.filename}: {error.strerror}")
+        return 2
     except MemoryError:
         complain("there is not enough memory for this")
         return 2
-    except (ValueError, OverflowError) as error:  # of an answer: no check before it has found what is wrong
+    except (ValueError, OverflowError) as error:  # of a reader or an answer
         complain(str(error))
         return 2
     return deliver(answer)
+
+
+class _Commands(click.Group):
+    """Those that are named above, imported when they are to run."""
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(context, arguments)
+        if name is not None:
+            stem = name.replace("-", "_")
+            command = getattr(import_module(f"xenmem.cli.{stem}"), stem)
+        return name, command, rest
 
 
 def _begin() -> None:
@@ -44,28 +85,9 @@ def _begin() -> None:
     announce_compilation()
 
 
-app = click.Group(
+app = _Commands(
     "xenmem",
-    [
-        accounting.report,
-        accounting.explain,
-        accounting.maximise,
-        accounting.fit,
-        accounting.upgrade_check,
-        moves.place,
-        moves.pack,
-        moves.evacuate,
-        moves.consolidate,
-        moves.rebalance,
-        moves.rolling_update,
-        failures.failover,
-        failures.capacity,
-        failures.balloon,
-        accounting.what_if,
-        accounting.messages,
-        installation.info,
-        installation.warm_up,
-    ],
+    [click.Command(name, short_help=about) for name, about in COMMANDS.items()],
     callback=_begin,
     help=documentation(_begin),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

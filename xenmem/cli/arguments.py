@@ -1,64 +1,41 @@
-"""The arguments that several commands share, and the errors of readers and answers as click's.
+"""The arguments that several commands share, and the reading of inventories.
 
-Whatever is wrong with arguments or inventories becomes a click exception, hence one line and exit status 2.
+Whatever is wrong with arguments becomes a click exception, hence one line and exit status 2.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from math import isinf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from xenmem.cli.streams import Progress
+from xenmem import Fleet, kernel, read
+from xenmem.answers.script import WRITERS, Action
+from xenmem.cli.streams import Reading
+from xenmem.kernel import MAX_BYTES, DomainType, model_name_for
 from xenmem.text import documentation
 from xenmem.units import format_size, parse_size
 
-if TYPE_CHECKING:
-    from xenmem.answers.script import Action
-    from xenmem.fleet import Fleet
-    from xenmem.kernel import DomainType
 
-
-@contextmanager
-def reported(*also: type[Exception]) -> Iterator[None]:
-    """Errors of readers and answers as click's."""
-    from xenmem.answers import QuestionError
-    from xenmem.inventory import InventoryError
-
-    expected: tuple[type[Exception], ...] = (InventoryError, QuestionError, *also)
-    try:
-        yield
-    except expected as error:
-        raise click.ClickException(str(error)) from None
-    except OSError as error:  # such as a disk that has no room for what is compiled
-        raise click.ClickException(f"{error.filename or 'writing'}: {error.strerror}") from None
-
-
-def read_fleet(inventories: Sequence[str], lenient: bool) -> "Fleet":
-    from xenmem import Fleet, kernel, read
-
+def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
+    """The fleet of these inventories, with progress on a terminal."""
     if inventories.count("-") > 1:
         raise click.UsageError("standard input can be read only once", click.get_current_context())
     if "-" in inventories and sys.stdin is None:
         raise click.ClickException("<stdin>: is closed")
+    kernel.threads()  # a bad XENMEM_THREADS is told before anything is read
     fleets = []
-    with reported(ValueError):
-        kernel.threads()
-    with reported():
-        for inventory in inventories:
-            with Progress("<stdin>" if inventory == "-" else inventory) as progress:
-                fleets.append(read(inventory, lenient=lenient, progress=progress))
-        return Fleet.concatenate(fleets)
+    for inventory in inventories:
+        with Reading("<stdin>" if inventory == "-" else inventory) as progress:
+            fleets.append(read(inventory, lenient=lenient, progress=progress))
+    return Fleet.concatenate(fleets)
 
 
 # ------------------------------------------------------------------------------------------------------------ arguments
 
 
 def size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
-    from xenmem.kernel import MAX_BYTES
-
     if text is None:
         return None
     try:
@@ -71,17 +48,13 @@ def size(context: click.Context, parameter: click.Parameter, text: str | None) -
 
 
 def model_name(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    from xenmem.kernel import model_name_for
-
     try:
         return None if text is None else model_name_for(text)
     except ValueError as error:
         raise click.BadParameter(str(error).removeprefix("version: ")) from None
 
 
-def domain_type_of(context: click.Context, parameter: click.Parameter, text: str) -> "DomainType":
-    from xenmem.kernel import DomainType
-
+def domain_type_of(context: click.Context, parameter: click.Parameter, text: str) -> DomainType:
     kinds = {kind.name.lower(): kind for kind in DomainType}
     kind = kinds.get(text.lower().replace("-", "_"))
     if kind is None:
@@ -115,10 +88,8 @@ def _one_kind(context: click.Context, parameter: click.Parameter, chosen: str | 
     return chosen
 
 
-def emitted(writer: str, heading: Sequence[str], actions: "Sequence[Action]") -> bytes:
+def emitted(writer: str, heading: Sequence[str], actions: Sequence[Action]) -> bytes:
     """A plan as a script, headed by what it is."""
-    from xenmem.answers.script import WRITERS
-
     return WRITERS[writer](heading, actions)
 
 
@@ -126,13 +97,9 @@ Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
 
-def command(short_help: str, name: str | None = None) -> "Callable[[Command], click.Command]":
+def command(function: Command) -> click.Command:
     """Make the decorated function a command of its name, with its docstring as help."""
-
-    def declare(function: Command) -> click.Command:
-        return click.command(name, short_help=short_help, help=documentation(function))(function)
-
-    return declare
+    return click.command(help=documentation(function))(function)
 
 
 inventories_argument: Decorator = click.argument("inventories", metavar="INVENTORY...", nargs=-1, required=True)
@@ -145,6 +112,19 @@ model_option: Decorator = click.option(
     metavar="MODEL",
     callback=model_name,
     help="Compute overheads by this model (26.3, pre-26.3), xapi version or product (xcp-ng-9), not by the pool's own.",
+)
+
+
+domain_type_option: Decorator = click.option(
+    "--domain-type",
+    metavar="TYPE",
+    callback=domain_type_of,
+    default="hvm",
+    show_default=True,
+    help="hvm, pv, pv_in_pvh or pvh.",
+)
+shadow_multiplier_option: Decorator = click.option(
+    "--shadow-multiplier", metavar="FACTOR", type=float, default=1.0, show_default=True, help="HVM_shadow_multiplier."
 )
 
 
@@ -202,3 +182,13 @@ def policy_option(default: str) -> Decorator:
         show_default=True,
         help="What counts as the memory of a VM.",
     )
+
+
+hosts_option: Decorator = click.option("--hosts", "host_rows", is_flag=True, help="With csv: hosts instead of moves.")
+counted_option: Decorator = click.option(
+    "--vms",
+    type=click.Choice(("protected", "running")),
+    default="protected",
+    show_default=True,
+    help="Which VMs must run again: those that HA protects, or all that run now.",
+)

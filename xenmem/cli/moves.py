@@ -1,42 +1,34 @@
-"""The commands about moving: where VMs go, and the migrations that lead there; each asks xenmem.answers one question.
-
-Four of them share their options, and how their answer is shown.
-"""
+"""What pack, evacuate, consolidate and rebalance share: options, and how a plan is asked for and shown."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from xenmem.answers.moves import HostChange, MovePlan, PlannedMove, PoolMoves, actions, heading
+from xenmem.answers.naming import QuestionError, find_host, find_vm
 from xenmem.cli.arguments import (
     Command,
     Decorator,
     bandwidth_option,
-    command,
     emit_option,
     emitted,
     format_option,
-    host_argument,
-    inventories_argument,
-    inventory_argument,
+    hosts_option,
     lenient_option,
     policy_option,
     read_fleet,
-    reported,
     seed_option,
     size,
     time_limit_option,
-    vm_argument,
 )
+from xenmem.cli.page import EARLY, Page, amount, duration, head, name_of, not_checked
+from xenmem.cli.show import show
 from xenmem.cli.streams import Search
+from xenmem.fleet import Fleet
+from xenmem.planning import Progress
+from xenmem.text import counted
 from xenmem.units import format_size
-
-if TYPE_CHECKING:
-    from xenmem.answers.move_plan import MovePlan
-    from xenmem.fleet import Fleet
-    from xenmem.planning import Progress
-
-hosts_option: Decorator = click.option("--hosts", "host_rows", is_flag=True, help="With csv: hosts instead of moves.")
 
 
 def plan_options(policy: str) -> Decorator:
@@ -68,12 +60,13 @@ def plan_options(policy: str) -> Decorator:
     return decorate
 
 
-def _rows(find: "Callable[[Fleet, str], int]", fleet: "Fleet", names: Sequence[str]) -> list[int]:
+def rows(find: Callable[[Fleet, str], int], fleet: Fleet, names: Sequence[str]) -> list[int]:
+    """The rows of these names, each once."""
     return list(dict.fromkeys(find(fleet, name) for name in names))
 
 
 def _constraints(
-    fleet: "Fleet",
+    fleet: Fleet,
     host_names: Sequence[str],
     pin: Sequence[str],
     together: Sequence[str],
@@ -82,8 +75,6 @@ def _constraints(
     no_vm_groups: bool,
 ) -> dict[str, Any]:
     """The options as arguments of the question, with rows for names."""
-    from xenmem.answers.naming import QuestionError, find_host, find_vm
-
     pinned: dict[int, int] = {}
     for text in pin:
         vm, equals, host = text.rpartition("=")
@@ -95,16 +86,16 @@ def _constraints(
         pinned[row] = find_host(fleet, host)
 
     def groups(option: str, texts: Sequence[str]) -> list[list[int]]:
-        found = [_rows(find_vm, fleet, text.split(",")) for text in texts]
-        for text, rows in zip(texts, found, strict=True):
-            if len(rows) < 2:
+        found = [rows(find_vm, fleet, text.split(",")) for text in texts]
+        for text, group in zip(texts, found, strict=True):
+            if len(group) < 2:
                 raise click.BadParameter(
                     f"{text!r} is not several VMs", click.get_current_context(), param_hint=f"'{option}'"
                 )
         return found
 
     return {
-        "hosts": _rows(find_host, fleet, host_names) or None,
+        "hosts": rows(find_host, fleet, host_names) or None,
         "pinned": pinned,
         "same_host": groups("--together", together),
         "anti_affinity": groups("--apart", apart),
@@ -113,41 +104,8 @@ def _constraints(
     }
 
 
-def _described(in_bytes: bool) -> "Callable[[Progress], str]":
-    def text(progress: "Progress") -> str:
-        shown = format_size if in_bytes else str
-        value, bound = shown(progress.value), shown(progress.bound)
-        return f"{progress.seconds:.0f} s, {value} found, {bound} not excluded, gap {progress.gap:.1%}"
-
-    return text
-
-
-def _described_update(progress: "Progress") -> str:
-    least = format_size(progress.bound)
-    found = f"{format_size(progress.value)} to copy, gap {progress.gap:.1%}" if progress.value else "no plan yet"
-    return f"{progress.seconds:.0f} s, {found}, at least {least}"
-
-
-def _shown(result: "MovePlan", form: str, writer: str | None, host_rows: bool) -> bytes:
-    from xenmem.answers.move_plan import HostChange, Move, actions, heading
-    from xenmem.cli import values
-
-    if writer is not None:
-        with reported():
-            return emitted(writer, heading(result), actions(result))
-    if form == "json":
-        return values.to_json(result)
-    if form == "csv" and host_rows:
-        return values.to_csv(HostChange, ((pool.pool, pool.hosts) for pool in result.pools))
-    if form == "csv":
-        return values.to_csv(Move, ((pool.pool, pool.moves) for pool in result.pools))
-    from xenmem.cli import plan_tables
-
-    return plan_tables.moves(result)
-
-
-def _answer(
-    ask: "Callable[..., MovePlan]",
+def planned(
+    ask: Callable[..., MovePlan],
     inventories: Sequence[str],
     *,
     policy: str,
@@ -169,7 +127,7 @@ def _answer(
     in_bytes : whether the value of the objective is an amount
     """
     fleet = read_fleet(inventories, lenient)
-    with reported(ValueError), Search(_described(in_bytes)) as search:
+    with Search(_described(in_bytes)) as search:
         result = ask(
             fleet,
             policy=policy,
@@ -182,182 +140,84 @@ def _answer(
     return search.answer(_shown(result, form, writer, host_rows))
 
 
-@command("Where a VM would start, by the pool's choice and by room.")
-@inventory_argument
-@vm_argument
-@click.option("--host", metavar="HOST", help="The host for --emit, instead of the one that leaves the most room.")
-@policy_option("dynamic_min")
-@emit_option
-@lenient_option
-@format_option("table", "json", "csv")
-def place(
-    inventory: str, vm: str, host: str | None, policy: str, writer: str | None, lenient: bool, form: str
-) -> bytes:
-    """On which hosts a VM could start now, which of them the pool would take, and which leaves the most room.
+def _described(in_bytes: bool) -> Callable[[Progress], str]:
+    def text(progress: Progress) -> str:
+        shown = format_size if in_bytes else str
+        value, bound = shown(progress.value), shown(progress.bound)
+        return f"{progress.seconds:.0f} s, {value} found, {bound} not excluded, gap {progress.gap:.1%}"
 
-    The pool draws from a category of hosts, by chance but preferring the best. VM is a name, a uuid or a reference.
-    """
-    fleet = read_fleet([inventory], lenient)
-    from xenmem import answers
-    from xenmem.answers.naming import find_host, find_vm
-    from xenmem.answers.place import PossibleHost, actions, heading
-    from xenmem.cli import values
-
-    with reported():
-        row = None if host is None else find_host(fleet, host)
-        result = answers.place(fleet, find_vm(fleet, vm), host=row, policy=policy)
-        if writer is not None:
-            return emitted(writer, heading(result), actions(result))
-    if form == "json":
-        return values.to_json(result)
-    if form == "csv":
-        return values.to_csv(PossibleHost, [(result.pool, result.hosts)])
-    from xenmem.cli import plan_tables
-
-    return plan_tables.placement(result)
+    return text
 
 
-@command("A place for every VM, by an objective.")
-@inventories_argument
-@click.option(
-    "--objective",
-    type=click.Choice(("all", "fewest-hosts", "even", "fewest-migrations")),
-    default="all",
-    show_default=True,
-    help="What the plan is to be best at.",
-)
-@click.option("--vm", "vm_names", metavar="VM", multiple=True, help="A VM to place; repeat. All guests by default.")
-@click.option("--running", is_flag=True, help="Place only VMs that are on a host.")
-@plan_options("static_max")
-def pack(
-    inventories: tuple[str, ...], objective: str, vm_names: tuple[str, ...], running: bool, **options: Any
-) -> bytes:
-    """A host for each VM, halted ones included, and the migrations and starts that lead there.
-
-    Objectives: all VMs have a place, the fewest hosts run guests, the fullest host has the most free, or the fewest VMs
-    move. No VM leaves its pool. Where not all fit, as many as possible do, and the answer says what is in the way.
-    """
-    if vm_names and running:
-        raise click.UsageError("--vm and --running exclude each other", click.get_current_context())
-
-    def ask(fleet: "Fleet", **question: Any) -> "MovePlan":
-        from xenmem import answers
-        from xenmem.answers.naming import find_vm
-
-        return answers.pack(
-            fleet, _rows(find_vm, fleet, vm_names) or None, objective=objective, running=running, **question
-        )
-
-    return _answer(ask, inventories, in_bytes=objective == "even", **options)
-
-
-@command("How to empty a host.")
-@inventory_argument
-@host_argument
-@plan_options("dynamic_min")
-def evacuate(inventory: str, host: str, **options: Any) -> bytes:
-    """The migrations that empty a host, each of which fits at its moment, and what the pool itself would do.
-
-    Other VMs move only where nothing else makes room. HOST is a name, a hostname, a uuid or a reference.
-    """
-
-    def ask(fleet: "Fleet", **question: Any) -> "MovePlan":
-        from xenmem import answers
-        from xenmem.answers.naming import find_host
-
-        return answers.evacuate(fleet, find_host(fleet, host), **question)
-
-    return _answer(ask, [inventory], **options)
-
-
-@command("Which hosts can be emptied.")
-@inventories_argument
-@plan_options("dynamic_min")
-def consolidate(inventories: tuple[str, ...], **options: Any) -> bytes:
-    """The migrations after which the most hosts run no guest: few of them, and small ones."""
-
-    def ask(fleet: "Fleet", **question: Any) -> "MovePlan":
-        from xenmem import answers
-
-        return answers.consolidate(fleet, **question)
-
-    return _answer(ask, inventories, **options)
-
-
-@command("The best balance for a number of migrations.")
-@inventories_argument
-@click.option(
-    "--migrations",
-    metavar="K",
-    type=click.IntRange(min=0),
-    required=True,
-    help="How many VMs of a pool may move; temporary moves come on top.",
-)
-@plan_options("dynamic_min")
-def rebalance(inventories: tuple[str, ...], migrations: int, **options: Any) -> bytes:
-    """The migrations, at most so many, after which the fullest host has the most memory free."""
-
-    def ask(fleet: "Fleet", **question: Any) -> "MovePlan":
-        from xenmem import answers
-
-        return answers.rebalance(fleet, migrations, **question)
-
-    return _answer(ask, inventories, in_bytes=True, **options)
-
-
-@command("A rolling pool update, planned before it starts.", "rolling-update")
-@inventory_argument
-@click.option("--order", metavar="HOST,HOST...", multiple=True, help="Restart all hosts in this order.")
-@click.option(
-    "--to",
-    metavar="MODEL",
-    help="The model, xapi version or product (xcp-ng-9) of hosts after their restart; by default the newest model.",
-)
-@bandwidth_option
-@time_limit_option
-@emit_option
-@hosts_option
-@lenient_option
-@format_option("table", "json", "csv")
-def rolling_update(
-    inventory: str,
-    order: tuple[str, ...],
-    to: str | None,
-    bandwidth: int,
-    time_limit: float | None,
-    writer: str | None,
-    host_rows: bool,
-    lenient: bool,
-    form: str,
-) -> bytes:
-    """When each host restarts, where its VMs wait meanwhile, and when each comes home.
-
-    Every migration fits at its moment, each host counting by the model of the version that it runs then.
-    """
-    fleet = read_fleet([inventory], lenient)
-    from xenmem import answers, kernel
-    from xenmem.answers.naming import find_host
-    from xenmem.answers.rolling_update import RestartedHost, UpdateStep, actions, heading
-    from xenmem.cli import values
-    from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT
-
-    with reported(ValueError), Search(_described_update) as search:
-        result = answers.rolling_update(
-            fleet,
-            [find_host(fleet, name) for text in order for name in text.split(",")] or None,
-            to=kernel.DEFAULT_MODEL if to is None else to,
-            bandwidth=bandwidth,
-            time_limit=time_limit or DEFAULT_TIME_LIMIT,
-            progress=search,
-        )
+def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> bytes:
     if writer is not None:
-        with reported():
-            return search.answer(emitted(writer, heading(result), actions(result)))
-    if form == "json":
-        return search.answer(values.to_json(result))
-    if form == "csv":
-        rows = result.hosts if host_rows else result.steps
-        return search.answer(values.to_csv(RestartedHost if host_rows else UpdateStep, [(result.pool, rows)]))
-    from xenmem.cli import plan_tables
+        return emitted(writer, heading(result), actions(result))
+    if host_rows:
+        return show(result, form, _table, HostChange, ((pool.pool, pool.hosts) for pool in result.pools))
+    return show(result, form, _table, PlannedMove, ((pool.pool, pool.moves) for pool in result.pools))
 
-    return search.answer(plan_tables.rolling(result))
+
+def _table(page: Page, result: MovePlan) -> None:
+    """A plan of moves, pool by pool."""
+    for pool in result.pools:
+        head(page, pool.pool)
+        _host_table(page, pool, result.policy)
+        _move_table(page, pool)
+        page.bullets("Without a place", map(name_of, pool.unplaced), style="yellow")
+        page.line()
+    page.line(f"{result.title}.", style="bold")
+    page.line(result.verdict)
+    copied = f"{format_size(result.copied)} to copy: {duration(result.seconds)}"
+    page.line(f"{counted(result.migrations, 'migration')}, {copied} at {format_size(result.bandwidth)} a second.")
+    emptied = [name_of(host) for pool in result.pools for host in pool.emptied]
+    if emptied and result.disabled is None:
+        page.line(f"Left without guests: {', '.join(emptied)}.")
+    if result.own_plan is not None:
+        page.line(result.own_plan.text)
+    if result.interrupted:
+        page.line(EARLY, style="yellow")
+    if result.blocked:
+        page.line(f"The migrations stop short: {result.blocked}.", style="yellow")
+    page.line(not_checked(result))
+    page.bullets("Warnings", (warning.text for warning in result.warnings), style="yellow")
+
+
+def _host_table(page: Page, pool: PoolMoves, policy: str) -> None:
+    page.table(
+        (
+            "host",
+            *(f"VMs\n{time}" for time in ("before", "after")),
+            *(f"{what}\n{policy}\n{time}" for what in ("memory", "free") for time in ("before", "after")),
+        ),
+        (
+            (
+                name_of(host) + ("" if host.enabled else " (disabled)") + ("" if host.live else " (not live)"),
+                *(str(load.vms) for load in (host.before, host.after)),
+                *(format_size(load.memory) for load in (host.before, host.after)),
+                *(amount(load.free) for load in (host.before, host.after)),
+            )
+            for host in pool.hosts
+        ),
+    )
+
+
+def _move_table(page: Page, pool: PoolMoves) -> None:
+    if not pool.moves:
+        return
+    page.line()
+    notes = ["<"] if any(move.temporary or move.source is None for move in pool.moves) else []
+    page.table(
+        ("", "<VM", "<from", "<to", "copied", "time", *notes),
+        (
+            (
+                str(move.number),
+                name_of(move.vm),
+                name_of(move.source) or "-",
+                name_of(move.target),
+                format_size(move.copied),
+                duration(move.seconds),
+                *("for a while" if move.temporary else "" if move.source else move.action for _ in notes),
+            )
+            for move in pool.moves
+        ),
+    )

@@ -1,32 +1,24 @@
 """Text and tables for people, with rich: sizes as 16GiB, at most as wide as the terminal, plain text elsewhere.
 
-Nothing is cut off: what does not fit is folded. The only module that imports rich; knows no command's result.
+Nothing is cut off: what does not fit is folded. The only module that imports rich, once a page begins. Knows no
+command's result.
 """
-
-from __future__ import annotations
 
 import io
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-from rich.box import ASCII, SIMPLE_HEAD
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from xenmem.answers.naming import PoolHead
 from xenmem.fleet import POLICIES
 from xenmem.text import printable
 from xenmem.units import format_size
 
-if TYPE_CHECKING:
-    from xenmem.answers.naming import PoolHead
-
 POLICY_LINES: Final = tuple(policy.replace("_", "\n") for policy in POLICIES)
 """The names of the policies, folded for the headings of columns."""
 
+EARLY: Final = "The search ended early: this is the best so far."
 _UNBOUNDED: Final = 10_000
 _HEIGHT: Final = 25  # of no effect, but without it rich takes 80 columns for any dumb terminal
 _ROOMY: Final = 120
@@ -37,6 +29,9 @@ class Page:
     """What is to be printed, for the kind of standard output there is."""
 
     def __init__(self) -> None:
+        from rich.box import ASCII, SIMPLE_HEAD
+        from rich.console import Console
+
         self._is_terminal = sys.stdout is not None and sys.stdout.isatty()
         columns = os.environ.get("COLUMNS", "")
         if columns.isascii() and columns.isdigit() and int(columns) > 0:
@@ -61,6 +56,8 @@ class Page:
 
     def line(self, text: str = "", style: str = "") -> None:
         """One line, however wide."""
+        from rich.text import Text
+
         self._console.print(Text(printable(text), style=style), soft_wrap=True)
 
     def bullets(self, heading: str, lines: Iterable[str], style: str = "") -> None:
@@ -77,6 +74,10 @@ class Page:
 
         Text is folded where room lacks. Amounts never are: a terminal too narrow for them wraps the lines.
         """
+        from rich.cells import cell_len
+        from rich.table import Table
+        from rich.text import Text
+
         body = [[printable(value) for value in row] for row in [*rows, last] if row]
         table = Table(box=self._box, pad_edge=False, padding=(0, self._gap, 0, 0), show_edge=False)
         needed = 0

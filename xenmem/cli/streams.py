@@ -105,7 +105,7 @@ class _StatusLine:
         sys.stderr.flush()
 
 
-class Progress(_StatusLine):
+class Reading(_StatusLine):
     """How far reading a file has come."""
 
     def __init__(self, name: str) -> None:

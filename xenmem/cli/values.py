@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import reduce
 from types import NoneType, UnionType
-from typing import Any, Final, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
@@ -46,9 +46,11 @@ def columns(row_type: type[msgspec.Struct]) -> dict[str, tuple[str, ...]]:
 
 
 def _struct(annotation: Any) -> type[msgspec.Struct] | None:
+    if get_origin(annotation) is Annotated:
+        return _struct(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-        annotation = kinds[0] if len(kinds) == 1 else object
+        return _struct(kinds[0]) if len(kinds) == 1 else None
     return annotation if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) else None
 
 

@@ -1,38 +1,101 @@
-"""Tables for people about survival and room: failover, capacity, balloon. Amounts are rounded; nothing is computed."""
-
-from __future__ import annotations
+"""The command `failover`."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from xenmem.answers.naming import counted
+import click
+
+from xenmem import answers
+from xenmem.answers.failover import TIME_LIMIT, OwnPlanner, PoolSurvival, PoolVerdict, Remedies, Survival, VMToRun
+from xenmem.cli.arguments import (
+    command,
+    counted_option,
+    emit_option,
+    emitted,
+    format_option,
+    inventories_argument,
+    lenient_option,
+    policy_option,
+    read_fleet,
+    time_limit_option,
+)
 from xenmem.cli.page import Page, head, name_of, not_checked
+from xenmem.cli.show import show
+from xenmem.cli.streams import Search
+from xenmem.planning import Progress
+from xenmem.text import counted
 from xenmem.units import format_size
 
-if TYPE_CHECKING:
-    from xenmem.answers.balloon import Squeeze, SqueezedVM
-    from xenmem.answers.capacity import PoolRoom, Room, ShapeCount
-    from xenmem.answers.failover import OwnPlanner, PoolSurvival, Remedies, Survival, Verdict, VMToRun
+
+@command
+@inventories_argument
+@click.option("--failures", metavar="N", type=click.IntRange(min=0), help="Hosts that fail; else: how many may.")
+@click.option("--one-by-one", is_flag=True, help="One after another, with restarts in between, instead of together.")
+@click.option("--remedy", is_flag=True, help="Also what would make the pool survive so many failures.")
+@counted_option
+@policy_option("static_max")
+@time_limit_option
+@emit_option
+@lenient_option
+@format_option("table", "json", "csv")
+def failover(
+    inventories: tuple[str, ...],
+    failures: int | None,
+    one_by_one: bool,
+    remedy: bool,
+    vms: str,
+    policy: str,
+    time_limit: float | None,
+    writer: str | None,
+    lenient: bool,
+    form: str,
+) -> bytes:
+    """Whether all VMs run again after any hosts of a pool have failed, exactly, and what the pool itself would say.
+
+    Without --failures the answer is how many may fail. --remedy says which memory to add, and which VMs to unprotect or
+    to shrink; --emit writes the unprotecting as a script.
+    """
+    context = click.get_current_context()
+    if remedy and failures is None:
+        raise click.UsageError("--remedy is for a number of --failures", context)
+    if remedy and one_by_one:
+        raise click.UsageError("--remedy and --one-by-one exclude each other", context)
+    if writer is not None and not remedy:
+        raise click.UsageError("--emit writes what --remedy finds", context)
+
+    def describe(progress: Progress) -> str:
+        if failures is None:
+            return f"survives {max(progress.value, 0)} failures, {progress.bound} not excluded"
+        return f"{progress.value} of {progress.bound} decided"
+
+    fleet = read_fleet(inventories, lenient)
+    with Search(describe) as search:
+        result = answers.failover(
+            fleet,
+            failures,
+            one_by_one=one_by_one,
+            vms=vms,
+            policy=policy,
+            remedies=remedy,
+            time_limit=TIME_LIMIT if time_limit is None else time_limit,
+            progress=search,
+            interrupted=lambda: search.interrupted,
+        )
+    if writer is not None:
+        heading = f"HA protects these VMs no more, so that the pool survives {counted(failures or 0, 'host failure')}."
+        return search.answer(emitted(writer, [heading], answers.unprotecting(result)))
+    verdicts = ((pool.pool, [pool.verdict]) for pool in result.pools)
+    return search.answer(show(result, form, _table, PoolVerdict, verdicts))
 
 
-def _heads(page: Page, number: int) -> None:
-    if number:
-        page.line()
-
-
-# ------------------------------------------------------------------------------------------------------------ failover
-
-
-def survival(result: Survival) -> bytes:
+def _table(page: Page, result: Survival) -> None:
     """What each pool survives."""
-    page = Page()
     for number, pool in enumerate(result.pools):
-        _heads(page, number)
+        if number:
+            page.line()
         head(page, pool.pool)
         _survival_of(page, pool, result)
     page.line()
     page.line(f"Memory counts as {result.policy}. {not_checked(result)}")
-    return page.bytes()
 
 
 def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
@@ -77,7 +140,7 @@ def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
         page.bullets("Not decided in time", undecided, style="yellow")
 
 
-def _failures(verdict: Verdict) -> str:
+def _failures(verdict: PoolVerdict) -> str:
     return counted(verdict.num_failures, "host failure")
 
 
@@ -133,114 +196,3 @@ def _remedies(remedies: Remedies) -> Iterator[str]:
         yield from (
             f"  {name_of(vm)}: {format_size(vm.memory_static_max)} to {format_size(vm.to)}" for vm in remedies.shrink
         )
-
-
-# ------------------------------------------------------------------------------------------------------------ capacity
-
-
-def room(result: Room) -> bytes:
-    """How many more VMs each pool takes."""
-    page = Page()
-    for number, pool in enumerate(result.pools):
-        _heads(page, number)
-        head(page, pool.pool)
-        _room_of(page, pool)
-    page.line()
-    survived = f" such that any {counted(result.num_failures, 'host')} may fail" if result.num_failures else ""
-    more = "" if result.bound == result.count else f", and no more than {result.bound}"
-    fit = "fits" if result.count == 1 else "fit"
-    page.line(f"{counted(result.count, f'more {result.domain_type} VM')} {fit}{survived}{more}.", style="bold")
-    page.line(not_checked(result))
-    return page.bytes()
-
-
-def _room_of(page: Page, pool: PoolRoom) -> None:
-    many = len(pool.shapes) > 1
-    but = ["<but"] if any(host.reasons for host in pool.hosts) else []
-    page.table(
-        (
-            "host",
-            "free",
-            "new",
-            *(f"of\n{_shape(shape)}" for shape in pool.shapes if many),
-            "free after",
-            *but,
-        ),
-        (
-            (
-                name_of(host),
-                format_size(host.free),
-                str(host.count),
-                *(str(count) for count in host.counts if many),
-                format_size(host.free_after),
-                *("; ".join(host.reasons) for _ in but),
-            )
-            for host in pool.hosts
-        ),
-        last=(
-            "in all",
-            "",
-            str(pool.count),
-            *(str(shape.count) for shape in pool.shapes if many),
-            "",
-            *("" for _ in but),
-        ),
-    )
-    page.line()
-    for shape in pool.shapes:
-        share = f"; {shape.proportion} of {sum(s.proportion for s in pool.shapes)} VMs" if many else ""
-        page.line(f"{_shape(shape)}: each needs {format_size(shape.required)}, model {pool.model}{share}.")
-    page.line(f"{_room_text(pool)}: {pool.reason}.")
-    if but:
-        page.line("Only memory decides here: VMs are counted on hosts with too few CPUs for them, too.")
-
-
-def _room_text(pool: PoolRoom) -> str:
-    if pool.now == "loses":
-        return "Even without them hosts may not fail"
-    if pool.status == "optimal":
-        return f"{counted(pool.count, 'VM')}, which is the most"
-    return f"{counted(pool.count, 'VM')}, {pool.bound} are not excluded"
-
-
-def _shape(shape: ShapeCount) -> str:
-    return f"{format_size(shape.memory)}, {counted(shape.VCPUs_max, 'vCPU')}"
-
-
-# ------------------------------------------------------------------------------------------------------------- balloon
-
-
-def squeeze(result: Squeeze) -> bytes:
-    """What starting a VM does to those on a host."""
-    page = Page()
-    head(page, result.pool)
-    page.line(f"VM {name_of(result)} starts on {name_of(result.host)}", style="bold")
-    page.line(
-        f"{result.power_state}, {format_size(result.memory_dynamic_min)} to {format_size(result.memory_dynamic_max)}"
-        f" and {format_size(result.memory_overhead)} of overhead"
-    )
-    page.line()
-    page.table(
-        (
-            "VM",
-            "dynamic\nmin",
-            "dynamic\nmax",
-            "target\nnow",
-            "to make\nroom",
-            "once it\nruns",
-            "fair\ntarget",
-        ),
-        (_targets(vm) for vm in result.vms if vm.memory_dynamic_min < vm.memory_dynamic_max),
-        last=_targets(result.newcomer),
-    )
-    page.line()
-    fixed = sum(vm.memory_dynamic_min == vm.memory_dynamic_max for vm in result.vms)
-    if fixed:
-        page.line(f"{counted(fixed, 'other VM')} there {'keeps its' if fixed == 1 else 'keep their'} memory.")
-    page.line(f"{result.reason[0].upper()}{result.reason[1:]}.", style="bold")
-    return page.bytes()
-
-
-def _targets(vm: SqueezedVM) -> list[str]:
-    amounts = (vm.memory_dynamic_min, vm.memory_dynamic_max, vm.target, vm.squeezed, vm.balanced, vm.fair)
-    return [name_of(vm), *("" if amount is None else format_size(amount) for amount in amounts)]

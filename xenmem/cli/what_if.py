@@ -1,22 +1,43 @@
-"""The tables about messages: what a script of them would change, and which there are."""
+"""The command `what-if`."""
 
-from __future__ import annotations
+import sys
 
-from typing import TYPE_CHECKING
+import click
 
-from xenmem.answers.naming import counted
+from xenmem import answers
+from xenmem.answers.what_if import FailedMessage, FieldEffect, HostEffect, WhatIf
+from xenmem.cli.arguments import command, format_option, inventory_argument, lenient_option
 from xenmem.cli.page import POLICY_LINES, Page, name_of
+from xenmem.cli.show import show
 from xenmem.fleet import POLICIES
+from xenmem.text import counted
 from xenmem.units import format_size
 
-if TYPE_CHECKING:
-    from xenmem.answers.messages import Declarations, MessageDeclaration
-    from xenmem.answers.what_if import FailedMessage, WhatIf
+
+@command
+@inventory_argument
+@click.argument("script", metavar="SCRIPT")
+@click.option("--fields", is_flag=True, help="With csv: the fields that change instead of the hosts.")
+@lenient_option
+@format_option("table", "json", "csv")
+def what_if(inventory: str, script: str, fields: bool, lenient: bool, form: str) -> bytes:
+    """Send messages to a copy of the pool in memory: hosts before and after, fields that change, messages that fail.
+
+    SCRIPT ends in .py, and is run with `session`, as of XenAPI.Session; or holds JSON lines such as
+    {"method": "VM.set_memory", "params": [{"name_label": "web"}, 4294967296]}.
+    """
+    if inventory == script == "-":
+        raise click.UsageError("standard input can be read only once", click.get_current_context())
+    if "-" in (inventory, script) and sys.stdin is None:
+        raise click.ClickException("<stdin>: is closed")
+    result = answers.what_if(inventory, script, lenient=lenient)
+    if fields:
+        return show(result, form, _table, FieldEffect, [(result, result.fields)])
+    return show(result, form, _table, HostEffect, [(result, result.hosts)])
 
 
-def trial(result: WhatIf) -> bytes:
+def _table(page: Page, result: WhatIf) -> None:
     """What a script of messages would change."""
-    page = Page()
     uuid = f" ({result.uuid})" if result.uuid and result.name_label else ""
     page.line(f"Pool {name_of(result)}{uuid}", style="bold")
     failed = f", {len(result.failures)} failed" if result.failures else ""
@@ -66,7 +87,6 @@ def trial(result: WhatIf) -> bytes:
         f"{counted(len(changed), 'host')} and {counted(len(result.fields), 'field')} change; "
         f"{counted(same, 'host')} {'stays' if same == 1 else 'stay'} as before."
     )
-    return page.bytes()
 
 
 def _failure(failure: FailedMessage) -> str:
@@ -76,44 +96,3 @@ def _failure(failure: FailedMessage) -> str:
 
 def _field_value(field: str, value: str) -> str:
     return format_size(int(value)) if field.startswith("memory_") else value
-
-
-def declarations(result: Declarations) -> bytes:
-    """One line for each message; one alone in full."""
-    page = Page()
-    if len(result.messages) == 1:
-        (message,) = result.messages
-        page.line(f"{_signature(message)} -> {message.result}", style="bold")
-        page.line(_about(message))
-        page.line()
-        for line in message.doc.splitlines():
-            page.line(line)
-        page.bullets("Fails with", message.errors)
-        return page.bytes()
-    page.table(
-        ("message", "<result", "<role", "<async", "<summary"),
-        (
-            (
-                _signature(message),
-                message.result,
-                message.role,
-                "yes" if message.has_async else "no",
-                message.doc.partition("\n")[0],
-            )
-            for message in result.messages
-        ),
-    )
-    return page.bytes()
-
-
-def _signature(message: MessageDeclaration) -> str:
-    parameters = (
-        f"{parameter.name}: {parameter.type}" + ("" if parameter.default is None else f" = {parameter.default}")
-        for parameter in message.parameters
-    )
-    return f"{message.name}({', '.join(parameters)})"
-
-
-def _about(message: MessageDeclaration) -> str:
-    since = [f"since {message.since}"] if message.since else []
-    return ", ".join((f"role {message.role}", "sync and Async" if message.has_async else "no Async form", *since))

@@ -1,0 +1,177 @@
+"""The command `capacity`."""
+
+import click
+
+from xenmem import answers
+from xenmem.answers.capacity import TIME_LIMIT, CapacityReport, HostCapacity, PoolCapacity, ShapeCount, Wanted
+from xenmem.cli.arguments import (
+    command,
+    counted_option,
+    domain_type_option,
+    format_option,
+    inventories_argument,
+    lenient_option,
+    policy_option,
+    read_fleet,
+    shadow_multiplier_option,
+    size,
+    time_limit_option,
+)
+from xenmem.cli.page import Page, head, name_of, not_checked
+from xenmem.cli.show import show
+from xenmem.cli.streams import Search
+from xenmem.kernel import DomainType
+from xenmem.planning import Progress
+from xenmem.text import counted
+from xenmem.units import format_size
+
+
+def shapes_of(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> list[Wanted]:
+    """MEMORY:VCPUS or MEMORY:VCPUS:PROPORTION."""
+    found = []
+    for text in texts:
+        memory, *numbers = text.split(":")
+        if not 1 <= len(numbers) <= 2 or not all(number.isascii() and number.isdigit() for number in numbers):
+            raise click.BadParameter(f"{text!r} is not MEMORY:VCPUS or MEMORY:VCPUS:PROPORTION, such as 16GiB:4:2")
+        amount = size(context, parameter, memory)
+        assert amount is not None
+        found.append(Wanted(amount, *map(int, numbers)))
+        if 0 in (amount, *found[-1][1:]):
+            raise click.BadParameter(f"{text!r} makes no VM")
+    return found
+
+
+@command
+@inventories_argument
+@click.option("--memory", metavar="SIZE", callback=size, help="Memory of each new VM.")
+@click.option("--vcpus", metavar="N", type=click.IntRange(min=1), help="VCPUs_max of each new VM.")
+@click.option(
+    "--shape",
+    "shapes",
+    metavar="SHAPE",
+    multiple=True,
+    callback=shapes_of,
+    help="Instead, for a mix: MEMORY:VCPUS:PROPORTION, such as 16GiB:4:2. Give it for each shape.",
+)
+@click.option(
+    "--failures", metavar="N", type=click.IntRange(min=0), default=0, show_default=True, help="Hosts that may fail."
+)
+@domain_type_option
+@shadow_multiplier_option
+@counted_option
+@policy_option("static_max")
+@time_limit_option
+@lenient_option
+@format_option("table", "json", "csv")
+def capacity(
+    inventories: tuple[str, ...],
+    memory: int | None,
+    vcpus: int | None,
+    shapes: list[Wanted],
+    failures: int,
+    domain_type: DomainType,
+    shadow_multiplier: float,
+    vms: str,
+    policy: str,
+    time_limit: float | None,
+    lenient: bool,
+    form: str,
+) -> bytes:
+    """How many more VMs of a shape, or of a mix, each pool takes such that any so many hosts may still fail.
+
+    The new VMs must run again after failures, too. Without failures it is how many fit.
+    """
+    context = click.get_current_context()
+    if shapes and (memory is not None or vcpus is not None):
+        raise click.UsageError("--shape and --memory with --vcpus exclude each other", context)
+    if not shapes:
+        if memory is None or vcpus is None:
+            raise click.UsageError(f"Missing option '{'--memory' if memory is None else '--vcpus'}'", context)
+        shapes = [Wanted(memory, vcpus)]
+    fleet = read_fleet(inventories, lenient)
+    with Search(_described) as search:
+        result = answers.capacity(
+            fleet,
+            shapes,
+            failures,
+            domain_type=domain_type,
+            shadow_multiplier=shadow_multiplier,
+            vms=vms,
+            policy=policy,
+            time_limit=TIME_LIMIT if time_limit is None else time_limit,
+            progress=search,
+            interrupted=lambda: search.interrupted,
+        )
+    return search.answer(show(result, form, _table, HostCapacity, ((pool.pool, pool.hosts) for pool in result.pools)))
+
+
+def _described(progress: Progress) -> str:
+    return f"{progress.value} VMs have room, {progress.bound} not excluded"
+
+
+def _table(page: Page, result: CapacityReport) -> None:
+    """How many more VMs each pool takes."""
+    for number, pool in enumerate(result.pools):
+        if number:
+            page.line()
+        head(page, pool.pool)
+        _room_of(page, pool)
+    page.line()
+    survived = f" such that any {counted(result.num_failures, 'host')} may fail" if result.num_failures else ""
+    more = "" if result.bound == result.count else f", and no more than {result.bound}"
+    fit = "fits" if result.count == 1 else "fit"
+    page.line(f"{counted(result.count, f'more {result.domain_type} VM')} {fit}{survived}{more}.", style="bold")
+    page.line(not_checked(result))
+
+
+def _room_of(page: Page, pool: PoolCapacity) -> None:
+    many = len(pool.shapes) > 1
+    but = ["<but"] if any(host.reasons for host in pool.hosts) else []
+    page.table(
+        (
+            "host",
+            "free",
+            "new",
+            *(f"of\n{_shape(shape)}" for shape in pool.shapes if many),
+            "free after",
+            *but,
+        ),
+        (
+            (
+                name_of(host),
+                format_size(host.free),
+                str(host.count),
+                *(str(count) for count in host.counts if many),
+                format_size(host.free_after),
+                *("; ".join(host.reasons) for _ in but),
+            )
+            for host in pool.hosts
+        ),
+        last=(
+            "in all",
+            "",
+            str(pool.count),
+            *(str(shape.count) for shape in pool.shapes if many),
+            "",
+            *("" for _ in but),
+        ),
+    )
+    page.line()
+    for shape in pool.shapes:
+        share = f"; {shape.proportion} of {sum(s.proportion for s in pool.shapes)} VMs" if many else ""
+        page.line(f"{_shape(shape)}: each needs {format_size(shape.required)}, model {pool.model}{share}.")
+    page.line(f"{_room_text(pool)}: {pool.reason}.")
+    if but:
+        page.line("Only memory decides here: VMs are counted on hosts with too few CPUs for them, too.")
+
+
+def _room_text(pool: PoolCapacity) -> str:
+    if pool.now == "loses":
+        return "Even without them hosts may not fail"
+    if pool.status == "optimal":
+        return f"{counted(pool.count, 'VM')}, which is the most"
+    return f"{counted(pool.count, 'VM')}, {pool.bound} are not excluded"
+
+
+def _shape(shape: ShapeCount) -> str:
+    return f"{format_size(shape.memory)}, {counted(shape.VCPUs_max, 'vCPU')}"

@@ -1,0 +1,98 @@
+"""The command `maximise`."""
+
+import click
+
+from xenmem import answers
+from xenmem.answers.fit import Maximum, MaximumThere
+from xenmem.answers.naming import find_host, find_vm
+from xenmem.cli.arguments import (
+    command,
+    format_option,
+    inventory_argument,
+    lenient_option,
+    model_option,
+    read_fleet,
+    size,
+    vm_argument,
+)
+from xenmem.cli.page import Page, name_of
+from xenmem.cli.show import show
+from xenmem.text import counted
+from xenmem.units import format_size
+
+
+@command
+@inventory_argument
+@vm_argument
+@click.option("--host", metavar="HOST", help="Fill this host only.")
+@click.option("--total", metavar="SIZE", callback=size, help="Fill this amount instead of a host's free memory.")
+@click.option("--approximate", is_flag=True, help="Take 64 vCPUs for the VM's own, as VM.maximise_memory can.")
+@model_option
+@lenient_option
+@format_option("table", "json", "csv")
+def maximise(
+    inventory: str,
+    vm: str,
+    host: str | None,
+    total: int | None,
+    approximate: bool,
+    model: str | None,
+    lenient: bool,
+    form: str,
+) -> bytes:
+    """The largest memory_static_max with which a VM still starts, on each host of its pool.
+
+    Filled is what is free now under dynamic_min; what the VM itself uses where it is resident stays in use.
+    """
+    if host is not None and total is not None:
+        raise click.UsageError("--host and --total exclude each other", click.get_current_context())
+    fleet = read_fleet([inventory], lenient)
+    result = answers.maximise(
+        fleet,
+        find_vm(fleet, vm),
+        host=None if host is None else find_host(fleet, host),
+        total=total,
+        approximate=approximate,
+        model=model,
+    )
+    return show(result, form, _table, MaximumThere, [(result.pool, result.hosts)])
+
+
+def _table(page: Page, result: Maximum) -> None:
+    """The largest VM on each host."""
+    page.line(f"VM {name_of(result)} ({result.uuid or result.ref})", style="bold")
+    page.line(
+        f"{result.domain_type}, {counted(result.VCPUs_max, 'vCPU')}, "
+        f"HVM_shadow_multiplier {result.HVM_shadow_multiplier:g}, model {result.model}"
+        + (", approximate: as if it had 64 vCPUs" if result.approximate else "")
+    )
+    page.line()
+    but = ["<but"] if any(there.reasons for there in result.hosts) else []
+    page.table(
+        ("host", "total", "memory_static_max", "needed", "spare", *but),
+        (
+            (
+                name_of(there) or "any",
+                format_size(there.total),
+                format_size(there.memory_static_max),
+                format_size(there.required),
+                format_size(there.spare),
+                *("; ".join(there.reasons) for _ in but),
+            )
+            for there in result.hosts
+        ),
+    )
+    page.bullets(
+        "Warnings",
+        (
+            f"{name_of(there) or 'total'}: "
+            + (
+                f"this does not fit: it needs {format_size(-there.spare)} more than {format_size(there.total)}"
+                if there.memory_static_max
+                else "nothing fits"
+            )
+            for there in result.hosts
+            if there.spare < 0
+        ),
+        style="yellow",
+    )

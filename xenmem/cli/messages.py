@@ -1,0 +1,60 @@
+"""The command `messages`."""
+
+import click
+
+from xenmem import answers
+from xenmem.answers.messages import Declarations, MessageDeclaration
+from xenmem.cli.arguments import command, format_option
+from xenmem.cli.page import Page
+from xenmem.cli.show import show
+
+
+@command
+@click.argument("name", metavar="[NAME]", default="")
+@click.option("--all", "generated", is_flag=True, help="Also those that read or set a field, or list records.")
+@format_option("table", "json")
+def messages(name: str, generated: bool, form: str) -> bytes:
+    """The messages that `what-if` and the library answer, as they are declared.
+
+    NAME is a message (VM.set_memory) or a class (VM).
+    """
+    return show(answers.declarations(name, generated=generated), form, _table)
+
+
+def _table(page: Page, result: Declarations) -> None:
+    """One line for each message; one alone in full."""
+    if len(result.messages) == 1:
+        (message,) = result.messages
+        page.line(f"{_signature(message)} -> {message.result}", style="bold")
+        page.line(_about(message))
+        page.line()
+        for line in message.doc.splitlines():
+            page.line(line)
+        page.bullets("Fails with", message.errors)
+        return
+    page.table(
+        ("message", "<result", "<role", "<async", "<summary"),
+        (
+            (
+                _signature(message),
+                message.result,
+                message.role,
+                "yes" if message.has_async else "no",
+                message.doc.partition("\n")[0],
+            )
+            for message in result.messages
+        ),
+    )
+
+
+def _signature(message: MessageDeclaration) -> str:
+    parameters = (
+        f"{parameter.name}: {parameter.type}" + ("" if parameter.default is None else f" = {parameter.default}")
+        for parameter in message.parameters
+    )
+    return f"{message.name}({', '.join(parameters)})"
+
+
+def _about(message: MessageDeclaration) -> str:
+    since = [f"since {message.since}"] if message.since else []
+    return ", ".join((f"role {message.role}", "sync and Async" if message.has_async else "no Async form", *since))

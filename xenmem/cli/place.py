@@ -1,0 +1,75 @@
+"""The command `place`."""
+
+import click
+
+from xenmem import answers
+from xenmem.answers.naming import find_host, find_vm
+from xenmem.answers.place import Placement, PossibleHost, actions, heading
+from xenmem.cli.arguments import (
+    command,
+    emit_option,
+    emitted,
+    format_option,
+    inventory_argument,
+    lenient_option,
+    policy_option,
+    read_fleet,
+    vm_argument,
+)
+from xenmem.cli.page import Page, amount, head, name_of, not_checked
+from xenmem.cli.show import show
+from xenmem.units import format_size
+
+
+@command
+@inventory_argument
+@vm_argument
+@click.option("--host", metavar="HOST", help="The host for --emit, instead of the one that leaves the most room.")
+@policy_option("dynamic_min")
+@emit_option
+@lenient_option
+@format_option("table", "json", "csv")
+def place(
+    inventory: str, vm: str, host: str | None, policy: str, writer: str | None, lenient: bool, form: str
+) -> bytes:
+    """On which hosts a VM could start now, which of them the pool would take, and which leaves the most room.
+
+    The pool draws from a category of hosts, by chance but preferring the best. VM is a name, a uuid or a reference.
+    """
+    fleet = read_fleet([inventory], lenient)
+    row = None if host is None else find_host(fleet, host)
+    result = answers.place(fleet, find_vm(fleet, vm), host=row, policy=policy)
+    if writer is not None:
+        return emitted(writer, heading(result), actions(result))
+    return show(result, form, _table, PossibleHost, [(result.pool, result.hosts)])
+
+
+def _table(page: Page, result: Placement) -> None:
+    """Where a VM would start."""
+    page.line(f"VM {name_of(result)} ({result.uuid or result.ref}), {result.power_state}", style="bold")
+    head(page, result.pool)
+    page.table(
+        ("host", "needed", "available", "free after", "rank", "chance", f"<{result.operation}?"),
+        (
+            (
+                name_of(host),
+                format_size(host.needed),
+                format_size(host.available),
+                amount(host.free_after),
+                "" if host.rank is None else str(host.rank),
+                "unknown" if host.chance is None else f"{host.chance:.1%}",
+                "yes" if host.fits else "no: " + "; ".join(host.reasons or result.obstacles),
+            )
+            for host in result.hosts
+        ),
+    )
+    page.bullets("It starts nowhere", result.obstacles, style="yellow")
+    page.line()
+    if result.category:
+        without = "" if result.memory_checked else ", without its memory check, which no host passes"
+        page.line(f"The pool draws from the hosts of its category {result.category}{without}: rank 1 is the best.")
+    else:
+        page.line("The pool itself would answer NO_HOSTS_AVAILABLE.")
+    if result.most_room is not None:
+        page.line(f"Most is free afterwards on {name_of(result.most_room)}, under {result.policy}.")
+    page.line(not_checked(result))

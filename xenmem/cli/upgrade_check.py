@@ -1,0 +1,85 @@
+"""The command `upgrade-check`."""
+
+from typing import Any
+
+import click
+
+from xenmem import answers
+from xenmem.answers.upgrade_check import HostUpgrade, UpgradeCheck
+from xenmem.cli.arguments import command, format_option, inventories_argument, lenient_option, read_fleet
+from xenmem.cli.page import Page, head, name_of, target
+from xenmem.cli.show import show
+from xenmem.units import format_size
+
+
+@command
+@inventories_argument
+@click.option(
+    "--to", metavar="MODEL", required=True, help="A model (26.3), a xapi version (26.4.0) or a product (xcp-ng-9)."
+)
+@lenient_option
+@format_option("table", "json", "csv")
+def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: str) -> bytes:
+    """What another version of xapi makes of overheads and free memory, and what no longer starts or fits."""
+    result = answers.upgrade_check(read_fleet(inventories, lenient), to)
+    return show(result, form, _table, HostUpgrade, ((pool.pool, pool.hosts) for pool in result.pools))
+
+
+def _table(page: Page, result: UpgradeCheck) -> None:
+    """What the target model changes, pool by pool."""
+    for number, pool in enumerate(result.pools):
+        if number:
+            page.line()
+        head(page, pool.pool, target(result.to, result.to_build, result.to_model))
+        page.line(pool.verdict)
+        if not pool.hosts:
+            continue
+        page.line()
+        total = [("in all", pool)]
+        rows = [_row(name, item) for name, item in [*((name_of(host), host) for host in pool.hosts), *total]]
+        cases = ("as\nstored", f"now\n{pool.model}", f"to\n{pool.to_model}")
+        page.table(
+            (
+                "host",
+                *(f"overhead\n{case}" for case in cases),
+                *(f"free\ndynamic\nmin\n{case}" for case in cases),
+                *(f"free\nstatic\nmax\n{case}" for case in cases),
+            ),
+            rows[:-1],
+            last=rows[-1],
+        )
+        page.bullets(
+            f"VMs that no longer start where they are under {pool.to_model}",
+            (
+                f"{name_of(vm)} on {name_of(vm.host)}: needs {format_size(vm.needed)}, has {format_size(vm.available)}"
+                f" (now {format_size(vm.needed_now)} of {format_size(vm.available_now)})"
+                for vm in pool.no_longer_start
+            ),
+            style="yellow",
+        )
+        new = {host.ref for host in pool.newly_overcommitted}
+        page.bullets(
+            f"Hosts overcommitted under {pool.to_model}",
+            (
+                f"{name_of(host)}: by {format_size(host.target.overcommitted.static_max)} under static_max"
+                + (
+                    f", by {format_size(host.target.overcommitted.dynamic_min)} under dynamic_min"
+                    if host.target.overcommitted.dynamic_min
+                    else ""
+                )
+                + (" (new)" if host.ref in new else "")
+                for host in pool.hosts
+                if host.target.overcommitted.static_max or host.target.overcommitted.dynamic_min
+            ),
+            style="yellow",
+        )
+
+
+def _row(name: str, item: Any) -> list[str]:
+    cases = (item.stored, item.present, item.target)
+    return [
+        name,
+        *(format_size(case.memory_overhead) for case in cases),
+        *(format_size(case.free.dynamic_min) for case in cases),
+        *(format_size(case.free.static_max) for case in cases),
+    ]
