@@ -3,6 +3,7 @@
 # Paths are relative, so that a checkout may lie below a folder whose name has blanks; $(VENV) itself may not have any.
 
 VENV ?= .venv
+PYTEST ?= -n auto --dist loadfile
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -17,7 +18,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
 
+# PYTEST= runs the tests one after another; compiled once before, no worker compiles what another one does
 test: $(INSTALLED) sanitize
+	$(BIN)/xenmem warm-up
 	$(BIN)/pytest $(PYTEST)
 
 # without the tests that take seconds each or need the searches compiled

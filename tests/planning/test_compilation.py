@@ -18,6 +18,8 @@ import xenmem
 from xenmem.kernel import _cache
 from xenmem.planning import compilation
 
+pytestmark = pytest.mark.slow
+
 PACKAGE = Path(xenmem.__file__).parent
 ANNOUNCED = "xenmem: compiling, once: some seconds for each question; `xenmem warm-up` does all of it ahead of time\n"
 ANNOUNCED_ALWAYS = (

@@ -200,7 +200,8 @@ def handle_invalid(scene: Scene) -> list[Any]:
         scene.sent[-1] = ["gone"] if "plan" in scene.name else {"gone": "restart"}
         return ["VM", "gone"]
     types = [parameter.type for parameter in MESSAGES[scene.name].parameters]
-    place, target = next((place, type.target) for place, type in enumerate(types) if isinstance(type, RefType))
+    places = [(place, type.target) for place, type in enumerate(types) if isinstance(type, RefType)]
+    place, target = places[-1] if scene.name == "host.allocate_resources_for_vm" else places[0]
     scene.sent[place] = "gone"
     return [target, "gone"]
 
@@ -421,7 +422,7 @@ def invalid_value(scene: Scene) -> list[Any]:
         "VM.set_ha_restart_priority": ("x", ["ha_restart_priority", "x"]),
         "VM.set_VCPUs_max": ("0", [satisfy, "0"]),
         "VM.set_VCPUs_at_startup": ("0", [satisfy, "0"]),
-        "VM.set_VCPUs_number_live": ("3", ["VCPU values must satisfy: 0 < VCPUs ≤ VCPUs_max", "3"]),
+        "VM.set_VCPUs_number_live": ("3", ["VCPU values must satisfy: 0 < VCPUs ≤ VCPUs_max", "2"]),
         "VM.set_domain_type": ("unspecified", ["domain_type", "unspecified"]),
         "VM.set_HVM_shadow_multiplier": (0.5, ["multiplier", "0.5"]),
         "VM.set_shadow_multiplier_live": (0.5, ["multiplier", "0.5"]),

@@ -1,4 +1,4 @@
-"""What surprises those who write clients, where no other file has it (xenapi-messages, section E, 38 to 46)."""
+"""What surprises those who write clients, where no other file has it (docs/reference/messages.md, 12)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -6,6 +6,7 @@ The same for every format. Amounts are bytes. Rules: docs/reference/inventories.
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from dataclasses import field as of_field
 from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
@@ -75,12 +76,14 @@ class Origin:
     schema_minor : minor schema version of a database dump
     schema : the whole schema version of a database dump, else empty
     lenient : skip bad rows
+    unknown : what the data model does not know, if the target keeps that: by table, reference and column, as it came
     """
 
     source: str
     schema_minor: int | None = None
     schema: str = ""
     lenient: bool = False
+    unknown: dict[str, dict[str, dict[str, Any]]] = of_field(default_factory=dict, compare=False)
 
 
 T = TypeVar("T")
@@ -94,10 +97,12 @@ class Target(Generic[T]):
     ----------
     schemas : the classes and columns to read
     assemble : makes the result of the filled tables; they are used up
+    keeps_unknown : wants what the data model does not know as well
     """
 
     schemas: Mapping[str, TableSchema]
     assemble: Callable[[Mapping[str, RawTable], Codec, Origin], T]
+    keeps_unknown: bool = False
 
     def raw_tables(self, codec: Codec, origin: Origin) -> dict[str, RawTable]:
         """Empty tables for a reader to fill."""

@@ -5,7 +5,7 @@ Ints are accepted as numbers and as text everywhere. Knows no reference between 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from io import BufferedReader
 from operator import itemgetter
 from typing import Any, Final, Generic, cast
@@ -13,13 +13,14 @@ from typing import Any, Final, Generic, cast
 import msgspec
 
 from xenmem.columns import Tables
+from xenmem.datamodel import CLASSES
 from xenmem.inventory import xmlrpc
 from xenmem.inventory.assemble import COLUMNS, Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import BYTE_ORDER_MARK, HEAD_BYTES, head_of
 from xenmem.inventory.schema import TABLES, Column
-from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable
+from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable, check_count
 
 MAX_JSON_BYTES: Final = 2 << 30
 """Largest JSON document: it is held in memory while it is read. A dump of the database has no such limit."""
@@ -224,8 +225,22 @@ class _Reader(Generic[T]):
         tables = self.target.raw_tables(codec, origin)
         for name, table in tables.items():
             if name in classes:
-                self._fill(table, self._records(table, classes[name]))
+                self._fill(table, self._records(table, classes[name]), origin)
+        if self.target.keeps_unknown:
+            self._keep({name: records for name, records in classes.items() if name not in CLASSES}, origin)
         return self.target.assemble(tables, codec, origin)
+
+    def _keep(self, classes: Mapping[str, Document], origin: Origin) -> None:
+        """Keep the records of classes that the data model does not know, as they are."""
+        for name, document in classes.items():
+            records = _as_map(document)
+            kept = origin.unknown[str(name)] = {}
+            check_count(self.source, "", name, len(records or ()))
+            for ref, record in (records or {}).items():
+                values = msgspec.json.decode(record) if isinstance(record, msgspec.Raw) else record
+                if not isinstance(values, Mapping):
+                    raise self.error(f"{name} {shown(ref)}: not a record")
+                kept[str(ref)] = dict(values)
 
     def lone_records(self, items: Iterable[Document]) -> T:
         """One pool: records without references, which go by their uuid."""
@@ -244,7 +259,7 @@ class _Reader(Generic[T]):
         origin = Origin(self.source, lenient=self.lenient)
         tables = self.target.raw_tables(codec, origin)
         for name, records in by_class.items():
-            self._fill(tables[name], records)
+            self._fill(tables[name], records, origin)
         return self.target.assemble(tables, codec, origin)
 
     def _class_of(self, record: Mapping[str, Document] | None) -> str | None:
@@ -272,9 +287,17 @@ class _Reader(Generic[T]):
         else:
             raise self.error(f"{name}: not a map of reference to record")
 
-    def _fill(self, table: RawTable, records: Iterable[tuple[str, Document]]) -> None:
+    def _fill(self, table: RawTable, records: Iterable[tuple[str, Document]], origin: Origin) -> None:
         fields = table.fields
-        decode = _decoder(table)
+        known = CLASSES[table.schema.name].fields.keys() if self.target.keeps_unknown else None
+        decode = _decoder(table, known)
+
+        def keep(ref: str, record: Mapping[str, Any]) -> tuple[Any, ...]:
+            others = {name: record[name] for name in record.keys() - known} if known is not None else {}
+            if others:
+                origin.unknown.setdefault(table.schema.name, {})[ref] = others
+            return (ref, *map(record.get, fields))
+
         rows: list[tuple[Any, ...]] = []
         size = 0
         for ref, record in records:
@@ -283,11 +306,12 @@ class _Reader(Generic[T]):
                 try:
                     if len(record) > MAX_RECORD_BYTES:
                         raise ValueError(f"a record of more than {MAX_RECORD_BYTES >> 20} MiB")
-                    rows.append((ref, *decode(record)))
+                    values = decode(record)
+                    rows.append(keep(ref, msgspec.json.decode(record)) if values is None else (ref, *values))
                 except ValueError as error:
                     table.skip(self.error(f"{table.named(ref)}: {error}"))
             elif isinstance(record, Mapping):
-                rows.append((ref, *map(record.get, fields)))
+                rows.append(keep(ref, record))
             else:
                 table.skip(self.error(f"{table.named(ref)}: {shown(record)} is not a record"))
             if len(rows) == CHUNK_ROWS or size > MAX_RECORD_BYTES:
@@ -297,19 +321,33 @@ class _Reader(Generic[T]):
         table.add(rows, range(len(rows)))
 
 
-def _decoder(table: RawTable) -> Any:
-    """A function from the JSON text of a record to the values of a table's fields."""
-    names = list(dict.fromkeys(table.fields))
+def _decoder(table: RawTable, known: Collection[str] | None) -> Callable[[msgspec.Raw], tuple[Any, ...] | None]:
+    """A function from the JSON text of a record to the values of a table's fields.
+
+    Parameters
+    ----------
+    table : to fill
+    known : the fields that a record may have; of one with others the function gives None. None: others are passed over
+    """
+    names = list(dict.fromkeys((*table.fields, *(known or ()))))
     attributes = [f"field{number}" for number in range(len(names))]
     record = msgspec.defstruct(
-        "Record", [(name, Any, None) for name in attributes], rename=dict(zip(attributes, names, strict=True))
+        "Record",
+        [(name, Any, None) for name in attributes],
+        rename=dict(zip(attributes, names, strict=True)),
+        forbid_unknown_fields=known is not None,
     )
     decoder = msgspec.json.Decoder(record)
     order = [names.index(field) for field in table.fields]
     in_order = itemgetter(*order) if len(order) > 1 else tuple
 
-    def decode(text: msgspec.Raw) -> tuple[Any, ...]:
-        values: tuple[Any, ...] = in_order(msgspec.structs.astuple(decoder.decode(text)))
+    def decode(text: msgspec.Raw) -> tuple[Any, ...] | None:
+        try:
+            values: tuple[Any, ...] = in_order(msgspec.structs.astuple(decoder.decode(text)))
+        except msgspec.ValidationError:
+            if known is None or bytes(memoryview(text)[:1]) != b"{":
+                raise
+            return None
         return values
 
     return decode

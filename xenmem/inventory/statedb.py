@@ -11,12 +11,12 @@ from operator import itemgetter
 from typing import Any, Final, Generic
 from xml.parsers import expat
 
-from xenmem.datamodel import sexpr
+from xenmem.datamodel import CLASSES, sexpr
 from xenmem.inventory.assemble import Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.schema import Column
-from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable, integer_or_none
+from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable, check_count, integer_or_none
 
 MAX_TAG_BYTES: Final = 64 << 20
 """Longest start tag; a row is one, and its longest attributes are sets of references, a few MB in the largest pools."""
@@ -29,6 +29,7 @@ _LONG_TAG_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 8 << 20
 _ATTRIBUTE: Final = re.compile(rb"=\s*[\"']")
 _NAME: Final = re.compile(r"[^\s/>]+")
+_OF_EVERY_ROW: Final = frozenset(("ref", "_ref", "__ctime", "__mtime"))
 _PARENTS: Final = {"database": "", "manifest": "database", "pair": "manifest", "table": "database", "row": "table"}
 
 
@@ -193,6 +194,8 @@ class _Reader(Generic[T]):
             table = next((v for k, v in zip(attributes[::2], attributes[1::2], strict=True) if k == "name"), None)
             if table in tables:
                 self.read_rows(tables[table])
+            elif table is not None and self.target.keeps_unknown and table not in CLASSES:
+                self.keep_rows(table)
             else:
                 self.skip_rows()
 
@@ -234,18 +237,42 @@ class _Reader(Generic[T]):
             self.open.append("row")
             self.listen()
 
+    def keep_rows(self, table: str) -> None:
+        """Until the table ends, keep its rows as they are: the data model does not know it."""
+        kept = self.origin.unknown.setdefault(table, {})
+
+        def row(name: str, attributes: list[str]) -> None:
+            if name != "row" or self.open[-1] != "table":
+                raise self.error(f"not a pool database: <{name[:40]}> within <{self.open[-1]}>")
+            self.open.append("row")
+            self.has_rows = True
+            values = dict(zip(attributes[::2], attributes[1::2], strict=True))
+            ref = values.get("ref") or values.get("_ref", "")
+            kept[ref] = {name: sexpr.unprotect(text) for name, text in values.items() if name not in _OF_EVERY_ROW}
+            check_count(self.source, self.codec.place(self.parser.CurrentByteIndex), table, len(kept))
+
+        def end(name: str) -> None:
+            self.open.pop()
+            if name == "table":
+                self.listen()
+
+        self.parser.StartElementHandler = row
+        self.parser.EndElementHandler = end
+
     def read_rows(self, table: RawTable) -> None:
         """Until the table ends, keep the needed attributes of its rows."""
         parser, opened = self.parser, self.open
         wanted = ("ref", *table.fields)
         names: list[str] = []
         pick: Callable[[list[Any]], tuple[Any, ...]] = tuple
+        known = CLASSES[table.schema.name].by_column.keys() | _OF_EVERY_ROW
+        others: list[str] = []
         rows: list[tuple[Any, ...]] = []
         positions: list[int] = []
         flushed = parser.CurrentByteIndex
 
         def row(name: str, attributes: list[Any]) -> None:
-            nonlocal names, pick, flushed
+            nonlocal names, pick, flushed, others
             if name != "row" or opened[-1] != "table":
                 raise self.error(f"not a pool database: <{name[:40]}> within <{opened[-1]}>")
             opened.append("row")
@@ -253,6 +280,9 @@ class _Reader(Generic[T]):
                 names = attributes[::2]
                 places = {attribute: 2 * number + 1 for number, attribute in enumerate(names)}
                 pick = itemgetter(*(places.get(attribute, -1) for attribute in wanted))
+                others = [name for name in names if name not in known] if self.target.keeps_unknown else []
+            if others:
+                keep(attributes)
             attributes.append(None)
             rows.append(pick(attributes))
             position = parser.CurrentByteIndex
@@ -260,6 +290,11 @@ class _Reader(Generic[T]):
             if len(rows) == CHUNK_ROWS or position - flushed > _CHUNK_BYTES:
                 flush()
                 flushed = position
+
+        def keep(attributes: list[str]) -> None:
+            values = dict(zip(attributes[::2], attributes[1::2], strict=True))
+            kept = self.origin.unknown.setdefault(table.schema.name, {})
+            kept[values.get("ref", "")] = {name: sexpr.unprotect(values[name]) for name in others}
 
         def end(name: str) -> None:
             opened.pop()

@@ -9,6 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -33,6 +34,8 @@ NULL: Final = -1
 _NULL_REFERENCES: Final = ("OpaqueRef:NULL", "", "<not in database>", "<invalid reference>")
 _MAX_DIGITS: Final = 20
 _FLOAT: Final = re.compile(r"-?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+_LISTS: Final = frozenset((list, tuple))
+_DICTS: Final = frozenset((dict,))
 _TEXT: Final = frozenset((str,))
 _SCALARS: Final = frozenset((str, int, float))
 _BOOLS: Final = {"true": True, "false": False, True: True, False: False}
@@ -95,6 +98,12 @@ class Codec(Protocol):
 
     def boot_record(self, value: str) -> BootRecord | None:
         """A last_booted_record decoded; None if it does not parse."""
+
+
+def check_count(source: str, place: str, table: str, count: int) -> None:
+    """Refuse an inventory of more rows than any pool has."""
+    if count > MAX_ROWS:
+        raise InventoryError(source, place, f"more than {MAX_ROWS:,} {table} rows")
 
 
 class RawTable:
@@ -272,9 +281,7 @@ class RawTable:
 
     def _bound(self, rows: int, arrays: Mapping[str, NDArray[Any]], position: int) -> None:
         """Refuse an inventory of more rows or entries than any pool has."""
-        if len(self.rows) + rows > MAX_ROWS:
-            problem = f"more than {MAX_ROWS:,} {self.schema.name} rows"
-            raise InventoryError(self.source, self.codec.place(position), problem)
+        check_count(self.source, self.codec.place(position), self.schema.name, len(self.rows) + rows)
         for column in self.columns:
             if column.kind in (Kind.MAP, Kind.REFS, Kind.OPERATIONS):
                 self._entries_of[column.result] += sum(map(len, arrays[column.result]))
@@ -362,11 +369,15 @@ class RawTable:
         return np.array(codes, dtype=np.int32)
 
     def _sets(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
-        _none_missing(values)
+        kinds = _kinds(values)
+        if kinds <= _LISTS and set(map(type, chain.from_iterable(values))) <= _TEXT:
+            return np.fromiter(map(tuple, values), object, len(values))
         return np.fromiter((tuple(self.codec.items(value)) for value in values), object, len(values))
 
     def _maps(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
-        _none_missing(values)
+        kinds = _kinds(values)
+        if kinds <= _DICTS and set(map(type, chain.from_iterable(map(dict.values, values)))) <= _TEXT:
+            return np.fromiter(map(dict, values), object, len(values))
         maps = [_of_texts(self.codec.mapping(value)) for value in values]
         return np.fromiter(maps, object, len(maps))
 
@@ -441,6 +452,14 @@ def _uuids(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
 def _none_missing(values: Sequence[Any]) -> None:
     if None in values:
         raise ValueError("missing")
+
+
+def _kinds(values: Sequence[Any]) -> set[type]:
+    """The types of sets or maps, of which none is missing; most are of one, and can then be looked at all together."""
+    kinds = set(map(type, values))
+    if type(None) in kinds:
+        raise ValueError("missing")
+    return kinds
 
 
 def _looked_up(values: Sequence[Any], meanings: Mapping[Any, Any], expected: str) -> list[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.rules.hosts import able, is_known
 from xenmem.rules.start import leaves_with_static_max, starts_with_static_max
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ def able_hosts(fleet: Fleet, hosts: Rows) -> Rows:
     ------
     ValueError : an enabled and live host has no known memory; names it
     """
-    able = hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]]
-    unknown = able[fleet.hosts.memory_total[able] <= 0]
+    taking = hosts[able(fleet.hosts.enabled, fleet.hosts.live)[hosts]]
+    unknown = taking[~is_known(fleet.hosts.memory_total)[taking]]
     if len(unknown):
         raise ValueError(f"host {fleet.hosts.label(unknown[0])}: its memory_total is unknown")
-    return able
+    return taking
 
 
 def able_hosts_of_pool(fleet: Fleet, pool: int) -> tuple[Rows, Rows]:

@@ -1,4 +1,4 @@
-"""The way of a call: counts, types, sessions, roles, unknown methods, and which failure wins (C.1 to C.4, C.9)."""
+"""The way of a call: counts, types, sessions, roles, unknown methods, which failure wins (messages.md, 9.1 to 9.4)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Tasks: their life, their cancellation, and those of synchronous calls (C.9)."""
+"""Tasks: their life, their cancellation, and those of synchronous calls (docs/reference/messages.md, 9.9)."""
 
 import math
 import threading

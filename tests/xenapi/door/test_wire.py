@@ -1,4 +1,4 @@
-"""XML-RPC and JSON-RPC: what is read, what is written, and the real XenAPI client over a real socket (C.7, C.8, D)."""
+"""XML-RPC and JSON-RPC: what is read and written, the real XenAPI client over a socket (messages.md, 9.7, 9.8, 11)."""
 
 import json
 import math

@@ -35,10 +35,17 @@ def run(pool: Pool, add_vm: AddVM) -> AddVM:
     return build
 
 
-@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("message", sorted(MESSAGES.keys() - {"allocate_resources_for_vm"}))
 def test_no_such_host(pool: Pool, session: Session, message: str) -> None:
     send = getattr(session.xenapi.host, message)
     assert refused(pool, lambda: send("x", *MESSAGES[message])) == ["HANDLE_INVALID", "host", "x"]
+
+
+def test_memory_is_kept_on_whatever_host(session: Session, add_vm: AddVM) -> None:
+    """The reference is stored, and nobody looks whether there is such a host (Host.allocate_resources_for_vm)."""
+    vm = add_vm()
+    session.xenapi.host.allocate_resources_for_vm("x", "vm", True)
+    assert vm.scheduled_to_be_resident_on == "x"
 
 
 class TestDisable:

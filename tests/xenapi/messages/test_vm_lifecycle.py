@@ -140,7 +140,7 @@ def test_operation_checks_in_order(pool: Pool, session: Session, make: AddVM, me
 
 
 class TestFeatures:
-    """What the guest agent says (B.1, row 10)."""
+    """What the guest agent says (messages.md, 1 row 10)."""
 
     NEEDED = (
         ("suspend", "feature-suspend"),
@@ -350,7 +350,7 @@ class TestStart:
             assert refused(pool, lambda: send(session, message, "nothing")) == ["NOT_SUPPORTED_DURING_UPGRADE"]  # noqa: B023
         database.the_pool.other_config = {}
         assert details() == ["LICENCE_RESTRICTION", "VM_start"]
-        assert refused(pool, lambda: send(session, "resume_on"))[0] == "OPERATION_NOT_ALLOWED"
+        assert refused(pool, lambda: send(session, "resume_on"))[0] == "VM_BAD_POWER_STATE", "not for its affinity"
         database.the_pool.restrictions = {}
         assert details()[0] == "OPERATION_NOT_ALLOWED"
         database.VM["vm"].affinity = NULL
@@ -391,9 +391,14 @@ class TestStart:
         send(session, message)
         assert pool.database.VM_metrics["vmm"].nested_virt
 
-    def test_force_skips_these(self, session: Session, make: AddVM) -> None:
-        vm = make(platform={"nested-virt": "maybe"})
-        session.xenapi.VM.start("vm", False, True)
+    def test_force_skips_the_check_of_pinned_memory_alone(self, pool: Pool, session: Session, make: AddVM) -> None:
+        vm = make(platform={"nested-virt": "maybe", "device-model": "m"})
+        start = session.xenapi.VM.start
+        assert refused(pool, lambda: start("vm", False, True)) == ["INVALID_VALUE", "platform:nested-virt", "maybe"]
+        vm.platform = {"nested-virt": "true", "device-model": "m"}
+        assert refused(pool, lambda: start("vm", False, True)) == ["LICENCE_RESTRICTION", "Nested_virt"]
+        pool.database.the_pool.restrictions = {"restrict_nested_virt": "false"}
+        start("vm", False, True)
         assert vm.power_state == "Running"
 
     def test_sriov_vgpu(self, pool: Pool, session: Session, make: AddVM) -> None:

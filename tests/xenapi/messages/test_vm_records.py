@@ -255,8 +255,8 @@ class TestSetters:
         for name in ("g1", "g2"):
             pool.database.load("VM_group", [row(pool.database, "VM_group", name)])
         send = session.xenapi.VM.set_groups
-        for ref in ("vm", "nothing"):
-            assert refused(pool, lambda: send(ref, ["g1", "g2"])) == ["LICENCE_RESTRICTION", "VM_groups"]  # noqa: B023
+        assert refused(pool, lambda: send("nothing", ["g1"])) == ["HANDLE_INVALID", "VM", "nothing"]
+        assert refused(pool, lambda: send("vm", ["g1", "g2"])) == ["LICENCE_RESTRICTION", "VM_groups"]
         pool.database.the_pool.restrictions = {"restrict_vm_groups": "false"}
         assert refused(pool, lambda: send("vm", ["g1", "g2"])) == [
             "OPERATION_NOT_ALLOWED",
@@ -288,3 +288,20 @@ class TestSetters:
         add_vm()
         with pytest.raises(Failure, match="Unknown tag"):
             session.xenapi.VM.add_to_blocked_operations("vm", "dance", "no")
+
+
+def test_a_vm_that_was_a_template_becomes_none_again(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """Its metrics are gone since it was one (Db.VM_metrics.destroy of NULL)."""
+    vm = add_vm()
+    session.xenapi.VM.set_is_a_template("vm", True)
+    session.xenapi.VM.set_is_a_template("vm", False)
+    send = session.xenapi.VM.set_is_a_template
+    assert refused(pool, lambda: send("vm", True)) == ["HANDLE_INVALID", "VM_metrics", NULL]
+    assert not vm.is_a_template
+
+
+@pytest.mark.parametrize("priority", ["restart", "best-effort", ""])
+def test_setting_the_priority_that_is_set_changes_nothing(session: Session, add_vm: AddVM, priority: str) -> None:
+    vm = add_vm(power_state="Running", ha_restart_priority=priority, ha_always_run=priority != "restart")
+    session.xenapi.VM.set_ha_restart_priority("vm", priority)
+    assert vm.ha_always_run == (priority != "restart")

@@ -147,7 +147,7 @@ class TestVCPUs:
         session.xenapi.VM.set_VCPUs_number_live("vm", "1")
         metrics = pool.database.VM_metrics["vmm"]
         assert (vm.VCPUs_at_startup, metrics.VCPUs_number, vm.memory_overhead) == (1, 1, 37 * MIB)
-        expected = ["INVALID_VALUE", "VCPU values must satisfy: 0 < VCPUs \u2264 VCPUs_max", "3"]
+        expected = ["INVALID_VALUE", "VCPU values must satisfy: 0 < VCPUs \u2264 VCPUs_max", "2"]
         assert refused(pool, lambda: session.xenapi.VM.set_VCPUs_number_live("vm", "3")) == expected
         pool.database.the_pool.restrictions = {}
         expected = ["LICENCE_RESTRICTION", "Live_set_vcpus"]

@@ -16,7 +16,7 @@ from xenmem.xenapi.rules import operations
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"
-DRIVERS = ({}, {"major": "9"}, {"major": "9", "minor": "3"})
+DRIVERS = ({}, {"major": "9"}, {"major": "9", "minor": "3"}, {"major": "9", "minor": "3", "build": "proto"})
 FEATURES = (
     "feature-shutdown",
     "feature-reboot",
@@ -120,3 +120,47 @@ def test_what_a_client_gets_is_its_own() -> None:
             assert "everything" not in record["allowed_operations"]
             assert "mine" not in record["other_config"]
             assert record["VBDs"] == []
+
+
+@pytest.mark.parametrize(
+    ("other", "drivers", "may"),
+    [
+        ({"feature-suspend": "1"}, {}, True),
+        ({"feature-suspend": "0"}, {}, False),
+        ({"feature-suspend": ""}, {}, False),
+        ({}, {"major": "9", "minor": "3"}, True),
+        ({}, {"major": "9", "minor": "3", "micro": "0", "build": "50"}, True),
+        ({}, {"major": "1", "minor": "0", "build": "proto"}, False),
+        ({}, {"major": "1", "minor": "0", "micro": ""}, False),
+        ({}, {"major": "9", "minor": "x"}, False),
+        ({"feature-suspend": "1", "data-cant-suspend-reason": "x"}, {"major": "9", "minor": "3"}, False),
+    ],
+)
+def test_what_a_guest_announces(other: dict[str, str], drivers: dict[str, str], may: bool) -> None:
+    """A feature is there if it is 1, drivers if the parts of their version are integers (xapi_pv_driver_version.ml)."""
+    database = build_database()
+    database.load("VM_guest_metrics", [row(database, "VM_guest_metrics", "g", other=other, PV_drivers_version=drivers)])
+    vm = vm_row(database, "vm", power_state="Running", resident_on="h1", guest_metrics="g")
+    database.load("VM", [vm])
+    session = Session(Pool(database, clock=Clock(1_790_000_000.0)))
+    session.login_with_password("root", "")
+    assert ("pool_migrate" in session.xenapi.VM.get_allowed_operations("vm")) == may
+
+
+def test_what_a_rolling_upgrade_leaves() -> None:
+    """xapi_globs.ml: rpu_allowed_vm_operations; everything else is refused, snapshots too."""
+    database = build_database()
+    database.the_pool.other_config = {"rolling_upgrade_in_progress": "true"}
+    for state in ("Halted", "Running"):
+        resident = "h1" if state == "Running" else NULL
+        vm = vm_row(database, state, power_state=state, domain_type="pvh", resident_on=resident)
+        database.load("VM", [vm])
+    session = Session(Pool(database, clock=Clock(1_790_000_000.0)))
+    session.login_with_password("root", "")
+    assert set(session.xenapi.VM.get_allowed_operations("Halted")) == {
+        *("clone", "copy", "destroy", "export", "make_into_template", "migrate_send", "start", "start_on"),
+    }
+    assert set(session.xenapi.VM.get_allowed_operations("Running")) == {
+        *("clean_reboot", "clean_shutdown", "hard_reboot", "hard_shutdown", "migrate_send", "pause", "pool_migrate"),
+        *("suspend", "changing_VCPUs_live"),
+    }

@@ -1,4 +1,4 @@
-"""event.from, inject, and the older register and next (C.10)."""
+"""event.from, inject, and the older register and next (docs/reference/messages.md, 9.10)."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Guests that balloon in the pool's time: ranges, waits, and the squeezing that a start needs (B.3.4, B.3.5, B.5)."""
+"""Guests that balloon in the pool's time: ranges, waits, what a start squeezes (messages.md, 3.4, 3.5, 5)."""
 
 from collections.abc import Callable
 from typing import Any

@@ -169,9 +169,9 @@ class Message:
 
         Parameters
         ----------
-        class_name, parameters, result, body : see Message
+        class_name : see Message
         schema : what the data model says
-        more : see Message
+        parameters, result, body, more : see Message
         """
         return cls(
             class_name,
@@ -247,8 +247,9 @@ def message(
 
     Parameters
     ----------
-    class_name, errors, locked : see Message
+    class_name, errors : see Message
     name : of the message, where the function cannot be called so
+    locked : see Message
 
     Raises
     ------

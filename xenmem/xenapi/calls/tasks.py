@@ -1,7 +1,7 @@
 """Tasks: calls that answer at once and are carried out in the pool's own time.
 
-Source: xenapi-messages, C.9 (xapi-project/xen-api, ocaml/xapi/taskHelper.ml, server_helpers.ml). A task's row is no
-part of the pool's inventory: it is neither journaled nor restored.
+Source: docs/reference/messages.md, 9.9 (xapi-project/xen-api, ocaml/xapi/taskHelper.ml, server_helpers.ml). A task's
+row is no part of the pool's inventory: it is neither journaled nor restored.
 """
 
 from collections import OrderedDict

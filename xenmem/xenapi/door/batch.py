@@ -1,8 +1,8 @@
 """What a scheduler would ask message by message, asked over arrays; and lists of messages as one transaction.
 
 Answers are those of the messages themselves, which give the reasons: the arrays only say where there is one. What a VM
-needs is computed once and kept until its row, or its metrics', changes. Amounts are bytes.
-Source of the checks: xenapi-messages, B.2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_helpers.ml: assert_can_boot_here).
+needs is computed once and kept until its row, or its metrics', changes. Amounts are bytes. Source of the checks:
+docs/reference/messages.md, 2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_helpers.ml: assert_can_boot_here).
 """
 
 from collections.abc import Iterable, Sequence
@@ -68,7 +68,7 @@ class _Needs(NamedTuple):
     Attributes
     ----------
     kind : number of the _Kind; 0 for a VM that may boot nowhere
-    memory, vcpus : bytes, and CPUs; the least integer for a VM that may have more than its host has
+    memory, vcpus : bytes, and CPUs; the least integer but one for a VM that may have more than its host has
     tie : what makes some hosts others to the VM than the rest: _UNTIED, _RESIDENT or _TIED
     """
 
@@ -152,14 +152,14 @@ class _KnownNeeds:
         elif not may_start:
             return _NOWHERE
         try:
-            boot.assert_record_bootable(vm)
+            boot.assert_record_bootable(database, vm)
             domain_type = boot.live_domain_type(database, vm)
             accounting.domain_type(domain_type)
             memory = boot.needed_memory(database, vm)
         except Failure:
             return _NOWHERE
         kind = _Kind(domain_type in boot.NEEDS_HVM, vm.hardware_platform_version, vm.is_control_domain)
-        vcpus = INT64_MIN if is_truthy(vm.platform.get("vcpu-unrestricted")) else vm.VCPUs_max
+        vcpus = INT64_MIN + 1 if is_truthy(vm.platform.get("vcpu-unrestricted")) else vm.VCPUs_max
         tie = _UNTIED if vm.resident_on == NULL else _RESIDENT
         if vm.scheduled_to_be_resident_on != NULL or (vm.is_control_domain and vm.affinity != NULL):
             tie = _TIED

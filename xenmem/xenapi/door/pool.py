@@ -1,6 +1,6 @@
 """A pool that answers messages: who may come in, and which message is meant.
 
-The steps of a call and their failures are those of xenapi-messages, C.1 to C.4 (xapi-project/xen-api,
+The steps of a call and their failures are those of docs/reference/messages.md, 9.1 to 9.4 (xapi-project/xen-api,
 ocaml/idl/ocaml_backend/gen_server.ml; ocaml/xapi/server_helpers.ml, session_check.ml). Knows no wire.
 """
 
@@ -123,7 +123,7 @@ class Pool(World):
         return process.start(call, arguments, method, denied)
 
     def _admit(self, message: Message, sent: Sequence[Any]) -> tuple[Call, list[Any]]:
-        """Steps 5 to 8 of C.1."""
+        """messages.md, 9.1 steps 5 to 8."""
         arguments = message.accept(sent)
         login = self.sessions.login(sent[0]) if message.has_session else NOBODY
         if message.removed:
@@ -131,7 +131,7 @@ class Pool(World):
         return Call(self, message, login), arguments
 
     def _check_role(self, login: Login, message: Message, arguments: Sequence[Any]) -> None:
-        """Step 10 of C.1; a key of a map may have a role of its own (ocaml/xapi/rbac.ml: permission_of_action)."""
+        """messages.md, 9.1 step 10 and 9.4: a key may have a role of its own (rbac.ml: permission_of_action)."""
         role, permission = message.role, message.full_name.lower()
         if message.key_roles is not None:
             key = next(value for one, value in zip(message.parameters, arguments, strict=True) if one.name == "key")
@@ -142,7 +142,7 @@ class Pool(World):
             raise errors.RBAC_PERMISSION_DENIED(permission, DENIED)
 
     def _unknown(self, name: str, sent: Sequence[Any]) -> Failure:
-        """What a method answers that does not exist (C.2)."""
+        """What a method answers that does not exist (messages.md, 9.2)."""
         if not sent:
             return errors.MESSAGE_METHOD_UNKNOWN(name)
         try:

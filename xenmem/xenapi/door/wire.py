@@ -1,7 +1,7 @@
 """Calls and answers as bytes: XML-RPC and JSON-RPC 1.0 and 2.0, as the server reads and writes them.
 
 A server moves bytes and calls `answer_xml` or `answer_json`; WireError it answers with HTTP status 500. Bodies are
-bounded, entities and document types refused. Source: xenapi-messages, C.1, C.7 and C.8 (mirage/ocaml-rpc,
+bounded, entities and document types refused. Source: docs/reference/messages.md, 9.1, 9.7 and 9.8 (mirage/ocaml-rpc,
 src/lib/xmlrpc.ml, jsonrpc.ml; xapi-project/xen-api, ocaml/xapi/api_server.ml). Knows no socket and no HTTP.
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xenmem.xenapi.door.pool import Pool
 
 MAX_BODY: Final = 300 * 1024
-"""Bytes of the longest request that is read (C.1, step 1)."""
+"""Bytes of the longest request that is read (messages.md, 9.1 step 1)."""
 
 _TASK: Final = RefType("task")
 
@@ -300,7 +300,7 @@ def _check_length(body: bytes) -> None:
 
 
 def _check_text(parameters: Sequence[Any]) -> None:
-    """Step 2 of C.1: every text is valid UTF-8."""
+    """messages.md, 9.1 step 2: every text is valid UTF-8."""
     unseen: list[Any] = list(parameters)
     while unseen:
         match unseen.pop():

@@ -1,4 +1,4 @@
-"""The messages of the class event: what changed in the pool. Source: xenapi-messages, C.10 (xapi_event.ml)."""
+"""The messages of the class event: what changed in the pool. Source: messages.md, 9.10 (xapi_event.ml)."""
 
 import math
 from typing import Annotated, Any, Final

@@ -1,6 +1,6 @@
 """The messages of the class host. Amounts are bytes.
 
-Source: xenapi-messages, B.2.3, B.3 and B.7 (xapi-project/xen-api, ocaml/xapi/xapi_host.ml, message_forwarding.ml).
+Source: docs/reference/messages.md, 2.3, 3 and 7 (xapi-project/xen-api, ocaml/xapi/xapi_host.ml, message_forwarding.ml).
 """
 
 from collections.abc import Generator
@@ -36,14 +36,13 @@ def compute_memory_overhead(call: Call, host: HostRef) -> Int:
 
 @message("host", errors=(HANDLE_INVALID,))
 def allocate_resources_for_vm(call: Call, self: HostRef, vm: VMRef, live: Bool) -> None:
-    """Keep memory for a VM on a host, unchecked, until the VM is started, moved or halted.
+    """Keep memory for a VM on a host, unchecked even whether there is such a host, until the VM starts, moves or halts.
 
     Notes
     -----
     Source: message_forwarding.ml: Host.allocate_resources_for_vm.
     """
-    row = call.db.VM[vm]
-    call.db.write(row, "scheduled_to_be_resident_on", call.db.host[self].ref)
+    call.db.write(call.db.VM[vm], "scheduled_to_be_resident_on", self)
 
 
 @message(

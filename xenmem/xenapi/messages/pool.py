@@ -1,6 +1,6 @@
 """The messages of the class pool: what high availability survives.
 
-Source: xenapi-messages, B.8.2 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml).
+Source: docs/reference/messages.md, 8.1 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml).
 """
 
 from xenmem.datamodel import errors

@@ -1,4 +1,4 @@
-"""Logging in and out. Source: xenapi-messages, C.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml)."""
+"""Logging in and out. Source: docs/reference/messages.md, 9.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml)."""
 
 from xenmem.datamodel.errors import SESSION_AUTHENTICATION_FAILED, SESSION_INVALID
 from xenmem.xenapi.calls.call import Call

@@ -1,4 +1,4 @@
-"""The messages of the class task that do more than read a field. Source: xenapi-messages, C.9 (xapi_task.ml)."""
+"""The messages of the class task that do more than read a field. Source: messages.md, 9.9 (xapi_task.ml)."""
 
 from typing import TYPE_CHECKING, Final
 

@@ -1,6 +1,6 @@
 """The messages that start, stop and move VMs. Amounts are bytes, delays seconds.
 
-Source: xenapi-messages, B.2.4, B.5 and B.6 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm.ml,
+Source: docs/reference/messages.md, 2.4, 5 and 6 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm.ml,
 xapi_vm_migrate.ml).
 """
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xenmem.datamodel import errors
 from xenmem.datamodel.types import NULL
 from xenmem.rules.start import RESTART
+from xenmem.rules.upgrade import is_truthy
 from xenmem.units import MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
@@ -183,8 +184,7 @@ def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, 
         if vm.domain_type == "hvm" and "device-model" not in vm.platform:
             call.db.write(vm, "platform", {**vm.platform, "device-model": _DEVICE_MODEL})
         call.hooks.assert_devices_licensed(vm)
-        if not force:
-            _assert_pinned_where_needed(call, vm)
+        _assert_platform_allowed(call, vm, force)
         if vm.guest_metrics != NULL:
             guest = call.db.VM_guest_metrics.get(vm.guest_metrics)
             if guest is not None:
@@ -203,15 +203,19 @@ def _protect(call: Call, vm: "rows.VM") -> None:
         call.db.write(vm, "ha_always_run", True)
 
 
-def _assert_pinned_where_needed(call: Call, vm: "rows.VM") -> None:
-    """What a start looks at unless it is forced (xapi_vm.ml: start; vm_platform.ml: check_restricted_flags)."""
+def _assert_platform_allowed(call: Call, vm: "rows.VM", force: bool) -> None:
+    """What a start looks at; whether the memory is pinned, unless it is forced.
+
+    Source: xapi_vm.ml: start; vm_platform.ml: check_restricted_flags.
+    """
     value = vm.platform.get("nested-virt")
-    nested_virt = value is not None and value.lower() in ("true", "1")
+    nested_virt = is_truthy(value)
     pinned = vm.memory_static_min <= vm.memory_dynamic_min == vm.memory_dynamic_max == vm.memory_static_max
-    if nested_virt and not pinned:
-        raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("nested virt")
-    if not pinned and call.hooks.has_sriov_vgpu(vm):
-        raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("SRIOV vGPU")
+    if not force and not pinned:
+        if nested_virt:
+            raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("nested virt")
+        if call.hooks.has_sriov_vgpu(vm):
+            raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("SRIOV vGPU")
     if value is not None and value.lower() not in ("true", "1", "false", "0"):
         raise errors.INVALID_VALUE("platform:nested-virt", value)
     if nested_virt:
@@ -273,7 +277,6 @@ def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: B
     """
     _assert_highest_version(call, host)
     row = call.db.VM[vm]
-    boot.assert_affinity_of_control_domain(row, host)
     operations.begin(call, row, "resume_on")
     _derive_domain_type(call, row)
     target = _given_host(call, row, host, "vm_resume")

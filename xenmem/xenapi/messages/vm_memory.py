@@ -1,6 +1,6 @@
 """The messages that ask for and set the memory of a VM. Amounts are bytes.
 
-Source: xenapi-messages, B.2.1 and B.3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, message_forwarding.ml,
+Source: docs/reference/messages.md, 2.1 and 3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, message_forwarding.ml,
 xapi_vm_memory_constraints.ml). No message here asks whether high availability survives it: nor does the server.
 """
 
@@ -66,7 +66,7 @@ class _Limits:
 
 
 def _assert_valid(call: Call, vm: "rows.VM", limits: _Limits) -> None:
-    """B.2.1 (xapi_vm_memory_constraints.ml: assert_valid_for_current_context)."""
+    """messages.md, 2.1 (xapi_vm_memory_constraints.ml: assert_valid_for_current_context)."""
     reason = operations.pin_reason(call.db, vm)
     if reason and not limits.are_pinned_at_static_max():
         raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN(reason)

@@ -1,6 +1,6 @@
 """The messages that make, copy and remove VMs, and set what is no memory of theirs. Delays are seconds.
 
-Source: xenapi-messages, A.3 and B.5 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_clone.ml,
+Source: docs/reference/messages.md, 5.2 and 10.3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_clone.ml,
 xapi_vm_helpers.ml).
 """
 
@@ -169,6 +169,7 @@ def set_is_a_template(call: Call, self: VMRef, value: Bool) -> None:
 
     Notes
     -----
+    A VM without metrics, as one is that was a template before, fails last with HANDLE_INVALID, and stays what it was.
     Source: xapi_vm_helpers.ml: set_is_a_template.
     """
     vm = call.db.VM[self]
@@ -184,8 +185,7 @@ def set_is_a_template(call: Call, self: VMRef, value: Bool) -> None:
     call.db.write(vm, "ha_always_run", False)
     call.db.write(vm, "groups", ())
     call.db.write(vm, "VUSBs", ())
-    if metrics is not None:
-        call.db.destroy(metrics)
+    call.db.destroy(call.db.VM_metrics[vm.metrics])
     call.db.write(vm, "metrics", NULL)
     call.db.write(vm, "is_a_template", True)
 
@@ -228,8 +228,8 @@ def _set_non_negative(call: Call, ref: str, field: str, value: int) -> None:
 )
 def set_groups(call: Call, self: VMRef, value: VMGroupRefs) -> None:
     """Set the groups of the VM: one, or none. Source: xapi_vm.ml: set_groups."""
-    assert_enabled(call.db, Feature.VM_GROUPS)
     vm = call.db.VM[self]
+    assert_enabled(call.db, Feature.VM_GROUPS)
     if vm.is_control_domain or vm.is_a_template or vm.is_a_snapshot:
         raise errors.OPERATION_NOT_ALLOWED("Control domains, templates, and snapshots cannot be added to VM groups.")
     if len(value) > 1:
@@ -298,9 +298,13 @@ def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:
     if value not in RESTART_PRIORITIES:
         raise errors.INVALID_VALUE("ha_restart_priority", value)
     vm = call.db.VM[self]
-    becomes_protected = value == RESTART != vm.ha_restart_priority
-    if becomes_protected and vm.power_state != "Halted":
-        ha.assert_vm_can_be_protected(call, vm)
+    if vm.ha_restart_priority == value:
+        return
+    if value == RESTART:
+        if vm.power_state != "Halted":
+            ha.assert_vm_can_be_protected(call, vm)
+        if call.db.the_pool.ha_enabled:
+            ha.update_status(call)
     call.db.write(vm, "ha_restart_priority", value)
     if vm.power_state == "Running":
         call.db.write(vm, "ha_always_run", value == RESTART)

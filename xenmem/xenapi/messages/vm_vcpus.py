@@ -1,6 +1,6 @@
 """The messages that set vCPUs, shadow memory and domain type of a VM, and with them its overhead. Amounts are bytes.
 
-Source: xenapi-messages, B.4 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_helpers.ml, xapi_xenops.ml).
+Source: docs/reference/messages.md, 4 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_helpers.ml, xapi_xenops.ml).
 """
 
 import math
@@ -80,14 +80,15 @@ def set_VCPUs_number_live(call: Call, self: VMRef, nvcpu: Int) -> None:  # noqa:
 
     Notes
     -----
-    Inferred: the numbers that are refused. Source: xapi_vm.ml: set_VCPUs_number_live; xapi_xenops.ml: set_vcpus.
+    The failure names VCPUs_max, not the number (xenops_server.ml: Invalid_vcpus). Source: xapi_vm.ml:
+    set_VCPUs_number_live; xapi_xenops.ml: set_vcpus.
     """
     vm = call.db.VM[self]
     operations.begin(call, vm, "changing_VCPUs_live")
     boot.assert_reachable(call.db, vm.resident_on)
     assert_enabled(call.db, Feature.LIVE_SET_VCPUS)
     if not 0 < nvcpu <= vm.VCPUs_max:
-        raise errors.INVALID_VALUE(_MUST_SATISFY_LIVE, nvcpu)
+        raise errors.INVALID_VALUE(_MUST_SATISFY_LIVE, vm.VCPUs_max)
     call.db.write(vm, "VCPUs_at_startup", nvcpu)
     metrics = call.db.VM_metrics.get(vm.metrics)
     if metrics is not None:

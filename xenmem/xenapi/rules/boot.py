@@ -1,7 +1,7 @@
 """Whether a VM could boot on a host now: the checks of VM.assert_can_boot_here, in the server's order.
 
 Every start, resume, migration and evacuation asks them, some without the CPU or the memory. Amounts are bytes.
-Source: xenapi-messages, B.2.4 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm_helpers.ml:
+Source: docs/reference/messages.md, 2.4 (xapi-project/xen-api, ocaml/xapi/message_forwarding.ml, xapi_vm_helpers.ml:
 assert_can_boot_here).
 """
 
@@ -50,7 +50,8 @@ ERRORS: Final = (
 
 _AFFINITY: Final = "Cannot boot a control domain on a host different from its affinity"
 NEEDS_HVM: Final = frozenset(("hvm", "pvh", "pv_in_pvh"))
-_WITHOUT_COREDUMP: Final = frozenset(("hvm", "pvh", "unspecified"))
+_LEAKS: Final = "option would leak a domain; VMs and not domains are managed by this API"
+_NO_COREDUMP: Final = "cannot invoke a coredump of an HVM, PVH or PV-in-PVH domain"
 
 
 def assert_can_boot_here(
@@ -68,11 +69,6 @@ def assert_can_boot_here(
     Raises
     ------
     Failure : the reason
-
-    Notes
-    -----
-    Inferred: the texts of VALUE_NOT_SUPPORTED for actions_after_crash, and that a PV guest in a PVH container counts as
-    PV there.
     """
     database, hooks = call.db, call.hooks
     if vm.power_state == "Halted":
@@ -80,7 +76,7 @@ def assert_can_boot_here(
     if version and is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
         raise errors.VM_HOST_INCOMPATIBLE_VERSION(host_ref, vm.ref)
     hooks.assert_vgpu_types_supported(vm)
-    assert_record_bootable(vm)
+    assert_record_bootable(database, vm)
     host = database.host.rows.get(host_ref)
     metrics = database.host_metrics.rows.get(host.metrics) if host is not None else None
     if host is None or metrics is None or not metrics.live:
@@ -111,12 +107,11 @@ def assert_can_boot_here(
         available = accounting.free_memory(host, metrics, ignored=vm)
         if available < needed:
             raise errors.HOST_NOT_ENOUGH_FREE_MEMORY(needed, available)
-    if not is_truthy(vm.platform.get("vcpu-unrestricted")):
-        count = host.cpu_info.get("cpu_count")
-        if count is None:
-            raise errors.INTERNAL_ERROR("Not_found")
-        if vm.VCPUs_max > INT.accept(count):
-            raise errors.HOST_NOT_ENOUGH_PCPUS(vm.VCPUs_max, count)
+    count = host.cpu_info.get("cpu_count")
+    if count is None:
+        raise errors.INTERNAL_ERROR("Not_found")
+    if vm.VCPUs_max > INT.accept(count) and not is_truthy(vm.platform.get("vcpu-unrestricted")):
+        raise errors.HOST_NOT_ENOUGH_PCPUS(vm.VCPUs_max, count)
 
 
 def reason_against(
@@ -130,7 +125,7 @@ def reason_against(
     return None
 
 
-def assert_record_bootable(vm: "rows.VM") -> None:
+def assert_record_bootable(database: "Database", vm: "rows.VM") -> None:
     """What is wrong with the VM on any host (xapi_vm_helpers.ml: validate_basic_parameters)."""
     if vm.VCPUs_max < 1:
         raise errors.INVALID_VALUE("VCPUs_max", vm.VCPUs_max)
@@ -142,11 +137,18 @@ def assert_record_bootable(vm: "rows.VM") -> None:
         raise errors.MEMORY_CONSTRAINT_VIOLATION()
     if vm.HVM_shadow_multiplier < 1.0:
         raise errors.INVALID_VALUE("HVM_shadow_multiplier", shown_float(vm.HVM_shadow_multiplier))
-    crash = vm.actions_after_crash
-    if crash == "rename_restart":
-        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", crash, "option would leak a domain")
-    if crash.startswith("coredump") and vm.domain_type in _WITHOUT_COREDUMP:
-        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", crash, "cannot invoke a coredump of an HVM domain")
+    assert_action_after_crash(database, vm, vm.actions_after_crash)
+
+
+def assert_action_after_crash(database: "Database", vm: "rows.VM", action: str) -> None:
+    """Raise VALUE_NOT_SUPPORTED if a VM cannot do that after a crash (validate_actions_after_crash)."""
+    if action == "rename_restart":
+        raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", action, _LEAKS)
+    if action.startswith("coredump"):
+        kind = live_domain_type(database, vm)
+        accounting.domain_type(kind)
+        if kind != "pv":
+            raise errors.VALUE_NOT_SUPPORTED("VM.actions_after_crash", action, _NO_COREDUMP)
 
 
 def assert_affinity_of_control_domain(vm: "rows.VM", host_ref: str) -> None:
@@ -181,13 +183,13 @@ def is_live(database: "Database", host: "rows.host") -> bool:
 
 
 def assert_reachable(database: "Database", host_ref: str) -> None:
-    """Raise HOST_OFFLINE if a message cannot be passed on to a host: neither the coordinator nor live (B.1)."""
+    """Raise HOST_OFFLINE if a message cannot be passed to a host: neither coordinator nor live (messages.md, 1.5)."""
     if host_ref != database.the_pool.master and not is_live(database, database.host[host_ref]):
         raise errors.HOST_OFFLINE(host_ref)
 
 
 def some_live_host_has_storage(call: "Call", vm: "rows.VM") -> bool:
-    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (B.5: NO_HOSTS_AVAILABLE)."""
+    """Whether a live host sees the storage of a VM's disks, to copy or remove them there (messages.md, 5.2)."""
     return any(is_live(call.db, host) and call.hooks.sees_storage(vm, host) for host in call.db.host)
 
 

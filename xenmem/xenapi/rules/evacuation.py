@@ -1,7 +1,7 @@
 """Where the VMs of a host go when it is emptied, or why they cannot: the questions to xenmem.planning.xapi.evacuation.
 
-Amounts are bytes. Source: xenapi-messages, B.7.3 and B.7.4; planning, 4 (xapi-project/xen-api, ocaml/xapi/xapi_host.ml:
-compute_evacuation_plan_no_wlb; xapi_ha_vm_failover.ml: compute_evacuation_plan).
+Amounts are bytes. Source: docs/reference/messages.md, 7.3; docs/reference/planning.md, 4 (xapi-project/xen-api,
+ocaml/xapi/xapi_host.ml: compute_evacuation_plan_no_wlb; xapi_ha_vm_failover.ml: compute_evacuation_plan).
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """High availability: what the failover planner reads of the database, and the fields of the pool that follow.
 
 The planner is xenmem.planning.xapi.failover. Of the VMs it is given those that are protected, and those that a question
-names; to find them every VM is looked at, so that messages on a pool with HA enabled take time with its size.
-Source: xenapi-messages, B.8; planning, 3 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml).
+names; to find them every VM is looked at, so that messages on a pool with HA enabled take time with its size. Source:
+docs/reference/messages.md, 8; docs/reference/planning.md, 3 (xapi-project/xen-api, ocaml/xapi/xapi_ha_vm_failover.ml).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -151,7 +151,7 @@ def update_status(call: "Call") -> None:
 def _assert_preserved(
     call: "Call", named: Iterable["rows.VM"], change_of: "Callable[[Question], ConfigurationChange]"
 ) -> None:
-    """The plan check (B.8.3; HAF: assert_configuration_change_preserves_ha_plan)."""
+    """The plan check (messages.md, 8.2; HAF: assert_configuration_change_preserves_ha_plan)."""
     pool = call.db.the_pool
     if not pool.ha_enabled or pool.ha_allow_overcommit:
         return

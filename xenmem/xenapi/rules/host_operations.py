@@ -1,7 +1,7 @@
 """Whether an operation on a host may begin: which operations exclude each other.
 
-Source: xenapi-messages, B.7.1 (xapi-project/xen-api, ocaml/xapi/xapi_host_helpers.ml: valid_operations). Where the
-server would wait for another operation to end, the failure is given at once.
+Source: docs/reference/messages.md, 7.1 (xapi-project/xen-api, ocaml/xapi/xapi_host_helpers.ml: valid_operations). Where
+the server would wait for another operation to end, the failure is given at once.
 """
 
 from typing import TYPE_CHECKING, Final

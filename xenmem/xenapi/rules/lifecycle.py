@@ -1,6 +1,6 @@
 """What becomes of a VM's rows when it gets a domain, loses it, or moves.
 
-Memory limits never change with the power state. Amounts are bytes. Source: xenapi-messages, B.2.3 and B.5
+Memory limits never change with the power state. Amounts are bytes. Source: docs/reference/messages.md, 2.3 and 5
 (xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: force_state_reset_keep_current_operations;
 message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 """

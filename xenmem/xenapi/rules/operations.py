@@ -1,11 +1,11 @@
 """Whether an operation on a VM may begin: the one table of checks that every message on a VM goes through, in order.
 
-Source: xenapi-messages, B.1 (xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: check_operation_error;
+Source: docs/reference/messages.md, 1 (xapi-project/xen-api, ocaml/xapi/xapi_vm_lifecycle.ml: check_operation_error;
 ocaml/xapi/xapi_vm_helpers.ml: with_vm_operation). Where the server would wait for another operation to end, up to two
 hours, the failure is given at once.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import enum, errors
@@ -61,17 +61,22 @@ _ON_CONTROL_DOMAINS: Final = _words(
     """data_source_op changing_memory_live awaiting_memory_live metadata_export changing_dynamic_range
     changing_memory_limits changing_static_range start start_on changing_VCPUs destroy"""
 )
-_NOT_DURING_UPGRADE: Final = _words(
-    """changing_dynamic_range changing_static_range changing_memory_limits awaiting_memory_live changing_VCPUs
-    changing_shadow_memory"""
+_DURING_UPGRADE: Final = _words(
+    """assert_operation_valid changing_memory_live changing_shadow_memory_live changing_VCPUs_live clean_reboot
+    clean_shutdown clone copy csvm destroy export get_boot_record hard_reboot hard_shutdown import make_into_template
+    migrate_send pause pool_migrate power_state_reset provision resume resume_on send_sysrq send_trigger start start_on
+    suspend unpause update_allowed_operations"""
 )
+"""xapi_globs.ml: rpu_allowed_vm_operations."""
+
 _NEEDED_FEATURES: Final = {
     "clean_shutdown": ("feature-shutdown", "feature-poweroff"),
     "clean_reboot": ("feature-shutdown", "feature-reboot"),
     "changing_VCPUs_live": ("feature-vcpu-hotplug",),
     **dict.fromkeys(_MOVING, ("feature-suspend",)),
 }
-_GUEST_KEYS: Final = frozenset((CANNOT_SUSPEND, *(key for keys in _NEEDED_FEATURES.values() for key in keys)))
+_FEATURES: Final = tuple(dict.fromkeys(key for keys in _NEEDED_FEATURES.values() for key in keys))
+"""What counts of VM_guest_metrics.other beside CANNOT_SUSPEND."""
 
 _CONCURRENT: Final = (
     frozenset(("clone", "copy", "export")),
@@ -205,9 +210,8 @@ def _is_paravirtual(database: "Database", vm: "rows.VM") -> bool:
     return boot.live_domain_type(database, vm) in ("pv", "pv_in_pvh", "pvh")
 
 
-def _announced(other: dict[str, str]) -> frozenset[str]:
-    """What counts of VM_guest_metrics.other."""
-    return frozenset(key for key in _GUEST_KEYS.intersection(other) if key == CANNOT_SUSPEND or other[key] == "1")
+def _announced(other: Mapping[str, str]) -> tuple[bool, ...]:
+    return CANNOT_SUSPEND in other, *(has_feature(other, feature) for feature in _FEATURES)
 
 
 def _may_clone_suspended(database: "Database") -> bool:
@@ -276,7 +280,7 @@ def reason_against(call: "Call", vm: "rows.VM", operation: str, *, strict: bool 
         call.hooks.assert_operation_allowed_by_devices(vm, operation)
     except Failure as failure:
         return failure
-    if operation in _NOT_DURING_UPGRADE and boot.is_upgrading(database):
+    if operation not in _DURING_UPGRADE and boot.is_upgrading(database):
         return errors.NOT_SUPPORTED_DURING_UPGRADE()
     return None
 
@@ -297,7 +301,7 @@ def _may_join(operation: str, current: dict[str, str]) -> bool:
 
 
 def _lacking_feature(database: "Database", vm: "rows.VM", operation: str, strict: bool) -> Failure | None:
-    """What the guest agent of a live VM says against it (B.1, row 10)."""
+    """What the guest agent of a live VM says against it (messages.md, 1 row 10)."""
     if vm.power_state not in ("Running", "Paused"):
         return None
     guest = database.VM_guest_metrics.get(vm.guest_metrics)

@@ -1,7 +1,7 @@
 """The host that VM.start and VM.resume take, out of the whole pool or by how many VMs of a group hosts have.
 
-Amounts are bytes. Source: xenapi-messages, B.6; planning, 5 (xapi-project/xen-api, ocaml/xapi/vm_placement.ml,
-xapi_vm_helpers.ml: choose_host_for_vm_no_wlb).
+Amounts are bytes. Source: docs/reference/messages.md, 6; docs/reference/planning.md, 5 (xapi-project/xen-api,
+ocaml/xapi/vm_placement.ml, xapi_vm_helpers.ml: choose_host_for_vm_no_wlb).
 """
 
 from collections.abc import Sequence
@@ -111,7 +111,7 @@ def choose_host(call: "Call", vm: "rows.VM") -> str:
 
 
 def _host_lists(database: "Database", vm: "rows.VM", group: "rows.VM_group") -> list[list[str]]:
-    """The VM's affinity host, then the others by how many VMs of the group they have (planning, 5.4)."""
+    """The VM's affinity host, then the others by how many VMs of the group they have (planning.md, 5.4)."""
     count = host_to_vm_count(database, group)
     by_count: dict[int, list[str]] = {}
     for ref in reversed(database.host.refs()):

@@ -3,7 +3,7 @@ except that sums do not wrap, but stay at the end of int64 that they reach.
 
 The array kernels answer for their domain only (no negative amounts, up to 2**50 bytes), and the API stores whatever
 is in order: so one VM at a time, over all of int64, is computed here, from the kernel's constants. Amounts are bytes.
-Source: xenapi-messages, section 0.1; memory-model (xapi-project/xen-api, ocaml/xapi/memory_check.ml).
+Source: docs/reference/memory-model.md, 3 to 5 (xapi-project/xen-api, ocaml/xapi/memory_check.ml).
 """
 
 import math

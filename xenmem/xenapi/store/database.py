@@ -184,7 +184,7 @@ class Table(Generic[R]):
         return self.rows.get(ref)
 
     def refs(self) -> tuple[str, ...]:
-        """All references, in descending order of bytes as the server lists them (C.6)."""
+        """All references, in descending order of bytes as the server lists them (messages.md, 9.6)."""
         if self._descending is None:
             self._descending = tuple(sorted(self.rows, key=str.encode, reverse=True))
         return self._descending
@@ -324,7 +324,7 @@ class Database:
 
     @property
     def model(self) -> OverheadModel:
-        """The overhead model that the coordinator computes with (inventory-formats, section 4).
+        """The overhead model that the coordinator computes with (inventories.md, 4.2).
 
         Where its version is unknown, that of the other hosts if they agree, else the one to `assume`.
         """

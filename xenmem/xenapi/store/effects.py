@@ -4,8 +4,8 @@ An effect is called after the field is set, with what it was and is; an arrival 
 Amounts are bytes. Knows no message and no file.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from xenmem.datamodel import CLASSES
@@ -212,24 +212,25 @@ class Relation:
 
     def rebuild(self, database: "Database") -> None:
         """List anew who points to each row; where nobody could, what an inventory says stands."""
-        sources = database.tables[self.source]
+        sources, many = database.tables[self.source], attrgetter(self.many)
+        if not sources:
+            return
         pointing: dict[str, list[str]] = {}
         for row in sources:
             for ref in self.targets(row):
                 pointing.setdefault(ref, []).append(row.ref)
         for row in database.tables[self.target]:
-            listed = pointing.get(row.ref, ()) if sources else getattr(row, self.many)
-            setattr(row, self.many, tuple(sorted(listed)))
+            if (listed := pointing.get(row.ref)) is not None or many(row):
+                setattr(row, self.many, tuple(sorted(listed or ())))
 
     def _list(self, database: "Database", target: str, ref: str, belongs: bool) -> None:
         row = database.tables[self.target].get(target)
         if row is None:
             return
         listed: tuple[str, ...] = getattr(row, self.many)
-        place = bisect_left(listed, ref)
-        end = place + (place < len(listed) and listed[place] == ref)
-        if belongs != (end > place):
-            setattr(row, self.many, (*listed[:place], *((ref,) if belongs else ()), *listed[end:]))
+        if belongs != (ref in listed):
+            wanted = (*listed, ref) if belongs else (other for other in listed if other != ref)
+            setattr(row, self.many, tuple(sorted(wanted)))
             database.touched(row)
 
 

@@ -3,7 +3,8 @@
     field "power_state" = "Running" and not field "is_a_template" = "true"
 
 `and` and `or` bind alike and to the left, `not` looser than both. Values are compared as the database spells them.
-Source: xenapi-messages, C.6 (xapi-project/xen-api, ocaml/database/db_filter_parse.mly). Nothing is evaluated as code.
+Source: docs/reference/messages.md, 9.6 (xapi-project/xen-api, ocaml/database/db_filter_parse.mly). Nothing is evaluated
+as code.
 """
 
 import re

@@ -78,7 +78,7 @@ _PRESENCES: Final = {"VM": (_presence("domain_type"), _presence("memory/overhead
 
 
 def _table_schema(schema: ClassSchema) -> TableSchema:
-    columns = tuple(_column(schema.fields[name]) for name in stored_fields(schema.name))
+    columns = tuple(_column(schema.fields[name]) for name in stored_fields(schema.name) if name not in _LEFT_BEHIND)
     return TableSchema(schema.name, columns + _PRESENCES.get(schema.name, ()), schema.signature)
 
 
@@ -104,7 +104,7 @@ def read(source: str | os.PathLike[str] | IO[bytes], *, lenient: bool = False, s
     def build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Database:
         return _build(tables, codec, origin, seed)
 
-    pools = read_pools(source, Target(_SCHEMAS, build), lenient=lenient)
+    pools = read_pools(source, Target(_SCHEMAS, build, keeps_unknown=True), lenient=lenient)
     if len(pools) != 1:
         raise InventoryError(str(source), "", f"holds {len(pools)} pools, and a database is that of one")
     return pools[0]
@@ -230,6 +230,14 @@ def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: i
     lacks = {column.result: (~tables["VM"].column(column.result)).tolist() for column in _PRESENCES["VM"]}
     _upgrade(database, loaded["VM"], lacks, origin)
     database.load("VM", loaded["VM"])
+    for name, kept in origin.unknown.items():
+        table = database.tables.get(name)
+        if table is None:
+            database.unknown[name] = kept
+            continue
+        for ref, values in kept.items():
+            if (row := table.get(ref)) is not None:
+                row.unknown = values
     if not len(database.pool):
         master = next((host.ref for host in database.host), NULL)
         database.load("pool", [database.new_row("pool", master=master)])
@@ -260,19 +268,22 @@ def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:
         return values
     if isinstance(type, (SetType, MapType)):
         return list(map(type.load, values))
-    known: dict[str, Any] = dict.fromkeys(_NULLS, NULL) if isinstance(type, RefType) else {}
+    distinct = set(values)
+    if isinstance(type, RefType):
+        return values if distinct.isdisjoint(_NULLS) else [NULL if value in _NULLS else value for value in values]
+    known: dict[str, Any] = {}
     if isinstance(type, EnumType):
+        if distinct <= set(type.members) and codec.format != "xe":
+            return values
         known = {codec.spell(member): member for member in type.members}
         if codec.format == "xe":
             known |= dict.fromkeys(_NULLS, type.neutral)
-    for value in dict.fromkeys(values):
-        if value not in known:
-            known[value] = type.load(value)
+    known |= {value: type.load(value) for value in distinct - known.keys()}
     return [known[value] for value in values]
 
 
 def _upgrade(database: Database, loaded: list[Any], lacks: Mapping[str, list[bool]], origin: Origin) -> None:
-    """What a server does with the VMs of an older database (inventory-formats, section 5; xapi_db_upgrade.ml)."""
+    """What a server does with the VMs of an older database (inventories.md, 5; xapi_db_upgrade.ml)."""
     no_type, no_overhead, old = (
         lacks[name] for name in ("has_domain_type", "has_memory_overhead", "has_requires_reboot")
     )

@@ -1,22 +1,23 @@
 """The pool database to an inventory file: records as JSON, or a dump of the database as XML; written atomically.
 
-The file holds the classes of the database and no others: no disks, no networks. `Pool` reads back both forms whatever
-they hold; `xenmem.read` does where amounts and multipliers are in the range of the kernels. Encodings:
-inventory-formats, sections 2.3 to 2.6 and 6.
+The file holds every class that is kept, and what an inventory held beyond the data model, as it came. `Pool` reads back
+both forms whatever they hold; `xenmem.read` does where amounts and multipliers are in the range of the kernels.
+Encodings: docs/reference/inventories.md, 2.3 to 2.6 and 6.
 """
 
 import os
 from collections.abc import Iterator
 from typing import IO, Any, Final
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 import msgspec
 
 from xenmem.datamodel import ClassSchema
+from xenmem.datamodel.types import BOOL, STRING_MAP, STRINGS
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.store.encoding import QUOTE
 from xenmem.xenapi.store.replacing import replacing
-from xenmem.xenapi.store.rows import ROW_CLASSES, Row
+from xenmem.xenapi.store.rows import ROW_CLASSES
 
 FORMATS: Final = ("records", "statedb")
 
@@ -72,9 +73,11 @@ def _records(database: Database) -> Iterator[bytes]:
         gives = [(field.name, field.type) for field in schema.fields.values() if not field.internal]
         yield b"%s\n%s: {" % (b"," if number else b"", encoder.encode(schema.name))
         for place, row in enumerate(database.tables[schema.name]):
-            record = {name: _json(type.give(getattr(row, name))) for name, type in gives}
+            record = {name: _json(type.give(getattr(row, name))) for name, type in gives} | (row.unknown or {})
             yield b"%s\n%s: %s" % (b"," if place else b"", encoder.encode(row.ref), encoder.encode(record))
         yield b"}"
+    for name, rows in database.unknown.items():
+        yield b",\n%s: %s" % (encoder.encode(name), encoder.encode(rows))
     yield b"\n}\n"
 
 
@@ -93,19 +96,44 @@ def _statedb(database: Database) -> Iterator[bytes]:
     for key, value in manifest.items():
         yield f'<pair key="{key}" value="{value}"/>'.encode()
     yield b"</manifest>"
-    for schema in sorted(_persistent_classes(), key=lambda schema: schema.name):
-        columns = [(field.database, field.name, field.type) for field in schema.fields.values()]
-        yield f'<table name="{schema.name}">'.encode()
-        for row in sorted(database.tables[schema.name], key=lambda row: row.ref):
-            yield _row_xml(row, columns).encode()
+    for name in sorted({schema.name for schema in _persistent_classes()} | database.unknown.keys()):
+        yield f"<table name={quoteattr(name)}>".encode()
+        for row in _rows_xml(database, name):
+            yield row.encode()
         yield b"</table>"
     yield b"</database>"
 
 
-def _row_xml(row: Row, columns: list[tuple[str, str, Any]]) -> str:
-    attributes = [("ref", row.ref), ("__ctime", str(row.ctime)), ("__mtime", str(row.mtime))]
-    values = [(column, type.database_text(getattr(row, name))) for column, name, type in columns]
-    values.append(("_ref", row.ref))
-    attributes += ((column, text.translate(_PROTECTED)) for column, text in sorted(values))
+def _rows_xml(database: Database, name: str) -> Iterator[str]:
+    if name in database.unknown:
+        for ref, values in sorted(database.unknown[name].items()):
+            yield _row_xml(ref, 0, 0, {column: _text(value) for column, value in values.items()})
+        return
+    table = database.tables[name]
+    columns = [(field.database, field.name, field.type.database_text) for field in table.schema.fields.values()]
+    for row in sorted(table, key=lambda row: row.ref):
+        values = {column: text(getattr(row, name)) for column, name, text in columns}
+        values |= {column: _text(value) for column, value in (row.unknown or {}).items()}
+        yield _row_xml(row.ref, row.ctime, row.mtime, values)
+
+
+def _text(value: Any) -> str:
+    """How the database would spell a value of unknown type that records had."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return BOOL.database_text(value)
+        case list():
+            return STRINGS.database_text(tuple(map(_text, value)))
+        case dict():
+            return STRING_MAP.database_text({key: _text(item) for key, item in value.items()})
+        case _:
+            return "" if value is None else str(value)
+
+
+def _row_xml(ref: str, ctime: int, mtime: int, values: dict[str, str]) -> str:
+    attributes = [("ref", ref), ("__ctime", str(ctime)), ("__mtime", str(mtime))]
+    attributes += ((column, text.translate(_PROTECTED)) for column, text in sorted((values | {"_ref": ref}).items()))
     written = (f'{name}="{escape(text, QUOTE)}"' for name, text in attributes)
     return f"<row {' '.join(written)}/>"

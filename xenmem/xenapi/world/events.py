@@ -1,8 +1,8 @@
 """What changed since a client last looked: subscriptions and tokens of event.from, and the queue of event.next.
 
 event.from needs no queue: tables know in which generation each row was made, changed or destroyed. What an event shows
-of a row whoever makes the pool says. Source: xenapi-messages, C.10 (xapi-project/xen-api, ocaml/xapi/xapi_event.ml).
-Called with the database locked.
+of a row whoever makes the pool says. Source: docs/reference/messages.md, 9.10 (xapi-project/xen-api,
+ocaml/xapi/xapi_event.ml). Called with the database locked.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """What the pool's licence allows: features, switched by the entries of pool.restrictions.
 
-Source: xenapi-messages, A.4 (xapi-project/xen-api, ocaml/xapi-types/features.ml: of_assoc_list).
+Source: docs/reference/messages.md, 10.4 (xapi-project/xen-api, ocaml/xapi-types/features.ml: of_assoc_list).
 """
 
 from enum import Enum

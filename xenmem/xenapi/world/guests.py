@@ -2,8 +2,8 @@
 
 Guests reach a new target at once, unless a VM of their host says in its other_config how its guest balloons: then the
 host squeezes them as squeezed does, in the pool's time. Amounts are bytes, in the squeezer KiB. Called with the
-database locked. Source: planning, section 6; xenapi-messages, B.3.4, B.3.5 and B.5 (xapi-project/xen-api,
-ocaml/squeezed, ocaml/xenopsd/xc/xenops_server_xen.ml).
+database locked. Source: docs/reference/planning.md, 6; docs/reference/messages.md, 3.4, 3.5 and 5
+(xapi-project/xen-api, ocaml/squeezed, ocaml/xenopsd/xc/xenops_server_xen.ml).
 """
 
 from collections.abc import Generator, Iterator
@@ -108,7 +108,7 @@ class Guests:
         return (metrics.memory_actual if metrics is not None else 0), vm.memory_target
 
     def set_dynamic_range(self, vm: "rows.VM") -> None:
-        """Tell a running VM's domain the range that its record now has, and rebalance its host (B.3.4, step 3d)."""
+        """Tell a running VM's domain the range its record now has, and rebalance its host (messages.md, 3.4 step 3)."""
         self._has(vm, vm.memory_target)
 
     def start(self, vm: "rows.VM", host: "rows.host") -> int | Generator[float, None, int]:
@@ -116,7 +116,7 @@ class Guests:
 
         Called with the VM's memory reserved on the host, before it is resident there; a VM that migrates is still
         resident where it comes from. Raises HOST_NOT_ENOUGH_FREE_MEMORY [needed; free] or VMS_FAILED_TO_COOPERATE [vm]
-        (B.5, VM.start, step 7).
+        (messages.md, 5.3 step 7).
         """
         return vm.memory_dynamic_min
 
@@ -382,7 +382,7 @@ class _SqueezedHost:
             return Behaviour.STUCK, 0
 
     def _range(self, vm: "rows.VM") -> tuple[int, int]:
-        """KiB between which a VM may be built (planning, 6.6): a start its range, a migration dynamic_min."""
+        """KiB between which a VM may be built (planning.md, 6.6): a start its range, a migration dynamic_min."""
         low, high = vm.memory_dynamic_min, vm.memory_dynamic_max
         if vm.power_state == "Suspended":
             metrics = self._database.VM_metrics.get(vm.metrics)

@@ -13,65 +13,68 @@ if TYPE_CHECKING:
 
 
 class Hooks:
-    """What is outside the memory model (xenapi-messages, B.1 row 11, B.2.4 rows 4 and 16 to 19, B.3.2 step 5)."""
+    """What is outside the memory model (docs/reference/messages.md, 1 row 11, 2.4 rows 4 and 16 to 19, 3.2 step 5)."""
 
     def assert_operation_allowed_by_devices(self, vm: "rows.VM", operation: str) -> None:
-        """VDIs with on_boot=reset, PCI devices, vGPUs, VUSBs, appliances, schedules, quiescing (B.1, row 11)."""
+        """VDIs with on_boot=reset, PCI, vGPUs, VUSBs, appliances, schedules, quiescing (messages.md, 1 row 11)."""
 
     def assert_vgpu_types_supported(self, vm: "rows.VM") -> None:
-        """VGPU_TYPE_NO_LONGER_SUPPORTED [type] (B.2.4, row 4)."""
+        """VGPU_TYPE_NO_LONGER_SUPPORTED [type] (messages.md, 2.4 row 4)."""
 
     def assert_cpu_compatible(self, vm: "rows.VM", host: "rows.host") -> None:
-        """VM_INCOMPATIBLE_WITH_THIS_HOST [vm; host; reason]: vendor and features of the CPU (B.2.4, row 15)."""
+        """VM_INCOMPATIBLE_WITH_THIS_HOST [vm; host; reason]: CPU vendor and features (messages.md, 2.4 row 15)."""
 
     def assert_storage_visible(self, vm: "rows.VM", host: "rows.host") -> None:
-        """VM_REQUIRES_SR [vm; SR] (B.2.4, row 16)."""
+        """VM_REQUIRES_SR [vm; SR] (messages.md, 2.4 row 16)."""
 
     def assert_networks_attachable(self, vm: "rows.VM", host: "rows.host") -> None:
-        """VM_REQUIRES_NETWORK [vm; network], HOST_CANNOT_ATTACH_NETWORK [host; network] (B.2.4, row 17)."""
+        """VM_REQUIRES_NETWORK [vm; network], HOST_CANNOT_ATTACH_NETWORK [host; network] (messages.md, 2.4 row 17)."""
 
     def assert_gpus_available(self, vm: "rows.VM", host: "rows.host") -> None:
-        """VM_REQUIRES_IOMMU [host], VM_REQUIRES_GPU [vm; group], VM_REQUIRES_VGPU [vm; group; type] (B.2.4, row 18)."""
+        """VM_REQUIRES_IOMMU [host], VM_REQUIRES_GPU [vm; group], VM_REQUIRES_VGPU [vm; group; type].
+
+        messages.md, 2.4 row 18.
+        """
 
     def assert_usb_and_sriov_available(self, vm: "rows.VM", host: "rows.host") -> None:
-        """OPERATION_NOT_ALLOWED [text], NETWORK_SRIOV_INSUFFICIENT_CAPACITY [network] (B.2.4, row 19)."""
+        """OPERATION_NOT_ALLOWED [text], NETWORK_SRIOV_INSUFFICIENT_CAPACITY [network] (messages.md, 2.4 row 19)."""
 
     def has_sriov_vgpu(self, vm: "rows.VM") -> bool:
-        """Whether a vGPU of the VM pins its memory (B.5, VM.start, step 6)."""
+        """Whether a vGPU of the VM pins its memory (messages.md, 5.3 step 6)."""
         return False
 
     def sees_storage(self, vm: "rows.VM", host: "rows.host") -> bool:
-        """Whether a live host sees the SRs of the VM's disks; if none does, NO_HOSTS_AVAILABLE [] (B.5)."""
+        """Whether a live host sees the SRs of the VM's disks; if none does, NO_HOSTS_AVAILABLE [] (messages.md, 5)."""
         return True
 
     def assert_agile(self, vm: "rows.VM") -> None:
-        """Any failure if not every enabled host could run the VM: shared storage and networks, no vGPU (B.8.1)."""
+        """Any failure if not every enabled host could run the VM: storage, networks, vGPUs (planning.md, 3.2)."""
 
     def is_cluster_host_enabled(self, host: "rows.host") -> bool | None:
-        """Whether the host's Cluster_host is enabled; None if the pool has no corosync cluster (B.8.2)."""
+        """Whether the host's Cluster_host is enabled; None if the pool has no corosync cluster (planning.md, 3.7)."""
         return None
 
     def assert_devices_licensed(self, vm: "rows.VM") -> None:
-        """LICENCE_RESTRICTION [feature] for VUSBs and SR-IOV (B.5, VM.start, step 6)."""
+        """LICENCE_RESTRICTION [feature] for VUSBs and SR-IOV (messages.md, 5.3 step 6)."""
 
     def shut_down_guest(self, vm: "rows.VM") -> None:
-        """VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT [vm], VM_SHUTDOWN_TIMEOUT [vm; seconds] (B.5, VM.clean_shutdown)."""
+        """VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT [vm], VM_SHUTDOWN_TIMEOUT [vm; seconds] (messages.md, 5.4)."""
 
     def create_suspend_image(self, vm: "rows.VM", size: int) -> None:
-        """Make room for an image of so many bytes on the suspend SR (B.5, VM.suspend)."""
+        """Make room for an image of so many bytes on the suspend SR (messages.md, 5.4)."""
 
     def has_suspend_image(self, vm: "rows.VM") -> bool:
-        """Whether the image of a suspended VM is there: its record names one (B.5, VM.resume)."""
+        """Whether the image of a suspended VM is there: its record names one (messages.md, 5.3)."""
         return vm.suspend_VDI != NULL
 
     def assert_host_ready(self, host: "rows.host") -> None:
-        """HOST_STILL_BOOTING [] (B.7.2, host.enable)."""
+        """HOST_STILL_BOOTING [] (messages.md, 7.2)."""
 
     def assert_safe_to_reenable(self, host: "rows.host") -> None:
-        """HOST_DISABLED_UNTIL_REBOOT [host]; with HA, storage and networks of protected VMs (B.7.2, host.enable)."""
+        """HOST_DISABLED_UNTIL_REBOOT [host]; with HA, storage and networks of protected VMs (messages.md, 7.2)."""
 
     def update_hypervisor_command_line(self, vm: "rows.VM") -> None:
-        """Domain 0 has a new static_max; on failure INTERNAL_ERROR ["Failed to update dom0 memory"] (B.3.2, step 5)."""
+        """Domain 0's static_max; else INTERNAL_ERROR ["Failed to update dom0 memory"] (messages.md, 3.2 step 5)."""
 
 
 def is_overridden(hooks: Hooks, *names: str) -> bool:

@@ -2,7 +2,8 @@
 
 The sums, values and draws are those of xenmem.planning.xapi.placement, which answers for host lists that are not the
 whole pool; for the whole pool the same choice is found in sorted lists, without looking at every host. Amounts are
-bytes. Source: xenapi-messages, B.6; planning, 5 (xapi-project/xen-api, ocaml/xapi/vm_placement.ml).
+bytes. Source: docs/reference/messages.md, 6; docs/reference/planning.md, 5 (xapi-project/xen-api,
+ocaml/xapi/vm_placement.ml).
 """
 
 from bisect import bisect_left, bisect_right, insort

@@ -1,6 +1,7 @@
 """Who is logged in: users, sessions, and when a session ends.
 
-Source: xenapi-messages, C.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml, session_check.ml, db_gc_util.ml).
+Source: docs/reference/messages.md, 9.4 (xapi-project/xen-api, ocaml/xapi/xapi_session.ml, session_check.ml,
+db_gc_util.ml).
 """
 
 import hashlib
