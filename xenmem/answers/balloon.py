@@ -9,11 +9,12 @@ import numpy as np
 
 from xenmem import planning
 from xenmem.answers import script
-from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, identity, known_totals, name_of, pool_head
+from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, as_question, identity, name_of, pool_head
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
+from xenmem.planning.ballooning import check_newcomer
 from xenmem.planning.xapi.balloon import NEWCOMER, Target
-from xenmem.units import KIB, format_size
+from xenmem.units import KIB
 
 
 class SqueezedVM(Named, frozen=True):
@@ -79,29 +80,15 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
 
     Raises
     ------
-    QuestionError : the VM runs already, its range is empty, no host would take it and none is named, it is of another
-        pool, or its memory is unknown
+    QuestionError : see planning.balloon; or no host would take the VM and none is named
     """
     vms = fleet.vms
-    if not vms.is_guest[vm]:
-        raise QuestionError(
-            f"VM {fleet.vms.label(vm)} is a template, a snapshot or a control domain: it does not start"
-        )
-    if vms.power_state[vm] not in (PowerState.HALTED, PowerState.SUSPENDED):
-        raise QuestionError(f"VM {fleet.vms.label(vm)} is {PowerState(vms.power_state[vm]).name.lower()}: it is there")
-    if host is None:
-        host = _first_choice(fleet, vm)
-    if fleet.hosts.pool[host] != vms.pool[vm]:
-        raise QuestionError(f"host {fleet.hosts.label(host)} is not of the VM's pool")
-    if not known_totals(fleet)[host]:
-        raise QuestionError(f"host {fleet.hosts.label(host)}: its memory_total is unknown")
+    with as_question():
+        check_newcomer(fleet, vm)
+        if host is None:
+            host = _first_choice(fleet, vm)
+        answer = planning.balloon(fleet, vm, host)
     least, most = int(vms.memory_dynamic_min[vm]), int(vms.memory_dynamic_max[vm])
-    if least > most:
-        raise QuestionError(
-            f"VM {fleet.vms.label(vm)}: its memory_dynamic_min, {format_size(least)}, exceeds its memory_dynamic_max, "
-            f"{format_size(most)}"
-        )
-    answer = planning.balloon(fleet, vm, host)
     squeezed, fair = _by_place(answer.squeezed.targets), _by_place(answer.fair.targets)
     balanced = _by_place(answer.squeezed.balanced)
     targets = np.where(vms.memory_target > 0, vms.memory_target, vms.memory_dynamic_max)

@@ -279,7 +279,8 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
 
     Raises
     ------
-    ValueError : the rows do not exist, the VM runs already, or the host's memory is unknown
+    ValueError : the rows do not exist, the VM does not start or has no range, or the host is of another pool or of
+        unknown memory
 
     Notes
     -----
@@ -287,13 +288,13 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
     where those are unknown), and free is what targets, overheads and the host's own memory leave, its slush fund
     included. Source: planning.md, 6.5 to 6.7.
     """
-    _check_row("vm", vm, len(fleet.vms))
+    check_newcomer(fleet, vm)
     _check_row("host", host, len(fleet.hosts))
     vms = fleet.vms
-    if vms.power_state[vm] == PowerState.RUNNING:
-        raise ValueError(f"vm: {vms.name_label[vm]} runs already")
+    if fleet.hosts.pool[host] != vms.pool[vm]:
+        raise ValueError(f"host {fleet.hosts.label(host)} is not of the VM's pool")
     if not is_known(fleet.hosts.memory_total)[host]:
-        raise ValueError(f"host: memory_total of {fleet.hosts.name_label[host]} is unknown")
+        raise ValueError(f"host {fleet.hosts.label(host)}: its memory_total is unknown")
     slush = kernel.MODELS[fleet.hosts.model[host] or kernel.DEFAULT_MODEL].host_reserve_mib << 10
     rows = np.flatnonzero((vms.resident_on == host) & vms.is_guest)
     fixed = np.flatnonzero((vms.resident_on == host) & ~vms.is_guest)
@@ -327,6 +328,21 @@ def balloon(fleet: Fleet, vm: int, host: int) -> VMBalloon:
     else:
         reason = f"it starts with {format_size(squeezed.granted_kib * KIB)}, its overhead included"
     return VMBalloon(tuple(rows.tolist()), squeezed, fair, reason)
+
+
+def check_newcomer(fleet: Fleet, vm: int) -> None:
+    """Raise ValueError, by name, if no host has to make room for a VM: it is there, or does not start."""
+    _check_row("vm", vm, len(fleet.vms))
+    vms = fleet.vms
+    name, state = f"VM {vms.label(vm)}", PowerState(vms.power_state[vm])
+    if not vms.is_guest[vm]:
+        raise ValueError(f"{name} is a template, a snapshot or a control domain: it does not start")
+    if state not in (PowerState.HALTED, PowerState.SUSPENDED):
+        raise ValueError(f"{name} is {state.name.lower()}: it is there")
+    least, most = int(vms.memory_dynamic_min[vm]), int(vms.memory_dynamic_max[vm])
+    if least > most:
+        limits = f"{format_size(least)}, exceeds its memory_dynamic_max, {format_size(most)}"
+        raise ValueError(f"{name}: its memory_dynamic_min, {limits}")
 
 
 def _check_row(name: str, row: int, rows: int) -> None:
