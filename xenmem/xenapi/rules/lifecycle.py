@@ -106,7 +106,11 @@ def reboot(call: "Call", vm: "rows.VM") -> None:
 
 
 def _flags(vm: "rows.VM") -> dict[str, bool]:
-    return {name: is_truthy(vm.platform.get(key)) for name, key in _FLAGS}
+    platform = vm.platform
+    return {
+        "nested_virt": is_truthy(platform.get("nested-virt")),
+        "nomigrate": is_truthy(platform.get("nomigrate")),
+    }
 
 
 def settle(
@@ -198,7 +202,6 @@ def require_hardware(call: "Call", vm: "rows.VM") -> None:
         call.db.write(vm, "hardware_platform_version", _VENDOR_DEVICE)
 
 
-_FLAGS: Final = (("nested_virt", "nested-virt"), ("nomigrate", "nomigrate"))
 _VENDOR_DEVICE: Final = 2
 _BIOS_STRINGS: Final = {
     "bios-vendor": "Xen",

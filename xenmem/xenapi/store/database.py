@@ -402,7 +402,10 @@ class Database:
         effect = EFFECTS[row.table].get(field)
         if effect is not None:
             effect(self, row, old, value)
-        if type(value) is not int and row.schema.persistent:
+        kind = type(value)
+        if kind is str:
+            self._journal_bytes += len(value)
+        elif kind is not int and kind is not bool:
             self._journal_bytes += weight(value)
         self._remember(row, ((field, old, value),))
 
