@@ -188,6 +188,7 @@ def test_a_host_of_a_group_as_large_as_the_pool_can_be_emptied(tmp_path: Path) -
     plan = planning.evacuate(fleet, 0)
     assert (plan.status, plan.value) == ("optimal", 2)
     assert "share a host" in plan.reason
+    assert "VM p-v0 needs 7.81GiB, and every host with that free has a VM of its anti-affinity group" in plan.reason
     planning.verify(plan, fleet, hosts=[1, 2], policy="dynamic_min", vm_groups=False)
     carried_out(inventory, plan, tmp_path)
     # two hosts do for two of the group, and then they are kept apart

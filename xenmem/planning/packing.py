@@ -333,6 +333,9 @@ def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort)
         reach = problem.free[problem.allowed[problem.kind_of[alone]]]
         most = format_size(max(int(reach.max()), 0)) if len(reach) else "none"
         size = format_size(int(problem.sizes[alone]))
+        if len(reach) and reach.max() >= problem.sizes[alone]:
+            text = f"{named(items)} needs {size}, and every host with that free has a VM of its anti-affinity group"
+            return text, obstacle(items)
         return f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)", obstacle(
             items
         )
