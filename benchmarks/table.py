@@ -67,7 +67,7 @@ def duration(seconds: float) -> str:
     return f"{seconds * 1e9:.3g} ns"
 
 
-def elementwise(name: str, function: str, targets: dict[str, str]) -> Iterator[Row]:
+def elementwise(name: str, function: str, widest: str, targets: dict[str, str]) -> Iterator[Row]:
     """Nanoseconds a VM: C beside the copy of the same bytes, other ways beside the widest C; targets by label."""
 
     def of(way: str, vms: int) -> Of:
@@ -80,24 +80,24 @@ def elementwise(name: str, function: str, targets: dict[str, str]) -> Iterator[R
     for level in LEVELS:
         yield row(f"C {level}", f"c-{level}", "copy", "copy of the same bytes")
     for vms in (HUNDRED_THOUSAND, TEN_MILLION):
-        yield row(WIDEST, f"c-{WIDEST[2:]}", "copy", "copy of the same bytes", vms)
-    yield row("numba", "numba", f"c-{WIDEST[2:]}", WIDEST)
-    yield row("NumPy", "numpy", f"c-{WIDEST[2:]}", WIDEST)
-    yield row("plain Python", "python", f"c-{WIDEST[2:]}", WIDEST, THOUSAND)
+        yield row(widest, f"c-{widest[2:]}", "copy", "copy of the same bytes", vms)
+    yield row("numba", "numba", f"c-{widest[2:]}", widest)
+    yield row("NumPy", "numpy", f"c-{widest[2:]}", widest)
+    yield row("plain Python", "python", f"c-{widest[2:]}", widest, THOUSAND)
 
 
-def numbers() -> Iterator[Row]:
+def numbers(widest: str) -> Iterator[Row]:
     """The kernels, the command and reading. 1,000,000 VMs and one thread unless a row says otherwise."""
     targets = {"C avx2": "≤ 1.6", "C avx512": "≤ 1.2", "numba": "≤ 1.5", "NumPy": "≥ 20"}
-    targets[f"{WIDEST}, 10,000,000 VMs"] = "≤ 1.05"
-    yield from elementwise("overhead.Overhead", "overhead", targets)
+    targets[f"{widest}, 10,000,000 VMs"] = "≤ 1.05"
+    yield from elementwise("overhead.Overhead", "overhead", widest, targets)
     targets = {"C avx2": "≤ 1.3", "C avx512": "≤ 1.3", "numba": "≤ 1.5"}
-    yield from elementwise("required_memory.RequiredMemory", "required_memory", targets)
-    yield from elementwise("maximise.Maximise", "maximise_memory", {"numba": "≤ 1.5"})
-    closed = Of("maximise.Maximise.time_call", (f"c-{WIDEST[2:]}", HUNDRED_THOUSAND), 1 / HUNDRED_THOUSAND)
+    yield from elementwise("required_memory.RequiredMemory", "required_memory", widest, targets)
+    yield from elementwise("maximise.Maximise", "maximise_memory", widest, {"numba": "≤ 1.5"})
+    closed = Of("maximise.Maximise.time_call", (f"c-{widest[2:]}", HUNDRED_THOUSAND), 1 / HUNDRED_THOUSAND)
     bisected = Of("maximise.Bisection.time_compiled", (), 1 / HUNDRED_THOUSAND)
-    yield Row("maximise_memory, compiled bisection of 100,000", bisected, f"{WIDEST}, {{}}", closed, "≥ 300")
-    yield from elementwise("build_memory.BuildMemory", "build_memory", {"numba": "≤ 1.5"})
+    yield Row("maximise_memory, compiled bisection of 100,000", bisected, f"{widest}, {{}}", closed, "≥ 300")
+    yield from elementwise("build_memory.BuildMemory", "build_memory", widest, {"numba": "≤ 1.5"})
     bincount, numba, c, copy = (
         Of("free_memory.FreeMemory.time_call", (way,), 1 / MILLION) for way in ("bincount", "numba", "c", "copy")
     )
@@ -207,12 +207,18 @@ def newest(commit: str) -> Values:
     return values
 
 
-VALUES = newest(*sys.argv[1:2] or [""])
-WIDEST = next((f"C {level}" for level in LEVELS[::-1] if any(f"'c-{level}'" in key for key in VALUES)), "C scalar")
-for table in (numbers, messages, plans):
-    print(f"\n{table.__doc__}\n\n| what | measured | compared with | ratio | target |\n| --- | --- | --- | --- | --- |")
-    for row in table():
-        try:
-            print(row.text(VALUES))
-        except KeyError:
-            continue
+def main() -> None:
+    values = newest(*sys.argv[1:2] or [""])
+    measured = (f"C {level}" for level in LEVELS[::-1] if any(f"'c-{level}'" in key for key in values))
+    widest = next(measured, "C scalar")
+    for table in (numbers(widest), messages(), plans()):
+        print("\n| what | measured | compared with | ratio | target |\n| --- | --- | --- | --- | --- |")
+        for row in table:
+            try:
+                print(row.text(values))
+            except KeyError:
+                continue
+
+
+if __name__ == "__main__":
+    main()

@@ -1,9 +1,13 @@
 """The benchmarks track: asv builds commit after commit, and a slower one shows. No time is asserted."""
 
+import importlib
+import inspect
 import json
 import os
+import pkgutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -60,3 +64,24 @@ def test_a_planted_regression_shows(clone: Path) -> None:
     assert len(json.loads(graph.read_text())) == 2
     table = run(sys.executable, "table.py", cwd=folder)
     assert "| overhead of one VM, arrays of one |" in table
+
+
+def test_every_row_of_the_tables_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    suite, table = importlib.import_module("suite"), importlib.import_module("table")
+    measured = set()
+    for info in pkgutil.iter_modules(suite.__path__):
+        for name, group in inspect.getmembers(importlib.import_module(f"suite.{info.name}"), inspect.isclass):
+            for values in product(*getattr(group, "params", ())) if not inspect.isabstract(group) else ():
+                measured |= {(f"{info.name}.{name}.{method}", *map(repr, values)) for method in dir(group)}
+
+    class Asked(dict[tuple[str, ...], float]):
+        def __missing__(self, key: tuple[str, ...]) -> float:
+            assert key in measured
+            return 1.0
+
+    levels = [way.removeprefix("c-") for way in importlib.import_module("suite.elementwise").C_WAYS] or ["scalar"]
+    monkeypatch.setattr(table, "LEVELS", levels)
+    rows = [row.text(Asked()) for row in (*table.numbers(f"C {levels[-1]}"), *table.messages(), *table.plans())]
+    assert len(rows) > 60
+    assert all(row.count("|") == 6 for row in rows)

@@ -41,7 +41,7 @@ def test_types_are_shipped() -> None:
 
 LAYERS = {
     "kernel": set(),
-    "datamodel": set(),
+    "datamodel": {"_lazy"},
     "columns": set(),
     "units": set(),
     "text": set(),

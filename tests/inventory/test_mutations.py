@@ -3,6 +3,7 @@
 import io
 import json
 
+import pytest
 from dumps import dump, pool, protect_pairs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -82,6 +83,7 @@ def test_the_undamaged_documents_read() -> None:
         assert (fleet.free_memory() > 0).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=500, suppress_health_check=[HealthCheck.too_slow])
 @given(damaged(), st.booleans())
 def test_damage(document: bytes, lenient: bool) -> None:

@@ -11,7 +11,7 @@ from twins import exhaustive, solver
 from xenmem import planning
 from xenmem.planning.effort import Effort, Progress
 from xenmem.planning.question import question_of_sizes
-from xenmem.planning.search.compiled.branch_and_bound import NEVER
+from xenmem.planning.search.compiled.arrays import NEVER
 from xenmem.planning.search.displaced import crowd_of, displaced_bound, fewest_displaced
 from xenmem.planning.search.problem import problems
 

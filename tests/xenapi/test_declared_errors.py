@@ -59,6 +59,12 @@ SENT: dict[str, tuple[Any, ...]] = {
     "pool.ha_compute_hypothetical_max_host_failures_to_tolerate": ({"vm": "restart"},),
     "pool.ha_compute_vm_failover_plan": ([], ["vm"]),
     "pool.set_ha_host_failures_to_tolerate": ("p", "1"),
+    "VM.assert_operation_valid": ("start",),
+    "VM.set_actions_after_crash": ("destroy",),
+    **dict.fromkeys(("VM.set_has_vendor_device", "VM.set_ha_always_run"), (True,)),
+    "host.set_numa_affinity_policy": ("any",),
+    "pool.enable_ha": ([], {}),
+    "VM_group.create": ({"name_label": "g", "name_description": "", "placement": "anti_affinity"},),
     "event.from": ([], "", 0.0),
     "event.inject": ("VM", "vm"),
     "session.login_with_password": ("root", "secret"),
@@ -67,7 +73,7 @@ SENT: dict[str, tuple[Any, ...]] = {
 """What is sent after the VM or the host that a message is about."""
 
 STATES = {
-    **dict.fromkeys(("VM.resume", "VM.resume_on", "VM.hard_shutdown"), "Suspended"),
+    **dict.fromkeys(("VM.resume", "VM.resume_on", "VM.hard_shutdown", "VM.shutdown"), "Suspended"),
     "VM.unpause": "Paused",
     **dict.fromkeys(
         (
@@ -80,6 +86,9 @@ STATES = {
             "VM.set_VCPUs_number_live",
             "VM.set_shadow_multiplier_live",
             "VM.set_ha_restart_priority",
+            "VM.set_ha_always_run",
+            "VM.clean_reboot",
+            "VM.hard_reboot",
             "host.evacuate",
             "host.assert_can_evacuate",
         ),
@@ -100,11 +109,13 @@ OPERATIONS = {
     "VM.set_HVM_shadow_multiplier": "changing_shadow_memory",
     "VM.set_shadow_multiplier_live": "changing_shadow_memory_live",
     "host.evacuate": "pool_migrate",
+    "VM.assert_operation_valid": "start",
 }
 FEATURES = {
     **dict.fromkeys(("VM.start", "VM.start_on", "VM.assert_can_boot_here"), ("VM_start", "restrict_vm_start")),
     **dict.fromkeys(("VM.pool_migrate", "host.evacuate"), ("Xen_motion", "restrict_xen_motion")),
-    "VM.set_groups": ("VM_groups", "restrict_vm_groups"),
+    **dict.fromkeys(("VM.set_groups", "VM_group.create"), ("VM_groups", "restrict_vm_groups")),
+    "VM.set_has_vendor_device": ("PCI_device_for_auto_update", "restrict_pci_device_for_auto_update"),
     "VM.set_VCPUs_number_live": ("Live_set_vcpus", "restrict_set_vcpus_number_live"),
 }
 CHANGES_MORE = frozenset(("VM_HAS_NO_SUSPEND_VDI", "TASK_CANCELLED", "HOST_OFFLINE", "VMS_FAILED_TO_COOPERATE"))
@@ -146,13 +157,20 @@ class Scene:
         self.metrics = database.VM_metrics["vmm"]
         self.metrics.current_domain_type = "unspecified" if state == "Halted" else "pvh"
         self.the_pool = database.the_pool
-        features = ("dmc", "vm_groups", "nested_virt", "set_vcpus_number_live")
+        features = ("dmc", "vm_groups", "nested_virt", "set_vcpus_number_live", "pci_device_for_auto_update")
         self.the_pool.restrictions = {f"restrict_{feature}": "false" for feature in features}
         self.h1, self.h2 = database.host["h1"], database.host["h2"]
         self.operation = OPERATIONS.get(self.name, message.name)
         self.method = self.name
         self.before: dict[str, Any] = {}
         subject = {"VM": ["vm"], "host": ["h1"]}.get(message.class_name, [])
+        if self.name in ("host.power_on", "host.declare_dead", "host.destroy"):
+            subject = ["h2"]
+            self.kill("h2")
+            self.h2.power_on_mode = "wake-on-lan"
+        if self.name == "VM_group.destroy":
+            subject = ["g1"]
+        self.the_pool.ha_enabled = self.name == "pool.disable_ha"
         if message.full_name == "VM.create":
             self.sent: list[Any] = [self.session.xenapi.VM.get_record("vm")]
         else:
@@ -217,6 +235,9 @@ def vm_bad_power_state(scene: Scene) -> list[Any]:
     if scene.name == "VM.create":
         scene.sent[0] |= {"power_state": "Suspended", "last_booted_record": ""}
         return [None, "halted", "suspended"]
+    if scene.name == "VM.set_has_vendor_device":
+        scene.vm.power_state = "Suspended"
+        return ["vm", "halted", "suspended"]
     allowed = allowed_power_states(scene.database, scene.vm, scene.operation)
     scene.vm.power_state = wrong = "Paused" if "Paused" not in allowed else "Halted"
     return ["vm", ", ".join(allowed).lower(), wrong.lower()]
@@ -283,7 +304,7 @@ def ha_operation_would_break_failover_plan(scene: Scene) -> list[Any]:
     values = {"power_state": "Running", "resident_on": "h1", **limits(40 * GIB), **protected}
     scene.database.load("VM", [vm_row(scene.database, "protected", **values)])
     scene.database.update(scene.vm, {"memory_static_max": 40 * GIB, "memory_overhead": 200 * MIB})
-    if scene.name != "VM.set_ha_restart_priority":
+    if scene.name not in ("VM.set_ha_restart_priority", "VM.set_ha_always_run"):
         scene.vm.ha_restart_priority = "restart"
     scene.the_pool.ha_enabled, scene.the_pool.ha_plan_exists_for = True, 1
     assert scene.session.xenapi.pool.ha_failover_plan_exists("1")
@@ -368,6 +389,9 @@ def vms_failed_to_cooperate(scene: Scene) -> list[Any]:
 def task_cancelled(scene: Scene) -> list[Any]:
     scene.make_guests_wait()
     scene.vm.shutdown_delay = 5
+    if scene.name in ("VM.hard_shutdown", "VM.shutdown"):
+        scene.vm.power_state = "Running"
+        scene.database.write(scene.vm, "resident_on", "h1")
     scene.vm.memory_target = 9 * GIB
     scene.method = f"Async.{scene.name}"
     scene.pool.clock.pace = Pace.DRIVEN
@@ -447,6 +471,9 @@ def invalid_value(scene: Scene) -> list[Any]:
 
 @situation
 def value_not_supported(scene: Scene) -> list[Any]:
+    if scene.name == "VM.set_actions_after_crash":
+        scene.sent[1] = "rename_restart"
+        return ["VM.actions_after_crash", "rename_restart", None]
     scene.vm.VCPUs_at_startup = 3
     return ["VCPUs-at-startup", "3", "value greater than VCPUs-max"]
 
@@ -618,7 +645,14 @@ def map_duplicate_key(scene: Scene) -> list[Any]:
 
 @situation
 def internal_error(scene: Scene) -> list[Any]:
-    del scene.sent[0]["platform"]
+    if scene.name == "VM.set_actions_after_crash":
+        scene.sent[1] = "coredump_and_destroy"
+        scene.vm.domain_type = scene.metrics.current_domain_type = "unspecified"
+        return ["unspecified domain type"]
+    if scene.name == "VM_group.create":
+        scene.sent[0] = {"placement": 5}
+    else:
+        del scene.sent[0]["platform"]
     return [None]
 
 
@@ -643,6 +677,53 @@ def rbac_permission_denied(scene: Scene) -> list[Any]:
 def event_from_token_parse_failure(scene: Scene) -> list[Any]:
     scene.sent[1] = "x"
     return ["x"]
+
+
+@situation
+def vm_has_vusbs(scene: Scene) -> list[Any]:
+    scene.vm.VUSBs = ("usb",)
+    return ["vm"]
+
+
+@situation
+def host_is_live(scene: Scene) -> list[Any]:
+    if scene.name == "VM.power_state_reset":
+        scene.vm.power_state = "Running"
+        scene.database.write(scene.vm, "resident_on", "h2")
+        return ["h2"]
+    scene.database.host_metrics["h2m"].live = True
+    return ["h2"]
+
+
+@situation
+def host_power_on_mode_disabled(scene: Scene) -> list[Any]:
+    scene.h2.power_on_mode = ""
+    return []
+
+
+@situation
+def host_cannot_destroy_self(scene: Scene) -> list[Any]:
+    scene.database.write(scene.the_pool, "master", "h2")
+    return ["h2"]
+
+
+@situation
+def ha_is_enabled(scene: Scene) -> list[Any]:
+    scene.the_pool.ha_enabled = True
+    return []
+
+
+@situation
+def ha_not_enabled(scene: Scene) -> list[Any]:
+    scene.the_pool.ha_enabled = False
+    return []
+
+
+@situation
+def host_has_resident_vms(scene: Scene) -> list[Any]:
+    scene.vm.power_state = "Running"
+    scene.database.write(scene.vm, "resident_on", "h2")
+    return ["h2"]
 
 
 @situation

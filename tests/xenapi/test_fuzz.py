@@ -155,6 +155,7 @@ def is_of(type: Type[Any], value: Any) -> bool:
             return type.name == "void" or isinstance(value, str)
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=1500, suppress_health_check=list(hypothesis.HealthCheck))
 @hypothesis.given(call=calls())
 def test_every_call_is_answered(prepared: tuple[Pool, str], call: tuple[str, list[Any]]) -> None:

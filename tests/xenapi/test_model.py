@@ -11,6 +11,7 @@ from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
+import pytest
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from small_pool import everything, row
 from twins import reference
@@ -310,4 +311,4 @@ class PoolMachine(RuleBasedStateMachine):
 
 
 PoolMachine.TestCase.settings = hypothesis.settings(max_examples=120, stateful_step_count=20, deadline=None)
-TestPool = PoolMachine.TestCase
+TestPool = pytest.mark.slow(PoolMachine.TestCase)

@@ -197,7 +197,7 @@ def test_25_ha_always_run_is_written_before_it_can_fail(pool: Pool, session: Ses
 
 
 @pytest.mark.parametrize(
-    ("message", "seconds"), [("start", 30.0), ("start_on", 60.0), ("resume", 30.0), ("resume_on", 60.0)]
+    ("message", "seconds"), [("start", 30.0), ("start_on", 60.0), ("resume", 0.0), ("resume_on", 0.0)]
 )
 def test_26_start_on_sleeps_start_delay_twice(
     pool: Pool, session: Session, add_vm: AddVM, message: str, seconds: float

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from dataclasses import field as of_field
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,11 @@ from xenmem.inventory.schema import TABLES, UNSPECIFIED, TableSchema
 from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
 from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
+from xenmem.rules.guest import ANNOUNCED
 from xenmem.units import MIB
+
+if TYPE_CHECKING:
+    from xenmem.datamodel import ClassSchema
 
 Column = NDArray[Any]
 Columns = dict[str, Column]
@@ -51,15 +55,15 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "groups",
     "guest_metrics",
     "has_pv_drivers",
-    "has_feature_suspend",
+    "migration_block",
+    "cannot_suspend",
+    "feature_suspend",
     "hvm",
-    "is_migration_blocked",
     "last_booted_record",
     "nested_virt",
     "nomigrate",
     "platform_nested_virt",
     "platform_nomigrate",
-    "refuses_suspend",
     "vcpu_unrestricted",
     "videoram",
 }
@@ -97,12 +101,12 @@ class Target(Generic[T]):
     ----------
     schemas : the classes and columns to read
     assemble : makes the result of the filled tables; they are used up
-    keeps_unknown : wants what the data model does not know as well
+    known : the data model's classes, if what is beyond them is wanted as well
     """
 
     schemas: Mapping[str, TableSchema]
     assemble: Callable[[Mapping[str, RawTable], Codec, Origin], T]
-    keeps_unknown: bool = False
+    known: "Mapping[str, ClassSchema] | None" = None
 
     def raw_tables(self, codec: Codec, origin: Origin) -> dict[str, RawTable]:
         """Empty tables for a reader to fill."""
@@ -328,17 +332,18 @@ class _Assembler:
         vms["is_immobile"] = np.where(
             metrics >= 0,
             vms["nomigrate"] | vms["nested_virt"],
-            vms["platform_nomigrate"] | vms["platform_nested_virt"],
+            _are_truthy(vms["platform_nomigrate"]) | _are_truthy(vms["platform_nested_virt"]),
         )
         guest = self._resolve("VM", "guest_metrics", self._all_rows("VM_guest_metrics"))
         vms["has_guest_metrics"] = guest >= 0
-        for name in ("has_pv_drivers", "has_feature_suspend", "refuses_suspend"):
-            vms[name] = _gather(self.columns["VM_guest_metrics"][name], guest, False)
+        told = self.columns["VM_guest_metrics"]
+        vms["has_pv_drivers"] = _gather(told["has_pv_drivers"], guest, False)
+        vms["has_feature_suspend"] = _gather(told["feature_suspend"] == ANNOUNCED, guest, False)
+        vms["refuses_suspend"] = _gather(_are_there(told["cannot_suspend"]), guest, False)
+        vms["is_migration_blocked"] = _are_there(vms["migration_block"])
         vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
         vms["video_ram"] = self._video_ram(vms)
-        vms["vcpu_unrestricted"] = np.array(
-            [upgrade.is_truthy(text) for text in vms["vcpu_unrestricted"]], dtype=np.bool_
-        )
+        vms["vcpu_unrestricted"] = _are_truthy(vms["vcpu_unrestricted"])
         vms["groups"] = self._groups(vms)
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             vms[name] = vms.pop(f"{name}_row")
@@ -582,6 +587,14 @@ def _gather(column: Column, rows: Rows, neutral: object) -> Column:
     gathered = column[np.maximum(rows, 0)]
     gathered[rows < 0] = neutral
     return gathered
+
+
+def _are_truthy(texts: Column) -> Bools:
+    return np.array([upgrade.is_truthy(text) for text in texts], dtype=np.bool_)
+
+
+def _are_there(texts: Column) -> Bools:
+    return np.array([text is not None for text in texts], dtype=np.bool_)
 
 
 def _renumbered(keep: Bools) -> NDArray[np.int32]:

@@ -13,7 +13,6 @@ from typing import Any, Final, Generic, cast
 import msgspec
 
 from xenmem.columns import Tables
-from xenmem.datamodel import CLASSES
 from xenmem.inventory import xmlrpc
 from xenmem.inventory.assemble import COLUMNS, Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
@@ -226,8 +225,8 @@ class _Reader(Generic[T]):
         for name, table in tables.items():
             if name in classes:
                 self._fill(table, self._records(table, classes[name]), origin)
-        if self.target.keeps_unknown:
-            self._keep({name: records for name, records in classes.items() if name not in CLASSES}, origin)
+        if (known := self.target.known) is not None:
+            self._keep({name: records for name, records in classes.items() if name not in known}, origin)
         return self.target.assemble(tables, codec, origin)
 
     def _keep(self, classes: Mapping[str, Document], origin: Origin) -> None:
@@ -289,7 +288,8 @@ class _Reader(Generic[T]):
 
     def _fill(self, table: RawTable, records: Iterable[tuple[str, Document]], origin: Origin) -> None:
         fields = table.fields
-        known = CLASSES[table.schema.name].fields.keys() if self.target.keeps_unknown else None
+        classes = self.target.known
+        known = classes[table.schema.name].fields.keys() if classes is not None else None
         decode = _decoder(table, known)
 
         def keep(ref: str, record: Mapping[str, Any]) -> tuple[Any, ...]:

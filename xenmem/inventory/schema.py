@@ -11,8 +11,7 @@ from typing import Final
 
 from xenmem.columns import PowerState
 from xenmem.kernel import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS, DomainType
-from xenmem.rules.guest import CANNOT_SUSPEND, has_drivers, has_feature
-from xenmem.rules.upgrade import is_truthy
+from xenmem.rules.guest import CANNOT_SUSPEND, FEATURE_SUSPEND, has_drivers
 
 UNSPECIFIED: Final = 255
 """Code of a domain type that is still to be derived."""
@@ -127,8 +126,8 @@ def _flag(path: str, *, default: bool = False, xe: str | None = None) -> Column:
     return Column(path, Kind.BOOL, default=default, xe=xe)
 
 
-def _told(path: str, name: str, tells: Callable[[Mapping[str, str]], bool], *, xe: str | None = None) -> Column:
-    return Column(path, Kind.TOLD, default=False, name=name, tells=tells, xe=xe)
+def _entry(path: str, key: str, name: str, *, xe: str | None = None) -> Column:
+    return Column(path, Kind.ENTRY, optional=True, key=key, name=name, xe=xe)
 
 
 def _reference(path: str, target: str, *, xe: str | None = None) -> Column:
@@ -164,11 +163,11 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("VCPUs/max", Kind.INT, high=MAX_VCPUS),
                 Column("VCPUs/at_startup", Kind.INT, default=-1, high=MAX_VCPUS),
                 Column("HVM/shadow_multiplier", Kind.FLOAT, default=1.0, high=MAX_SHADOW_MULTIPLIER),
-                Column("platform", Kind.ENTRY, optional=True, key="videoram", name="videoram"),
-                Column("platform", Kind.ENTRY, optional=True, key="vcpu-unrestricted", name="vcpu_unrestricted"),
-                _told("platform", "platform_nomigrate", lambda platform: is_truthy(platform.get("nomigrate"))),
-                _told("platform", "platform_nested_virt", lambda platform: is_truthy(platform.get("nested-virt"))),
-                _told("blocked_operations", "is_migration_blocked", lambda blocked: "pool_migrate" in blocked),
+                _entry("platform", "videoram", "videoram"),
+                _entry("platform", "vcpu-unrestricted", "vcpu_unrestricted"),
+                _entry("platform", "nomigrate", "platform_nomigrate"),
+                _entry("platform", "nested-virt", "platform_nested_virt"),
+                _entry("blocked_operations", "pool_migrate", "migration_block"),
                 Column("current_operations", Kind.OPERATIONS, default=()),
                 Column("VUSBs", Kind.NUMBER, default=0, xe=""),
                 Column("VGPUs", Kind.NUMBER, default=0, xe=""),
@@ -201,9 +200,9 @@ TABLES: Final[Mapping[str, TableSchema]] = {
         TableSchema(
             "VM_guest_metrics",
             (
-                _told("PV_drivers_version", "has_pv_drivers", has_drivers),
-                _told("other", "has_feature_suspend", lambda other: has_feature(other, "feature-suspend")),
-                _told("other", "refuses_suspend", lambda other: CANNOT_SUSPEND in other),
+                Column("PV_drivers_version", Kind.TOLD, default=False, tells=has_drivers, name="has_pv_drivers"),
+                _entry("other", FEATURE_SUSPEND, "feature_suspend"),
+                _entry("other", CANNOT_SUSPEND, "cannot_suspend"),
             ),
             signature=frozenset({"PV_drivers_version"}),
         ),
@@ -218,7 +217,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 _amount("boot_free_mem", 0, low=-1, xe=""),
                 _flag("enabled", default=True),
                 Column("software_version", Kind.MAP, default={}),
-                Column("cpu_info", Kind.ENTRY, optional=True, key="cpu_count", xe="cpu_info", name="cpu_count"),
+                _entry("cpu_info", "cpu_count", "cpu_count", xe="cpu_info"),
                 _reference("metrics", "host_metrics"),
                 _reference("control_domain", "VM", xe="control-domain-uuid"),
             ),
@@ -243,7 +242,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("ha_host_failures_to_tolerate", Kind.INT, default=0),
                 Column("ha_plan_exists_for", Kind.INT, default=0),
                 _flag("ha_allow_overcommit"),
-                Column("restrictions", Kind.ENTRY, optional=True, key="restrict_dmc", name="restrict_dmc"),
+                _entry("restrictions", "restrict_dmc", "restrict_dmc"),
             ),
             signature=frozenset({"master"}),
         ),

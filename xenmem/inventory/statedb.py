@@ -11,7 +11,7 @@ from operator import itemgetter
 from typing import Any, Final, Generic
 from xml.parsers import expat
 
-from xenmem.datamodel import CLASSES, sexpr
+from xenmem.datamodel import sexpr
 from xenmem.inventory.assemble import Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
@@ -194,7 +194,7 @@ class _Reader(Generic[T]):
             table = next((v for k, v in zip(attributes[::2], attributes[1::2], strict=True) if k == "name"), None)
             if table in tables:
                 self.read_rows(tables[table])
-            elif table is not None and self.target.keeps_unknown and table not in CLASSES:
+            elif table is not None and self.target.known is not None and table not in self.target.known:
                 self.keep_rows(table)
             else:
                 self.skip_rows()
@@ -265,7 +265,8 @@ class _Reader(Generic[T]):
         wanted = ("ref", *table.fields)
         names: list[str] = []
         pick: Callable[[list[Any]], tuple[Any, ...]] = tuple
-        known = CLASSES[table.schema.name].by_column.keys() | _OF_EVERY_ROW
+        classes = self.target.known
+        known = classes[table.schema.name].by_column.keys() | _OF_EVERY_ROW if classes is not None else None
         others: list[str] = []
         rows: list[tuple[Any, ...]] = []
         positions: list[int] = []
@@ -280,7 +281,7 @@ class _Reader(Generic[T]):
                 names = attributes[::2]
                 places = {attribute: 2 * number + 1 for number, attribute in enumerate(names)}
                 pick = itemgetter(*(places.get(attribute, -1) for attribute in wanted))
-                others = [name for name in names if name not in known] if self.target.keeps_unknown else []
+                others = [name for name in names if name not in known] if known is not None else []
             if others:
                 keep(attributes)
             attributes.append(None)

@@ -397,20 +397,24 @@ class RawTable:
         return records
 
     def _told(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
-        _none_missing(values)
-        mapping, tells = self.codec.mapping, column.tells or bool
-        if set(map(type, values)) == _TEXT:  # texts repeat
-            known = {value: tells(mapping(value)) for value in set(values)}
-            return np.array([known[value] for value in values], dtype=np.bool_)
-        return np.array([tells(_of_texts(mapping(value))) for value in values], dtype=np.bool_)
+        tells = column.tells or bool
+        return np.array(_each(values, lambda value: tells(_of_texts(self.codec.mapping(value)))), dtype=np.bool_)
 
     def _numbers(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
-        _none_missing(values)
-        return np.array([len(self.codec.items(value)) for value in values], dtype=np.int32)
+        return np.array(_each(values, lambda value: len(self.codec.items(value))), dtype=np.int32)
 
     def _operations(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
-        _none_missing(values)
-        return np.fromiter((tuple(self.codec.operations(value)) for value in values), object, len(values))
+        return np.fromiter(_each(values, lambda value: tuple(self.codec.operations(value))), object, len(values))
+
+
+def _each(values: Sequence[Any], function: Callable[[Any], Any]) -> list[Any]:
+    """What a function makes of each value; of texts, which repeat, and of what is empty once."""
+    _none_missing(values)
+    if set(map(type, values)) == _TEXT:
+        known = {value: function(value) for value in set(values)}
+        return [known[value] for value in values]
+    empty = next((function(value) for value in values if not value), None)
+    return [function(value) if value else empty for value in values]
 
 
 def _dtype(column: Column) -> type[np.generic]:
@@ -438,10 +442,10 @@ def _of_texts(entries: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def _check_length(field: str, texts: Sequence[str], most: float) -> None:
-    for text in texts:
-        if len(text) > most:
-            prefix = f"{field}: " if field else ""
-            raise ValueError(f"{prefix}a text of {len(text):,} characters, more than {most:,}")
+    longest = max(map(len, texts))
+    if longest > most:
+        prefix = f"{field}: " if field else ""
+        raise ValueError(f"{prefix}a text of {longest:,} characters, more than {most:,}")
 
 
 def _uuids(arrays: Mapping[str, NDArray[Any]]) -> list[str]:

@@ -11,13 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from threading import Lock
 from typing import Final, NamedTuple, Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from xenmem.columns import Rows
 from xenmem.kernel import threads
 from xenmem.planning.effort import Effort
-
-Rows = NDArray[np.int32]
 
 
 class Valued(Protocol):

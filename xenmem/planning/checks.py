@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
+from xenmem.columns import Bytes, Rows
 
 LARGEST_AMOUNT: Final = 1 << 52
 """Bytes of one VM or host: what the kernel takes, the largest overhead on top."""

@@ -29,9 +29,10 @@ from xenmem.planning.question import (
     staying_as_used,
 )
 from xenmem.planning.search import bounds, exact, greedy
+from xenmem.planning.search.compiled.arrays import MOVE
 from xenmem.planning.search.displaced import crowd_of, fewest_displaced
 from xenmem.planning.search.fewest_moves import fewest_migrations
-from xenmem.planning.search.problem import MOVE, Problem, problems
+from xenmem.planning.search.problem import Problem, problems
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet

@@ -27,7 +27,7 @@ from xenmem.planning.question import (
     staying_as_used,
 )
 from xenmem.planning.search import exact
-from xenmem.planning.search.compiled.branch_and_bound import NEVER
+from xenmem.planning.search.compiled.arrays import NEVER
 from xenmem.planning.search.displaced import crowd_of, displaced_bound, fewest_displaced
 from xenmem.planning.search.fewest_moves import fewest_migrations
 from xenmem.planning.search.greedy import stay

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning._pools import search_each
 from xenmem.planning.effort import Effort, Report
 from xenmem.planning.plan import OBJECTIVES, Obstacle, Plan, Status, listed
@@ -27,7 +28,6 @@ from xenmem.units import format_size
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
-Rows = NDArray[np.int32]
 
 SHRUNK_VMS = 60
 

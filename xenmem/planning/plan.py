@@ -10,12 +10,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from xenmem.columns import Rows
 from xenmem.planning.effort import gap_between
-
-Rows = NDArray[np.int32]
 
 OBJECTIVES: Final = ("all", "fewest-hosts", "even", "fewest-migrations")
 """What a placement can be best at. The values: VMs placed, hosts in use, bytes free on the fullest host, migrations."""

@@ -8,18 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.rules.hosts import able, is_known
 from xenmem.rules.start import leaves_with_static_max, starts_with_static_max
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 def able_hosts(fleet: Fleet, hosts: Rows) -> Rows:

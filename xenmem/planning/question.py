@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.checks import LARGEST_AMOUNT, as_amounts, as_rows, check_range, check_total, integer
 from xenmem.planning.pool_view import able_hosts, memory_to_start, place_in, room
 from xenmem.rules.hosts import version_classes
@@ -23,9 +24,6 @@ from xenmem.rules.migration import refusals, too_wide, whereabouts
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Kinds = tuple[Rows, list[Bools]]
 """The kind of each VM, and for each kind to which hosts it may go."""
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning._pools import Placed, search_each
 from xenmem.planning.checks import integer
 from xenmem.planning.effort import Effort, Report
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
 
     from xenmem.fleet import Fleet
 
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
 
 DIVES: Final = 4
 """Tries, at each level of free memory, to find room for the VMs that leave the fullest hosts."""

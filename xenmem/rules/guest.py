@@ -9,6 +9,10 @@ from typing import Final
 CANNOT_SUSPEND: Final = "data-cant-suspend-reason"
 """The key of `other` by which a guest refuses to be suspended or migrated, whatever it says there."""
 
+FEATURE_SUSPEND: Final = "feature-suspend"
+ANNOUNCED: Final = "1"
+"""The value in `other` of a feature that the guest has."""
+
 
 def has_drivers(version: Mapping[str, str]) -> bool:
     """Whether a PV_drivers_version is one: major and minor, and micro and build if present, are integers."""
@@ -18,7 +22,7 @@ def has_drivers(version: Mapping[str, str]) -> bool:
 
 def has_feature(other: Mapping[str, str], feature: str) -> bool:
     """Whether a guest announces a feature in `other`."""
-    return other.get(feature) == "1"
+    return other.get(feature) == ANNOUNCED
 
 
 def _is_integer(text: str) -> bool:

@@ -8,10 +8,8 @@ from typing import Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Objects
 from xenmem.kernel import DomainType
-
-Bools = NDArray[np.bool_]
-Objects = NDArray[np.object_]
 
 RESTART: Final = "restart"
 """The HA restart priority of VMs that HA keeps running (constants.ml: ha_restart)."""

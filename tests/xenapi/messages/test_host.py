@@ -278,3 +278,36 @@ class TestEvacuate:
             run(f"vm{number}", groups=("g",), **limits((70 + number) * GIB))
         expected = ["INTERNAL_ERROR", "Data corrupted during host evacuation."]
         assert refused(pool, lambda: session.xenapi.host.evacuate("h1")) == expected
+
+
+class TestDeadHosts:
+    def test_declared_dead_and_destroyed(self, pool: Pool, session: Session, run: AddVM) -> None:
+        vm = run(resident_on="h2")
+        database = pool.database
+        dom0 = next(one.ref for one in database.VM if one.is_control_domain and one.resident_on == "h2")
+        assert refused(pool, lambda: session.xenapi.host.declare_dead("h2")) == ["HOST_IS_LIVE", "h2"]
+        database.host_metrics["h2m"].live = False
+        assert refused(pool, lambda: session.xenapi.host.destroy("h2")) == ["HOST_HAS_RESIDENT_VMS", "h2"]
+        session.xenapi.host.declare_dead("h2")
+        assert (vm.power_state, vm.resident_on) == ("Halted", "OpaqueRef:NULL")
+        session.xenapi.host.destroy("h2")
+        assert session.xenapi.host.get_all() == ["h1"]
+        assert dom0 not in database.VM
+        assert "h2m" not in database.host_metrics
+        session.xenapi.VM.start("vm", False, False)
+        assert vm.resident_on == "h1"
+
+    def test_switched_on(self, pool: Pool, session: Session) -> None:
+        host = pool.database.host["h2"]
+        pool.database.host_metrics["h2m"].live = host.enabled = False
+        assert refused(pool, lambda: session.xenapi.host.power_on("h2")) == ["HOST_POWER_ON_MODE_DISABLED"]
+        host.power_on_mode = "DRAC"
+        session.xenapi.host.power_on("h2")
+        assert (host.enabled, pool.database.host_metrics["h2m"].live) == (True, True)
+
+
+def test_what_clients_ask_of_a_host(pool: Pool, session: Session) -> None:
+    assert session.xenapi.host.get_servertime("h1").value == pool.clock.date()
+    assert session.xenapi.host.get_uncooperative_resident_VMs("h1") == []
+    session.xenapi.host.set_numa_affinity_policy("h1", "best_effort")
+    assert pool.database.host["h1"].numa_affinity_policy == "best_effort"

@@ -12,6 +12,7 @@ from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"
+EPOCH = "19700101T00:00:00Z"
 
 POWER_STATES = ("Halted", "Paused", "Running", "Suspended")
 SENT: dict[str, tuple[Any, ...]] = {
@@ -257,7 +258,7 @@ def test_builds_a_domain(pool: Pool, session: Session, make: AddVM, message: str
         memory_overhead=1,
         guest_metrics="guest",
     )
-    guest = pool.database.new_row("VM_guest_metrics")
+    guest = pool.database.new_row("VM_guest_metrics", other={"feature-balloon": "1"})
     guest.ref = "guest"
     pool.database.load("VM_guest_metrics", [guest])
     pool.database.write(pool.database.host["h1"], "cpu_info", {"cpu_count": "16", "vendor": "v", "features": "f"})
@@ -272,14 +273,19 @@ def test_builds_a_domain(pool: Pool, session: Session, make: AddVM, message: str
         False,
         True,
     )
-    assert (metrics.VCPUs_number, metrics.start_time) == (2, pool.clock.date())
+    assert metrics.VCPUs_number == 2
     assert vm.last_boot_CPU_flags == {"vendor": "v", "features": "f"}
     assert vm.memory_target == 2 * GIB
     assert vm.suspend_VDI == NULL
     starts = message.startswith("start")
     assert vm.memory_overhead == (37 * MIB if starts else 1)
-    assert vm.guest_metrics == (NULL if starts else "guest")
-    assert ("guest" in pool.database.VM_guest_metrics) == (not starts)
+    assert metrics.start_time == (pool.clock.date() if starts else EPOCH), "a resumed VM keeps when it started"
+    assert (vm.guest_metrics == "guest") == (not starts)
+    assert list(pool.database.VM_guest_metrics.rows) == [vm.guest_metrics], "the guest reports what it reported before"
+    assert pool.database.VM_guest_metrics[vm.guest_metrics].other == {"feature-balloon": "1"}
+    assert (vm.bios_strings.get("bios-vendor"), vm.bios_strings.get("oem-1")) == (
+        ("Xen", "Xen") if starts else (None, None)
+    )
 
 
 @pytest.mark.parametrize(("kind", "hvm"), [("hvm", True), ("pvh", True), ("pv_in_pvh", True), ("pv", False)])
@@ -288,6 +294,47 @@ def test_domain_types(pool: Pool, session: Session, make: AddVM, kind: str, hvm:
     send(session, "start")
     metrics = pool.database.VM_metrics["vmm"]
     assert (metrics.current_domain_type, metrics.hvm) == (kind, hvm)
+
+
+@pytest.mark.parametrize(
+    ("platform", "boot", "expected"),
+    [
+        ({}, {}, "qemu-upstream-compat"),
+        ({}, {"firmware": "uefi"}, "qemu-upstream-uefi"),
+        ({"device-model": "qemu-trad"}, {"firmware": "bios"}, "qemu-upstream-compat"),
+        ({"device-model": "qemu-trad"}, {"firmware": "uefi"}, "qemu-upstream-uefi"),
+        ({"device-model": "qemu-upstream-compat"}, {"firmware": "uefi"}, "qemu-upstream-compat"),
+    ],
+)
+def test_device_model(
+    session: Session, make: AddVM, platform: dict[str, str], boot: dict[str, str], expected: str
+) -> None:
+    vm = make(platform=platform, HVM_boot_params=boot)
+    send(session, "start")
+    assert vm.platform["device-model"] == expected
+
+
+@pytest.mark.parametrize("message", ["clean_shutdown", "hard_shutdown", "suspend"])
+def test_a_vm_without_domain_has_no_vcpus(pool: Pool, session: Session, make: AddVM, message: str) -> None:
+    """xenopsd's halted_vm; guidances that are followed by losing the domain are gone (force_state_reset)."""
+    guidances = ("restart_vm", "restart_device_model", "reboot_host")
+    vm = make(power_state="Running", pending_guidances=guidances, pending_guidances_full=guidances)
+    metrics = pool.database.VM_metrics["vmm"]
+    metrics.VCPUs_number, metrics.numa_nodes, metrics.numa_optimised = 2, 1, True
+    send(session, message)
+    assert (metrics.VCPUs_number, metrics.numa_nodes, metrics.numa_optimised) == (0, 0, False)
+    left = ("restart_vm", "reboot_host") if message == "suspend" else ("reboot_host",)
+    assert (vm.pending_guidances, vm.pending_guidances_full) == (left, left)
+
+
+@pytest.mark.parametrize(("state", "seconds"), [("Running", 30.0), ("Paused", 30.0), ("Suspended", 0.0)])
+def test_hard_shutdown_sleeps_shutdown_delay(
+    pool: Pool, session: Session, make: AddVM, state: str, seconds: float
+) -> None:
+    make(power_state=state, shutdown_delay=30)
+    began = pool.clock.now()
+    send(session, "hard_shutdown")
+    assert pool.clock.now() - began == seconds
 
 
 @pytest.mark.parametrize("message", ["suspend", "clean_shutdown", "hard_shutdown"])
@@ -666,3 +713,42 @@ class TestMigrate:
         assert session.xenapi.task.get_error_info(task) == ["TASK_CANCELLED", task]
         assert (vm.power_state, vm.scheduled_to_be_resident_on, vm.current_operations) == ("Halted", NULL, {})
         assert pool.database.host["h2"].scheduled == {}
+
+
+class TestReboot:
+    @pytest.mark.parametrize(("message", "state"), [("clean_reboot", "Running"), ("hard_reboot", "Paused")])
+    def test_another_domain_on_the_same_host(
+        self, pool: Pool, session: Session, make: AddVM, message: str, state: str
+    ) -> None:
+        """Whatever the record says now: no memory is reserved anew (CA-31903)."""
+        vm = make(power_state=state, domid=7, memory_target=2 * GIB, VCPUs_at_startup=1)
+        metrics = pool.database.VM_metrics["vmm"]
+        metrics.VCPUs_number = 2
+        pool.clock.advance(60)
+        free = session.xenapi.host.compute_free_memory("h1")
+        getattr(session.xenapi.VM, message)("vm")
+        assert (vm.power_state, vm.resident_on, vm.memory_target) == ("Running", "h1", 2 * GIB)
+        assert vm.domid > 7
+        assert (metrics.VCPUs_number, metrics.start_time) == (1, pool.clock.date())
+        assert session.xenapi.host.compute_free_memory("h1") == free
+
+    def test_shutdown_does_not_depend_on_the_guest(self, pool: Pool, session: Session, make: AddVM) -> None:
+        class Deaf(Hooks):
+            def shut_down_guest(self, vm: Any) -> None:
+                raise Failure(["VM_SHUTDOWN_TIMEOUT", vm.ref, "1200"])
+
+        pool = Pool(pool.database, clock=pool.clock, hooks=Deaf())
+        session = Session(pool)
+        session.login_with_password("root", "")
+        vm = make(power_state="Running", shutdown_delay=30, ha_always_run=True)
+        began = pool.clock.now()
+        session.xenapi.VM.shutdown("vm")
+        assert (vm.power_state, vm.ha_always_run, vm.resident_on) == ("Halted", False, NULL)
+        assert pool.clock.now() - began == 30
+
+    def test_power_state_reset(self, pool: Pool, session: Session, make: AddVM) -> None:
+        vm = make(power_state="Running", resident_on="h2")
+        assert refused(pool, lambda: session.xenapi.VM.power_state_reset("vm")) == ["HOST_IS_LIVE", "h2"]
+        pool.database.host_metrics["h2m"].live = False
+        session.xenapi.VM.power_state_reset("vm")
+        assert (vm.power_state, vm.resident_on) == ("Halted", NULL)

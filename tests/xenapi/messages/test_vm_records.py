@@ -54,7 +54,28 @@ class TestCreate:
         assert vm.metrics in pool.database.VM_metrics
         assert (vm.is_control_domain, vm.is_a_snapshot, vm.domid) == (False, False, -1)
         assert session.xenapi.VM.get_by_name_label("new") == [ref]
+        assert (vm.has_vendor_device, vm.hardware_platform_version) == (True, 2)
+        for host in pool.database.host:
+            host.virtual_hardware_platform_versions = (0, 1, 2)
         session.xenapi.VM.start(ref, False, False)
+
+    def test_what_is_not_taken_over(self, pool: Pool, session: Session) -> None:
+        """A halted VM has no image and no boot record; schedules and their flags are messages' own."""
+        given = {
+            **ARGUMENTS,
+            **{"last_booted_record": "x", "last_boot_CPU_flags": {"vendor": "v"}, "suspend_VDI": "image"},
+            **{"protection_policy": "p", "snapshot_schedule": "s", "is_snapshot_from_vmpp": True},
+            **{"is_vmss_snapshot": True, "has_vendor_device": False, "hardware_platform_version": "1"},
+        }
+        vm = pool.database.VM[session.xenapi.VM.create(given)]
+        assert (vm.last_booted_record, vm.last_boot_CPU_flags, vm.suspend_VDI) == ("", {}, NULL)
+        assert (vm.protection_policy, vm.snapshot_schedule) == (NULL, NULL)
+        assert (vm.is_snapshot_from_vmpp, vm.is_vmss_snapshot) == (False, False)
+        assert (vm.has_vendor_device, vm.hardware_platform_version) == (False, 1)
+        suspended = {**given, "power_state": "Suspended", "domain_type": "pvh"}
+        vm = pool.database.VM[session.xenapi.VM.create(suspended)]
+        assert (vm.last_booted_record, vm.suspend_VDI) == ("x", "image")
+        assert pool.database.VM_metrics[vm.metrics].current_domain_type == "pvh"
 
     @pytest.mark.parametrize(("policy", "kind"), [("", "pv"), ("BIOS order", "hvm")])
     def test_domain_type(self, pool: Pool, session: Session, policy: str, kind: str) -> None:
@@ -305,3 +326,56 @@ def test_setting_the_priority_that_is_set_changes_nothing(session: Session, add_
     vm = add_vm(power_state="Running", ha_restart_priority=priority, ha_always_run=priority != "restart")
     session.xenapi.VM.set_ha_restart_priority("vm", priority)
     assert vm.ha_always_run == (priority != "restart")
+
+
+@pytest.mark.parametrize("flag", ["true", "TRUE", "1"])
+def test_a_clone_of_a_default_template(pool: Pool, session: Session, add_vm: AddVM, flag: str) -> None:
+    config = {"default_template": flag, "xensource_internal": "x", "disks": "d", "mac_seed": "m"}
+    add_vm(is_a_template=True, other_config=config, generation_id="1:2")
+    copy = pool.database.VM[session.xenapi.VM.clone("vm", "copy")]
+    assert copy.other_config == {
+        **{"disks": "d", "base_template_name": "vm"},
+        "mac_seed": copy.other_config["mac_seed"],
+    }
+    assert copy.other_config["mac_seed"] != "m"
+    assert copy.generation_id != "1:2"
+    assert all(-(2**63) <= int(part) < 2**63 for part in copy.generation_id.split(":"))
+
+
+def test_a_clone_keeps_what_the_guest_reported(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    guest = row(pool.database, "VM_guest_metrics", "guest", other={"feature-suspend": "1"})
+    pool.database.load("VM_guest_metrics", [guest])
+    add_vm(guest_metrics="guest", generation_id="")
+    copy = pool.database.VM[session.xenapi.VM.clone("vm", "copy")]
+    assert copy.guest_metrics not in ("guest", NULL)
+    assert pool.database.VM_guest_metrics[copy.guest_metrics].other == {"feature-suspend": "1"}
+    assert copy.generation_id == ""
+
+
+def test_setters_of_single_fields(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    vm = add_vm(domain_type="pv", has_vendor_device=False)
+    session.xenapi.VM.set_actions_after_crash("vm", "coredump_and_restart")
+    assert vm.actions_after_crash == "coredump_and_restart"
+    pool.database.the_pool.restrictions |= {"restrict_pci_device_for_auto_update": "false"}
+    session.xenapi.VM.set_has_vendor_device("vm", True)
+    assert (vm.has_vendor_device, vm.hardware_platform_version) == (True, 2)
+    session.xenapi.VM.set_ha_always_run("vm", True)
+    assert vm.ha_restart_priority == "restart"
+    session.xenapi.VM.set_ha_always_run("vm", False)
+    assert vm.ha_restart_priority == ""
+    session.xenapi.VM.update_allowed_operations("vm")
+    session.xenapi.VM.assert_agile("vm")
+    session.xenapi.VM.assert_operation_valid("vm", "start")
+    expected = ["VM_BAD_POWER_STATE", "vm", "running", "halted"]
+    assert refused(pool, lambda: session.xenapi.VM.assert_operation_valid("vm", "suspend")) == expected
+
+
+def test_groups_are_made_and_removed(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    add_vm()
+    pool.database.the_pool.restrictions = {"restrict_vm_groups": "false"}
+    group = session.xenapi.VM_group.create({"name_label": "g", "name_description": "d", "placement": "anti_affinity"})
+    session.xenapi.VM.set_groups("vm", [group])
+    record = session.xenapi.VM_group.get_record(group)
+    assert (record["name_label"], record["placement"], record["VMs"]) == ("g", "anti_affinity", ["vm"])
+    session.xenapi.VM_group.destroy(group)
+    assert session.xenapi.VM_group.get_all() == []

@@ -274,3 +274,13 @@ def test_to_the_mib(pool: Pool, session: Session, protect: AddVM) -> None:
     for size, exists in ((most, True), (most + MIB, False)):
         pool.database.update(vm, limits(size))
         assert session.xenapi.pool.ha_failover_plan_exists("1") == exists
+
+
+def test_ha_is_turned_on_and_off(pool: Pool, session: Session) -> None:
+    session.xenapi.pool.set_ha_host_failures_to_tolerate("p", "1")
+    session.xenapi.pool.enable_ha([], {"timeout": "60"})
+    assert pool.database.the_pool.ha_enabled
+    assert pool.database.the_pool.ha_configuration == {"timeout": "60"}
+    assert status(pool) == (1, 1, False)
+    session.xenapi.pool.disable_ha()
+    assert (pool.database.the_pool.ha_enabled, status(pool)) == (False, (1, 0, False))

@@ -164,3 +164,55 @@ def test_what_a_rolling_upgrade_leaves() -> None:
         *("clean_reboot", "clean_shutdown", "hard_reboot", "hard_shutdown", "migrate_send", "pause", "pool_migrate"),
         *("suspend", "changing_VCPUs_live"),
     }
+
+
+@pytest.mark.parametrize(
+    ("devices", "refused"),
+    [
+        ("VUSBs", {"suspend": "VM_HAS_VUSBS", "pool_migrate": "VM_HAS_VUSBS", "snapshot": "VM_HAS_VUSBS"}),
+        ("attached_PCIs", {"suspend": "VM_HAS_PCI_ATTACHED", "pool_migrate": "VM_HAS_PCI_ATTACHED"}),
+    ],
+)
+def test_devices_of_the_record(devices: str, refused: dict[str, str]) -> None:
+    """A VM with a passed-through device stays, and its host cannot be emptied."""
+    database = build_database()
+    vm = vm_row(database, "vm", power_state="Running", domain_type="pvh", resident_on="h1")
+    database.load("VM", [vm])
+    pool = Pool(database, clock=Clock(1_790_000_000.0))
+    session = Session(pool)
+    session.login_with_password("root", "")
+    before = set(session.xenapi.VM.get_allowed_operations("vm"))
+    database.write(vm, devices, ("device",))
+    assert before - set(session.xenapi.VM.get_allowed_operations("vm")) >= refused.keys()
+    call = Call(pool, MESSAGES["VM.get_record"], pool.sessions.login(str(session.handle)))
+    for operation, code in refused.items():
+        failure = operations.reason_against(call, vm, operation)
+        assert failure is not None
+        assert failure.details == [code, "vm"]
+    prevented = session.xenapi.host.get_vms_which_prevent_evacuation("h1")
+    assert prevented == {"vm": [refused["pool_migrate"], "vm"]}
+
+
+def test_what_may_begin_on_hosts_and_pools() -> None:
+    database = build_database()
+    pool = Pool(database, clock=Clock(1_790_000_000.0))
+    session = Session(pool)
+    session.login_with_password("root", "")
+    enabled = {"provision", "evacuate", "vm_start", "vm_resume", "vm_migrate", "enable"}
+    allowed = session.xenapi.host.get_allowed_operations
+    assert set(allowed("h1")) == enabled
+    assert set(session.xenapi.host.get_record("h1")["allowed_operations"]) == enabled
+    session.xenapi.host.disable("h1")
+    assert set(allowed("h1")) == enabled | {"shutdown", "reboot", "apply_updates"}
+    database.write(database.host["h1"], "current_operations", {"t": "evacuate"})
+    assert {"vm_migrate", "vm_resume", "provision"}.isdisjoint(allowed("h1"))
+    database.host_metrics["h2m"].live = False
+    database.host["h2"].power_on_mode = "wake-on-lan"
+    assert "power_on" in allowed("h2")
+    assert "ha_enable" in session.xenapi.pool.get_allowed_operations("p")
+    database.the_pool.ha_enabled = True
+    operations_of_pool = set(session.xenapi.pool.get_record("p")["allowed_operations"])
+    assert "ha_disable" in operations_of_pool
+    assert {"ha_enable", "cluster_create"}.isdisjoint(operations_of_pool)
+    database.the_pool.other_config = {"rolling_upgrade_in_progress": ""}
+    assert set(allowed("h2")) == {"provision", "evacuate"}

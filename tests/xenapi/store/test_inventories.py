@@ -1,5 +1,6 @@
 """Inventories into the database and out again: every field, every format, and the same free memory as a Fleet."""
 
+import gc
 import io
 import json
 import re
@@ -154,6 +155,21 @@ def test_not_an_inventory(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(InventoryError):
         Pool(path)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_is_left_as_it_was(data: Path, tmp_path: Path, enabled: bool) -> None:
+    (tmp_path / "x.json").write_text("{}")
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        loading.read(data / "inventories" / FILES[1])
+        assert gc.isenabled() == enabled
+        with pytest.raises(InventoryError):
+            loading.read(tmp_path / "x.json")
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
 
 
 def test_stubs_are_current() -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bytes, Rows
 from xenmem.planning._pools import in_parallel
 from xenmem.planning.checks import LARGEST_AMOUNT, LARGEST_TOTAL, integer
 from xenmem.planning.effort import Effort, Progress
@@ -26,8 +26,6 @@ from xenmem.planning.search.compiled.feasibility import best_fit, worst_fit
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
 
 DEFAULT_TIME_LIMIT: Final = 10.0
 MOST_VMS: Final = 1 << 20

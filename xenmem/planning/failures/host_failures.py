@@ -12,8 +12,8 @@ from math import comb
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning._pools import in_parallel
 from xenmem.planning.checks import integer
 from xenmem.planning.effort import Effort, Progress
@@ -27,7 +27,6 @@ from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
-Rows = NDArray[np.int32]
 
 DEFAULT_TIME_LIMIT: Final = 60.0
 

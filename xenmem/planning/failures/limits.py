@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.effort import Effort, Progress
 from xenmem.planning.failures.host_failures import DEFAULT_TIME_LIMIT, failover_until, loss_of, survives_by_bounds
 from xenmem.planning.failures.restart_pool import RestartPool, one_pool
@@ -20,7 +20,6 @@ from xenmem.planning.failures.together import heaviest_sets, losing_at_once
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
-Rows = NDArray[np.int32]
 
 FIRST_SHARE: Final = 0.2
 """Of the time that is left, for each number in the first round; those that resist get the rest in the second."""

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.effort import Effort, TimeOverError
 from xenmem.planning.failures.restart_pool import Prepared, RestartPool
 from xenmem.planning.failures.results import Failover, RestartPolicy, Verdict
@@ -22,9 +23,6 @@ from xenmem.planning.search.compiled.biggest_fit import survives_every_order
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED, YES, best_fit, pack, worst_fit
 from xenmem.planning.xapi.binpack import biggest_fit_decreasing
 
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 Key = tuple[object, ...]
 
 _NODES: Final = 2_000

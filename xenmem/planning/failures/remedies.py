@@ -12,8 +12,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes
 from xenmem.planning.checks import LARGEST_AMOUNT, check_range
 from xenmem.planning.effort import Effort, Progress, TimeOverError
 from xenmem.planning.failures.host_failures import DEFAULT_TIME_LIMIT, failover_until
@@ -22,7 +22,6 @@ from xenmem.planning.failures.results import Failover
 from xenmem.planning.search.compiled.feasibility import best_fit
 from xenmem.units import MIB
 
-Bytes = NDArray[np.int64]
 Added = tuple[tuple[int, int], ...]
 Found = TypeVar("Found")
 

@@ -15,16 +15,13 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
 from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
 from xenmem.rules.start import is_protected
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
-
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

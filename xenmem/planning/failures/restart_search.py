@@ -9,16 +9,13 @@ from time import monotonic
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.failures.restart_pool import Prepared
 from xenmem.planning.search.compiled import failure_sets, patterns
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED, YES, best_fit, pack
 from xenmem.planning.search.compiled.repack import repack
-
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
 
 FIRST_NODES: Final = 2_000
 REPACK_STEPS: Final = 20_000

@@ -12,12 +12,11 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.failures.restart_pool import RestartPool
 from xenmem.planning.search.compiled import failure_sets
 from xenmem.planning.search.compiled.feasibility import YES, best_fit, pack
 from xenmem.units import format_size
-
-Rows = NDArray[np.int32]
 
 STAYS_DOWN_NODES: Final = 2_000
 

@@ -10,8 +10,8 @@ from math import comb
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.failures.restart_pool import Prepared, RestartPool
 from xenmem.planning.failures.restart_search import Restart
@@ -19,9 +19,6 @@ from xenmem.planning.failures.results import Failover, Verdict
 from xenmem.planning.search.compiled import failure_sets
 from xenmem.planning.search.compiled.failure_sets import LOSES, STOPPED, SURVIVES
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED
-
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
 
 WALK_NODES: Final = 200
 SLICE: Final = 6_000

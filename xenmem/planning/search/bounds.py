@@ -9,8 +9,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from xenmem.columns import Bools, Bytes
 
 _DIFFERENT_SIZES = 600
 _FACTORS = np.arange(1, 21)

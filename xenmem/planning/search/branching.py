@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.planning.effort import Effort
-from xenmem.planning.search.compiled.branch_and_bound import NEVER, branch
+from xenmem.planning.search.compiled.arrays import NEVER
+from xenmem.planning.search.compiled.branch_and_bound import branch
 from xenmem.planning.search.problem import Problem
 
 Rows = NDArray[np.int32]

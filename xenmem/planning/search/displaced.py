@@ -1,7 +1,7 @@
 """The fewest VMs that move aside so that others find room where they have to go; among equals the least to copy.
 
 Amounts are bytes. For an evacuation: everybody stays where he is, except those without a host and whom they displace.
-The search itself is compiled: _displace.
+The search itself is compiled: compiled/displace.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.planning.effort import Effort
-from xenmem.planning.search.compiled.branch_and_bound import NEVER
+from xenmem.planning.search.compiled.arrays import MOVE, NEVER
 from xenmem.planning.search.compiled.displace import displace, displaced_at_least, is_valid
-from xenmem.planning.search.problem import MOVE, Problem
+from xenmem.planning.search.problem import Problem
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
@@ -66,7 +66,7 @@ class Crowd(NamedTuple):
     sizes, weight : int64 arrays, shape (items,): bytes; number of VMs
     cost : int64 array, shape (items,), what it costs to move one that need not, MOVE per VM and the MiB copied
     capacity : int64 array, shape (hosts,), bytes without any of the items
-    kind_of, allowed, group_start, group_of : as in _repack
+    kind_of, allowed, group_start, group_of : as in arrays
     free, taken : what is left on the hosts, and who is there, with those in place that stay
     """
 

@@ -21,7 +21,7 @@ from xenmem.planning.search.branching import (
     nodes_in_a_slice,
     slices,
 )
-from xenmem.planning.search.compiled.branch_and_bound import NEVER
+from xenmem.planning.search.compiled.arrays import NEVER
 from xenmem.planning.search.compiled.first_fit import closest_fit, first_fit
 from xenmem.planning.search.compiled.repack import repack
 from xenmem.planning.search.compiled.triplets import triplets

@@ -23,9 +23,9 @@ from xenmem.planning.search.branching import (
     nodes_in_a_slice,
     slices,
 )
-from xenmem.planning.search.compiled.repack import draw
+from xenmem.planning.search.compiled.arrays import MOVE, draw
 from xenmem.planning.search.greedy import greedy, stay
-from xenmem.planning.search.problem import MOVE, Problem
+from xenmem.planning.search.problem import Problem
 
 Rows = NDArray[np.int32]
 
@@ -152,7 +152,7 @@ def with_room_made(problem: Problem) -> Rows:
                     size = int(problem.sizes[list(out)].sum()) if number > 1 else int(problem.sizes[out[0]])
                     if size >= short:
                         new = sum(int(problem.move_cost[other]) for other in out if problem.origin[other] == host)
-                        options.append((new >> 40, size, host, out))
+                        options.append((new // MOVE, size, host, out))
         options.sort()
         for _, _, host, out in options[:PUSHED_OUT_TRIES]:
             yield host, out

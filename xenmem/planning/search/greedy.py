@@ -1,6 +1,6 @@
 """Where to begin: placements by rule, item after item, in one look at every host or less.
 
-Amounts are bytes. The rules themselves are compiled: _fit.
+Amounts are bytes. The rules themselves are compiled: compiled/first_fit.
 """
 
 from __future__ import annotations

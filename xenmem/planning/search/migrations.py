@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from xenmem.planning.plan import Migration
 from xenmem.planning.question import Question
-from xenmem.planning.search.compiled.repack import draw
+from xenmem.planning.search.compiled.arrays import draw
 
 Bytes = NDArray[np.int64]
 

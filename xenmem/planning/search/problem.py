@@ -6,20 +6,16 @@ Amounts are bytes. Items and hosts are numbered within the pool. Does not search
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.planning.question import Question
-from xenmem.planning.search.compiled.branch_and_bound import NEVER
+from xenmem.planning.search.compiled.arrays import MOVE, NEVER
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-MOVE: Final = 1 << 40
-"""One migration in the cost of a move; the MiB that it copies come on top and decide between equal numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +35,7 @@ class Problem:
     scattered : int64 array, ascending, the items whose VMs are on several hosts now
     gathering : int64 array, shape (scattered, hosts), what it costs to bring all of its VMs to the host
     free, in_use : shape (hosts,)
-    kind_of, allowed, group_start, group_of, taken : as in _repack; only the groups of the pool's own VMs
+    kind_of, allowed, group_start, group_of, taken : as in compiled.arrays; only the groups of the pool's own VMs
     """
 
     vms: NDArray[np.int64]

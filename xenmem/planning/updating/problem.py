@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
 from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
 from xenmem.planning.question import cannot_move
@@ -23,10 +24,6 @@ from xenmem.rules.migration import whereabouts
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
-
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from xenmem.planning.effort import Effort
+from xenmem.planning.search.compiled.arrays import MOVE
 from xenmem.planning.search.compiled.feasibility import YES, pack
 from xenmem.planning.search.displaced import Crowd, fewest_displaced
-from xenmem.planning.search.problem import MOVE
 from xenmem.planning.updating.moment import Moment
 from xenmem.planning.updating.obstacles import Stuck
 from xenmem.planning.updating.problem import UpdateProblem

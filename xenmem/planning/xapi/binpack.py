@@ -14,11 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
 from xenmem.planning.xapi.errors import ConfigurationError, DivisionByZeroError
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
 
 LARGEST_POOL_TRIED_EXHAUSTIVELY: Final = 32
 MANY_COMBINATIONS: Final = 3500

@@ -14,17 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.checks import as_amounts, as_rows, as_sizes, refuse
 from xenmem.planning.pool_view import memory_to_leave
-from xenmem.planning.xapi.binpack import (
-    Bytes,
-    Configuration,
-    Plan,
-    Rows,
-    account,
-    get_specific_plan,
-)
+from xenmem.planning.xapi.binpack import Configuration, Plan, account, get_specific_plan
 from xenmem.planning.xapi.errors import EvacuationDataCorruptedError
 from xenmem.planning.xapi.failover import rows_of_pool
 from xenmem.rules.hosts import names_unprotected, version_classes

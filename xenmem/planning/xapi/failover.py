@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Objects, Rows
 from xenmem.fleet import Fleet
 from xenmem.planning.checks import as_amounts, as_rows
 from xenmem.planning.xapi.binpack import (
-    Bytes,
     Configuration,
     Plan,
-    Rows,
     account,
     apply_plan,
     get_specific_plan,
@@ -30,9 +29,6 @@ from xenmem.planning.xapi.binpack import (
 )
 from xenmem.planning.xapi.errors import ConfigurationError, FailoverPlanBrokenError, PlanningError, RestartPriorityError
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES, is_protected
-
-Bools = NDArray[np.bool_]
-Objects = NDArray[np.object_]
 
 _LAST: Final = np.iinfo(np.int64).max
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.columns import Bytes
 from xenmem.fleet import Fleet
 from xenmem.planning.checks import as_amounts, as_rows
 from xenmem.planning.pool_view import memory_to_start
@@ -24,8 +25,6 @@ from xenmem.planning.xapi.errors import NoHostsAvailableError
 from xenmem.planning.xapi.evacuation import anti_affinity_group, host_to_vm_count
 from xenmem.planning.xapi.failover import rows_of_pool
 
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 RandomFunction = Callable[[], float]
 """Gives a number in [0, 1)."""
 

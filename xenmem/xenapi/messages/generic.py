@@ -16,12 +16,14 @@ from xenmem.datamodel.errors import HANDLE_INVALID, INVALID_VALUE, MAP_DUPLICATE
 from xenmem.datamodel.types import MapType, RecordType, RefType, SetType, Type
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import REQUIRED, Message, Parameter, register
-from xenmem.xenapi.rules import operations
+from xenmem.xenapi.rules import host_operations, operations
 from xenmem.xenapi.store import filters
 from xenmem.xenapi.store.rows import Row
 
 COMPUTED: Final[dict[tuple[str, str], Callable[[Call, Any], Any]]] = {
     ("VM", "allowed_operations"): operations.allowed,
+    ("host", "allowed_operations"): host_operations.allowed,
+    ("pool", "allowed_operations"): host_operations.allowed_of_pool,
 }
 """Fields that no row holds: what is asked for them, with the database locked."""
 

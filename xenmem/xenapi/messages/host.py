@@ -4,15 +4,32 @@ Source: docs/reference/messages.md, 2.3, 3 and 7 (xapi-project/xen-api, ocaml/xa
 """
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING, Annotated, Final
 
-from xenmem.datamodel import errors
+from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import HANDLE_INVALID, Failure
 from xenmem.datamodel.types import NULL
 from xenmem.xenapi.calls.call import Call
-from xenmem.xenapi.calls.message import MESSAGES, Bool, HostRef, Int, NetworkRef, VMRef, VMRefToStrings, message
+from xenmem.xenapi.calls.message import (
+    MESSAGES,
+    Bool,
+    Date,
+    HostRef,
+    Int,
+    NetworkRef,
+    VMRef,
+    VMRefs,
+    VMRefToStrings,
+    message,
+)
 from xenmem.xenapi.calls.process import Process
-from xenmem.xenapi.rules import boot, evacuation, ha, host_operations
+from xenmem.xenapi.rules import boot, evacuation, ha, host_operations, lifecycle
 from xenmem.xenapi.store import accounting
+
+if TYPE_CHECKING:
+    from xenmem.xenapi.store import rows
+
+NUMAPolicy = Annotated[str, enum("host_numa_affinity_policy")]
 
 
 @message("host", errors=(HANDLE_INVALID,))
@@ -164,3 +181,77 @@ def _move(call: Call, vm: str, target: str, options: dict[str, str]) -> Generato
             yield seconds
         except Failure:
             part.cancelled = True
+
+
+@message("host", errors=(HANDLE_INVALID,))
+def get_servertime(call: Call, host: HostRef) -> Date:
+    """The time of the pool, in UTC. Source: xapi_host.ml: get_servertime."""
+    call.db.host[host]
+    return call.clock.date()
+
+
+@message("host")
+def get_uncooperative_resident_VMs(call: Call, self: HostRef) -> VMRefs:  # noqa: N802  (the name of the message)
+    """No VMs. Deprecated. Source: xapi_host.ml: get_uncooperative_resident_VMs."""
+    return ()
+
+
+@message("host", errors=(HANDLE_INVALID,))
+def set_numa_affinity_policy(call: Call, self: HostRef, value: NUMAPolicy) -> None:
+    """Set how the VMs of a host are spread over its NUMA nodes, from their next start on. Source: xapi_host.ml."""
+    call.db.write(call.db.host[self], "numa_affinity_policy", value)
+
+
+@message("host", errors=(HANDLE_INVALID, errors.HOST_IS_LIVE, errors.HOST_POWER_ON_MODE_DISABLED))
+def power_on(call: Call, host: HostRef) -> None:
+    """Switch on a host that is down; here it is up, and takes VMs, at once. Source: xapi_host.ml: power_on."""
+    row = call.db.host[host]
+    host_operations.begin(call, row, "power_on")
+    metrics = call.db.host_metrics.get(row.metrics)
+    if metrics is not None:
+        call.db.write(metrics, "live", True)
+        call.db.write(row, "enabled", True)
+
+
+_GONE: Final = (HANDLE_INVALID, errors.HOST_IS_LIVE, errors.HOST_CANNOT_DESTROY_SELF, errors.HA_IS_ENABLED)
+
+
+@message("host", errors=_GONE)
+def declare_dead(call: Call, host: HostRef) -> None:
+    """Say that a host that is down will not come back with its VMs: they are halted. Source: xapi_host.ml."""
+    row = call.db.host[host]
+    _assert_gone(call, row)
+    for ref in row.resident_VMs:
+        vm = call.db.VM[ref]
+        if not vm.is_control_domain:
+            lifecycle.halt(call, vm)
+
+
+@message("host", errors=(*_GONE, errors.HOST_HAS_RESIDENT_VMS))
+def destroy(call: Call, self: HostRef) -> None:
+    """Remove a host that is down for ever, with its control domains, metrics, storage and network links.
+
+    Notes
+    -----
+    Source: xapi_host.ml: destroy.
+    """
+    database = call.db
+    row = database.host[self]
+    _assert_gone(call, row)
+    resident = [database.VM[ref] for ref in row.resident_VMs]
+    if not all(vm.is_control_domain for vm in resident):
+        raise errors.HOST_HAS_RESIDENT_VMS(self)
+    links = [link for name in ("PBD", "PIF") for link in database.tables[name] if link.host == self]
+    metrics = database.host_metrics.get(row.metrics)
+    for gone in (*resident, *links, *(() if metrics is None else (metrics,)), row):
+        database.destroy(gone)
+
+
+def _assert_gone(call: Call, host: "rows.host") -> None:
+    """xapi_host.ml: precheck_destroy_declare_dead."""
+    if boot.is_live(call.db, host):
+        raise errors.HOST_IS_LIVE(host.ref)
+    if host.ref == call.db.the_pool.master:
+        raise errors.HOST_CANNOT_DESTROY_SELF(host.ref)
+    if call.db.the_pool.ha_enabled:
+        raise errors.HA_IS_ENABLED()

@@ -12,6 +12,8 @@ from xenmem.xenapi.calls.message import (
     HostRefs,
     Int,
     PoolRef,
+    SRRefs,
+    StringMap,
     VMRefs,
     VMRefToString,
     VMRefToStringMap,
@@ -84,7 +86,7 @@ def ha_compute_vm_failover_plan(call: Call, failed_hosts: HostRefs, failed_vms: 
 
 def _why_not(call: Call, ref: str) -> str:
     try:
-        call.hooks.assert_agile(call.db.VM[ref])
+        ha.assert_agile(call, call.db.VM[ref])
     except Failure as failure:
         return str(failure.details[0])
     return errors.HOST_NOT_ENOUGH_FREE_MEMORY.name
@@ -103,3 +105,29 @@ def set_ha_host_failures_to_tolerate(call: Call, self: PoolRef, value: Int) -> N
         ha.assert_failures_can_be_tolerated(call, value)
     call.db.write(pool, "ha_host_failures_to_tolerate", value)
     ha.update_status(call)
+
+
+@message("pool", errors=(errors.HA_IS_ENABLED, errors.NOT_SUPPORTED_DURING_UPGRADE))
+def enable_ha(call: Call, heartbeat_srs: SRRefs, configuration: StringMap) -> None:
+    """Turn HA on, and plan for as many host failures as ha_host_failures_to_tolerate says.
+
+    Notes
+    -----
+    Neither the heartbeat's storage nor its network is looked at. Source: xapi_ha.ml: enable.
+    """
+    pool = call.db.the_pool
+    if boot.is_upgrading(call.db):
+        raise errors.NOT_SUPPORTED_DURING_UPGRADE()
+    if pool.ha_enabled:
+        raise errors.HA_IS_ENABLED()
+    call.db.update(pool, {"ha_enabled": True, "ha_configuration": configuration})
+    ha.update_status(call)
+
+
+@message("pool", errors=(errors.HA_NOT_ENABLED,))
+def disable_ha(call: Call) -> None:
+    """Turn HA off; which VMs it is to restart stays as it is. Source: xapi_ha.ml: disable."""
+    pool = call.db.the_pool
+    if not pool.ha_enabled:
+        raise errors.HA_NOT_ENABLED()
+    call.db.update(pool, {"ha_enabled": False, "ha_overcommitted": False, "ha_plan_exists_for": 0})

@@ -5,9 +5,11 @@ xapi_vm_migrate.ml).
 """
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import NULL
 from xenmem.rules.start import RESTART
 from xenmem.rules.upgrade import is_truthy
@@ -20,8 +22,7 @@ from xenmem.xenapi.world.features import Feature, assert_enabled
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
 
-_DEVICE_MODEL: Final = "qemu-upstream-compat"
-_CANCELLED_BY_HARD_SHUTDOWN: Final = frozenset(
+_CANCELLED_BY_FORCE: Final = frozenset(
     ("clean_shutdown", "clean_reboot", "hard_reboot", "pool_migrate", "call_plugin", "shutdown", "suspend")
 )
 
@@ -111,8 +112,8 @@ def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     Notes
     -----
     Where memory is missing everywhere, the failure is NO_HOSTS_AVAILABLE. A VM of the restart priority has to run
-    always from here on, even if the start fails afterwards. Inferred: the device model that an HVM guest's platform
-    gets. Source: message_forwarding.ml: VM.start; xapi_vm.ml: start.
+    always from here on, even if the start fails afterwards. Inferred: a guest that reported before reports the same
+    again, at once. Source: message_forwarding.ml: VM.start; xapi_vm.ml: start.
     """
     assert_enabled(call.db, Feature.VM_START)
     row = call.db.VM[vm]
@@ -181,16 +182,15 @@ def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, 
     try:
         boot.assert_reachable(call.db, host.ref)
         _protect(call, vm)
-        if vm.domain_type == "hvm" and "device-model" not in vm.platform:
-            call.db.write(vm, "platform", {**vm.platform, "device-model": _DEVICE_MODEL})
+        if vm.domain_type == "hvm" and vm.platform.get("device-model", "qemu-trad") == "qemu-trad":
+            firmware = "uefi" if vm.HVM_boot_params.get("firmware") == "uefi" else "compat"
+            call.db.write(vm, "platform", {**vm.platform, "device-model": f"qemu-upstream-{firmware}"})
         call.hooks.assert_devices_licensed(vm)
         _assert_platform_allowed(call, vm, force)
-        if vm.guest_metrics != NULL:
-            guest = call.db.VM_guest_metrics.get(vm.guest_metrics)
-            if guest is not None:
-                call.db.destroy(guest)
-            call.db.write(vm, "guest_metrics", NULL)
+        reported = lifecycle.forget_guest(call, vm) if vm.guest_metrics != NULL else None
         yield from lifecycle.build_domain(call, vm, host, paused=start_paused)
+        if reported is not None:
+            call.db.write(vm, "guest_metrics", lifecycle.copied(call, reported))
     except BaseException:
         lifecycle.cancel_reservation(call, vm)
         raise
@@ -254,7 +254,7 @@ def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
 
     Notes
     -----
-    Inferred: sleeps start_delay as a start does. Source: message_forwarding.ml: VM.resume; xapi_vm.ml: resume.
+    Without start_delay. Source: message_forwarding.ml: VM.resume; xapi_vm.ml: resume.
     """
     row = call.db.VM[vm]
     call.hooks.assert_vgpu_types_supported(row)
@@ -273,7 +273,7 @@ def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: B
 
     Notes
     -----
-    Sleeps start_delay twice, as start_on does. Source: message_forwarding.ml: VM.resume_on.
+    Without start_delay. Source: message_forwarding.ml: VM.resume_on.
     """
     _assert_highest_version(call, host)
     row = call.db.VM[vm]
@@ -281,8 +281,6 @@ def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: B
     _derive_domain_type(call, row)
     target = _given_host(call, row, host, "vm_resume")
     yield from _resume_on(call, row, target, start_paused, force)
-    if row.start_delay > 0:
-        yield float(row.start_delay)
 
 
 def _derive_domain_type(call: Call, vm: "rows.VM") -> None:
@@ -299,13 +297,11 @@ def _resume_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool,
         if not call.hooks.has_suspend_image(vm):
             lifecycle.halt(call, vm)
             raise errors.VM_HAS_NO_SUSPEND_VDI("VM", vm.ref)
-        yield from lifecycle.build_domain(call, vm, host, paused=start_paused)
+        yield from lifecycle.build_domain(call, vm, host, paused=start_paused, resumed=True)
     except BaseException:
         lifecycle.cancel_reservation(call, vm)
         raise
     call.db.write(vm, "suspend_VDI", NULL)
-    if vm.start_delay > 0:
-        yield float(vm.start_delay)
 
 
 @message("VM", errors=_LEAVING)
@@ -357,9 +353,9 @@ def clean_shutdown(call: Call, vm: VMRef) -> Building:
         yield float(row.shutdown_delay)
 
 
-@message("VM", errors=(*_without(_LEAVING, errors.VM_IS_SNAPSHOT), errors.NO_HOSTS_AVAILABLE))
-def hard_shutdown(call: Call, vm: VMRef) -> None:
-    """Destroy the domain of a running or paused VM, or the image of a suspended one.
+@message("VM", errors=(*_without(_LEAVING, errors.VM_IS_SNAPSHOT), errors.NO_HOSTS_AVAILABLE, errors.TASK_CANCELLED))
+def hard_shutdown(call: Call, vm: VMRef) -> Building:
+    """Destroy the domain of a running or paused VM, then sleep shutdown_delay; or the image of a suspended one.
 
     Notes
     -----
@@ -368,17 +364,101 @@ def hard_shutdown(call: Call, vm: VMRef) -> None:
     """
     row = call.db.VM[vm]
     operations.begin(call, row, "hard_shutdown")
-    for task, operation in row.current_operations.items():
-        under_way = call.world.running.get(task)
-        if under_way is not None and operation in _CANCELLED_BY_HARD_SHUTDOWN:
-            under_way.cancelled = True
+    _cancel_others(call, row)
+    delay = 0.0
     if row.power_state == "Suspended":
         if not boot.some_live_host_has_storage(call, row):
             raise errors.NO_HOSTS_AVAILABLE()
     else:
         boot.assert_reachable(call.db, row.resident_on)
+        delay = float(row.shutdown_delay)
     call.db.write(row, "ha_always_run", False)
     lifecycle.halt(call, row)
+    if delay > 0:
+        yield delay
+
+
+@message("VM", errors=(*_LEAVING, errors.NO_HOSTS_AVAILABLE, errors.TASK_CANCELLED))
+def shutdown(call: Call, vm: VMRef) -> Building:
+    """Ask the guest of a running VM to shut down, and destroy the domain if it does not; as hard_shutdown for others.
+
+    Notes
+    -----
+    Source: xapi_vm.ml: shutdown.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "shutdown")
+    delay = 0.0
+    if row.power_state == "Suspended":
+        if not boot.some_live_host_has_storage(call, row):
+            raise errors.NO_HOSTS_AVAILABLE()
+    else:
+        boot.assert_reachable(call.db, row.resident_on)
+        delay = float(row.shutdown_delay)
+    call.db.write(row, "ha_always_run", False)
+    if row.power_state == "Running":
+        with suppress(Failure):
+            call.hooks.shut_down_guest(row)
+    lifecycle.halt(call, row)
+    if delay > 0:
+        yield delay
+
+
+@message(
+    "VM",
+    errors=(
+        *_LEAVING,
+        errors.VM_LACKS_FEATURE,
+        errors.VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT,
+        errors.VM_SHUTDOWN_TIMEOUT,
+    ),
+)
+def clean_reboot(call: Call, vm: VMRef) -> None:
+    """Ask the guest of a running VM to reboot: it gets another domain on its host. Source: xapi_vm.ml: clean_reboot."""
+    row = call.db.VM[vm]
+    operations.begin(call, row, "clean_reboot")
+    boot.assert_reachable(call.db, row.resident_on)
+    call.hooks.shut_down_guest(row)
+    lifecycle.reboot(call, row)
+
+
+@message("VM", errors=_LEAVING)
+def hard_reboot(call: Call, vm: VMRef) -> None:
+    """Destroy the domain of a running or paused VM, and build another on its host.
+
+    Notes
+    -----
+    Cancels what else is being done to stop or move the VM. Source: message_forwarding.ml: VM.hard_reboot.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "hard_reboot")
+    _cancel_others(call, row)
+    boot.assert_reachable(call.db, row.resident_on)
+    lifecycle.reboot(call, row)
+
+
+@message("VM", errors=(*_without(_OPERATION, errors.VM_BAD_POWER_STATE), errors.HOST_IS_LIVE))
+def power_state_reset(call: Call, vm: VMRef) -> None:
+    """Let a VM count as Halted that was lost with its host; nothing is done to a domain, so its host must be dead.
+
+    Notes
+    -----
+    Source: xapi_vm.ml: power_state_reset.
+    """
+    row = call.db.VM[vm]
+    operations.begin(call, row, "power_state_reset")
+    if row.power_state in ("Running", "Paused"):
+        host = call.db.host.get(row.resident_on)
+        if host is not None and (host.ref == call.db.the_pool.master or boot.is_live(call.db, host)):
+            raise errors.HOST_IS_LIVE(host.ref)
+    lifecycle.halt(call, row)
+
+
+def _cancel_others(call: Call, vm: "rows.VM") -> None:
+    for task, operation in vm.current_operations.items():
+        under_way = call.world.running.get(task)
+        if under_way is not None and operation in _CANCELLED_BY_FORCE:
+            under_way.cancelled = True
 
 
 # -------------------------------------------------------------------------------------------------------------- moving

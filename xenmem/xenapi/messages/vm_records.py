@@ -8,7 +8,7 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from xenmem.datamodel import CLASSES, Qualifier, enum, errors
-from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, shown_float
+from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, int64, shown_float
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
 
 Operation = Annotated[str, enum("vm_operations")]
+OnCrash = Annotated[str, enum("on_crash_behaviour")]
 OperationToString = Annotated[dict[str, str], MapType(enum("vm_operations"), STRING)]
 
 _OPERATION: Final = (
@@ -29,10 +30,14 @@ _OPERATION: Final = (
     errors.OPERATION_NOT_ALLOWED,
 )
 _FIELDS: Final = CLASSES["VM"].fields
+_IGNORED: Final = (
+    *("blocked_operations", "protection_policy", "snapshot_schedule"),
+    *("is_snapshot_from_vmpp", "is_vmss_snapshot"),
+)
+_INTERNAL: Final = "xensource_internal"
+_OF_SUSPENDED: Final = ("last_booted_record", "last_boot_CPU_flags", "suspend_VDI")
 _CONSTRUCTED: Final = tuple(
-    field
-    for field in _FIELDS.values()
-    if field.qualifier is not Qualifier.DYNAMIC and field.name != "blocked_operations"
+    field for field in _FIELDS.values() if field.qualifier is not Qualifier.DYNAMIC and field.name not in _IGNORED
 )
 _NOT_COPIED: Final[dict[str, Any]] = {
     "uuid": None,
@@ -80,8 +85,9 @@ def create(call: Call, args: VMRecord) -> VMRef:
 
     Notes
     -----
-    Neither memory nor vCPUs are checked. Halted, unless it comes as Suspended with all that belongs to it; fields that
-    clients cannot set are ignored, as are blocked_operations. Source: xapi_vm.ml: create.
+    Neither memory nor vCPUs are checked. Halted, unless it comes as Suspended with all that belongs to it, which a
+    halted one loses; fields that clients cannot set are ignored, as are some others. With a vendor device, which it has
+    unless told otherwise, it needs version 2 of the virtual hardware. Source: xapi_vm.ml: create.
     """
     values = {}
     for field in _CONSTRUCTED:
@@ -98,14 +104,18 @@ def create(call: Call, args: VMRecord) -> VMRef:
             raise errors.VM_BAD_POWER_STATE(vm.ref, "halted", "suspended")
     else:
         vm.power_state = "Halted"
+        for name in _OF_SUSPENDED:
+            setattr(vm, name, _FIELDS[name].default)
     if vm.domain_type == "unspecified":
         vm.domain_type = lifecycle.derived_domain_type(vm.HVM_boot_policy)
     vm.other_config = {"mac_seed": call.db.new_uuid(), **vm.other_config}
-    metrics = call.db.new_row("VM_metrics")
+    kind = vm.domain_type if vm.power_state == "Suspended" else "unspecified"
+    metrics = call.db.new_row("VM_metrics", current_domain_type=kind)
     call.db.create(metrics)
     vm.metrics = metrics.ref
     call.db.create(vm)
     lifecycle.update_memory_overhead(call, vm)
+    lifecycle.require_hardware(call, vm)
     return str(vm.ref)
 
 
@@ -115,36 +125,41 @@ def clone(call: Call, vm: VMRef, new_name: String) -> VMRef:
 
     Notes
     -----
-    The overhead is copied, even if it is stale. Protection by HA, delays, order and groups are not. Inferred: a clone
-    of a default template is no default template. Source: xapi_vm_clone.ml: copy_vm_record; xapi_vm.ml: clone.
+    The overhead is copied, even if it is stale. Protection by HA, delays, order and groups are not. A clone of a
+    default template is none. Source: xapi_vm_clone.ml: copy_vm_record; xapi_vm.ml: clone.
     """
     source = call.db.VM[vm]
     operations.begin(call, source, "clone")
     if not boot.some_live_host_has_storage(call, source):
         raise errors.NO_HOSTS_AVAILABLE()
-    values = _stored(source) | _NOT_COPIED
+    values = lifecycle.stored(source) | _NOT_COPIED
     values["uuid"] = call.db.new_uuid()
     values["name_label"] = new_name
     if source.power_state == "Suspended" and not source.is_a_snapshot:
         values |= {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
-    other_config = {key: value for key, value in source.other_config.items() if key != "default_template"}
-    values["other_config"] = {**other_config, "mac_seed": call.db.new_uuid()}
-    values["metrics"] = _copy_of_metrics(call, source)
+    values["other_config"] = _other_config_of_clone(call, source)
+    if source.generation_id:
+        values["generation_id"] = _generation_id(call)
+    metrics, guest = call.db.VM_metrics.get(source.metrics), call.db.VM_guest_metrics.get(source.guest_metrics)
+    values["metrics"] = lifecycle.copied(call, call.db.new_row("VM_metrics") if metrics is None else metrics)
+    if guest is not None:
+        values["guest_metrics"] = lifecycle.copied(call, guest)
     made = call.db.new_row("VM", **values)
     call.db.create(made)
     return str(made.ref)
 
 
-def _stored(row: "rows.VM | rows.VM_metrics") -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in row.schema.fields.values() if field.inverse is None}
+def _other_config_of_clone(call: Call, source: "rows.VM") -> dict[str, str]:
+    own = {key: value for key, value in source.other_config.items() if key not in ("default_template", _INTERNAL)}
+    if operations.is_default_template(source):
+        own["base_template_name"] = source.name_label
+    return {**own, "mac_seed": call.db.new_uuid()}
 
 
-def _copy_of_metrics(call: Call, source: "rows.VM") -> str:
-    metrics = call.db.VM_metrics.get(source.metrics)
-    values = {} if metrics is None else _stored(metrics) | {"uuid": call.db.new_uuid()}
-    made = call.db.new_row("VM_metrics", **values)
-    call.db.create(made)
-    return str(made.ref)
+def _generation_id(call: Call) -> str:
+    """Two integers of 64 bits, by which a guest learns that it is another (xapi_vm_helpers.ml: fresh_genid)."""
+    digits = call.db.new_uuid().replace("-", "")
+    return ":".join(str(int64(int(half, 16))) for half in (digits[:16], digits[16:]))
 
 
 @message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_CANNOT_DELETE_DEFAULT_TEMPLATE))
@@ -308,3 +323,49 @@ def set_ha_restart_priority(call: Call, self: VMRef, value: String) -> None:
     call.db.write(vm, "ha_restart_priority", value)
     if vm.power_state == "Running":
         call.db.write(vm, "ha_always_run", value == RESTART)
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN))
+def set_ha_always_run(call: Call, self: VMRef, value: Bool) -> None:
+    """Say whether HA restarts the VM, as set_ha_restart_priority does. Deprecated. Source: xapi_vm.ml."""
+    set_ha_restart_priority(call, self, RESTART if value else "")
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.VALUE_NOT_SUPPORTED, errors.INTERNAL_ERROR))
+def set_actions_after_crash(call: Call, self: VMRef, value: OnCrash) -> None:
+    """Set what becomes of the VM after it crashed; only PV guests leave a core dump. Source: xapi_vm_helpers.ml."""
+    vm = call.db.VM[self]
+    boot.assert_action_after_crash(call.db, vm, value)
+    call.db.write(vm, "actions_after_crash", value)
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.VM_BAD_POWER_STATE, errors.LICENCE_RESTRICTION))
+def set_has_vendor_device(call: Call, self: VMRef, value: Bool) -> None:
+    """Set whether a halted VM has the device by which Windows updates its drivers. Source: xapi_vm.ml."""
+    vm = call.db.VM[self]
+    if vm.power_state != "Halted":
+        raise errors.VM_BAD_POWER_STATE(self, "halted", vm.power_state.lower())
+    if value:
+        assert_enabled(call.db, Feature.VENDOR_DEVICE)
+    call.db.write(vm, "has_vendor_device", value)
+    lifecycle.require_hardware(call, vm)
+
+
+@message("VM", errors=(errors.HANDLE_INVALID,))
+def update_allowed_operations(call: Call, self: VMRef) -> None:
+    """Does nothing: allowed_operations are computed when they are asked for."""
+    call.db.VM[self]
+
+
+@message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT))
+def assert_operation_valid(call: Call, self: VMRef, op: Operation) -> None:
+    """Fail with the first reason why an operation could not begin now. Source: xapi_vm_lifecycle.ml."""
+    failure = operations.reason_against(call, call.db.VM[self], op)
+    if failure is not None:
+        raise failure
+
+
+@message("VM", errors=(errors.HANDLE_INVALID, errors.VM_HAS_VUSBS))
+def assert_agile(call: Call, self: VMRef) -> None:
+    """Fail unless any enabled host could run the VM. Source: agility.ml: vm_assert_agile."""
+    ha.assert_agile(call, call.db.VM[self])

@@ -28,10 +28,17 @@ def is_protected(vm: "rows.VM") -> bool:
     return start.is_protected(vm.ha_always_run, vm.ha_restart_priority)
 
 
+def assert_agile(call: "Call", vm: "rows.VM") -> None:
+    """Raise the reason why not any enabled host could run a VM."""
+    if vm.VUSBs:
+        raise errors.VM_HAS_VUSBS(vm.ref)
+    call.hooks.assert_agile(vm)
+
+
 def is_agile(call: "Call", vm: "rows.VM") -> bool:
     """Whether any enabled host could run a VM."""
     try:
-        call.hooks.assert_agile(vm)
+        assert_agile(call, vm)
     except Failure:
         return False
     return True

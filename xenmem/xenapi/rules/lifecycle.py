@@ -12,10 +12,12 @@ from xenmem.datamodel.types import NULL
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import host_operations
 from xenmem.xenapi.store import accounting
+from xenmem.xenapi.store.rows import stored_fields
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
     from xenmem.xenapi.store import rows
+    from xenmem.xenapi.store.rows import Row
 
 
 def update_memory_overhead(call: "Call", vm: "rows.VM") -> None:
@@ -52,7 +54,9 @@ def cancel_reservation(call: "Call", vm: "rows.VM") -> None:
         call.db.write(vm, "scheduled_to_be_resident_on", NULL)
 
 
-def build_domain(call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool) -> Generator[float, None, None]:
+def build_domain(
+    call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool, resumed: bool = False
+) -> Generator[float, None, None]:
     """Give a VM, whose memory is reserved, a domain.
 
     Parameters
@@ -60,6 +64,7 @@ def build_domain(call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool
     call : the database must be locked
     vm, host : who gets one where
     paused : leave the VM Paused
+    resumed : it ran before, and keeps when it started
 
     Raises
     ------
@@ -72,8 +77,8 @@ def build_domain(call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool
     memory = call.world.guests.start(vm, host)
     if not isinstance(memory, int):
         memory = yield from memory
-    cpu_info, platform = host.cpu_info, vm.platform
-    values = {
+    cpu_info = host.cpu_info
+    values: dict[str, Any] = {
         "power_state": "Paused" if paused else "Running",
         "last_boot_CPU_flags": {key: cpu_info[key] for key in ("vendor", "features") if key in cpu_info},
         "HVM_shadow_multiplier": actual_shadow_multiplier(call, vm, vm.HVM_shadow_multiplier),
@@ -81,12 +86,27 @@ def build_domain(call: "Call", vm: "rows.VM", host: "rows.host", *, paused: bool
     values_of_metrics = {
         "current_domain_type": vm.domain_type,
         "hvm": vm.domain_type != "pv",
-        "nested_virt": is_truthy(platform.get("nested-virt")),
-        "nomigrate": is_truthy(platform.get("nomigrate")),
-        "start_time": call.clock.date(),
+        **_flags(vm),
         "VCPUs_number": vm.VCPUs_at_startup,
     }
+    if not resumed:
+        values_of_metrics["start_time"] = call.clock.date()
+        if not vm.bios_strings:
+            values["bios_strings"] = _BIOS_STRINGS
     settle(call, vm, host, memory, values, values_of_metrics)
+
+
+def reboot(call: "Call", vm: "rows.VM") -> None:
+    """Give a VM another domain where it is: its memory is not reserved anew, its record stays (CA-31903)."""
+    call.db.update(vm, {"power_state": "Running", "domid": call.world.new_domid()})
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    if metrics is not None:
+        started = {"start_time": call.clock.date(), "VCPUs_number": vm.VCPUs_at_startup}
+        call.db.update(metrics, started | _flags(vm))
+
+
+def _flags(vm: "rows.VM") -> dict[str, bool]:
+    return {name: is_truthy(vm.platform.get(key)) for name, key in _FLAGS}
 
 
 def settle(
@@ -131,21 +151,82 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 def halt(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
     halted = {"power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
+    halted |= _without_guidances(vm, "restart_vm", "restart_device_model")
     _leave(call, vm, halted, {"current_domain_type": "unspecified"})
 
 
 def suspend(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot."""
-    _leave(call, vm, {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}, {})
+    suspended = {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
+    _leave(call, vm, suspended | _without_guidances(vm, "restart_device_model"), {})
 
 
+def _without_guidances(vm: "rows.VM", *done: str) -> dict[str, Any]:
+    """What is left of the guidances of a VM once it has lost its domain."""
+    left: dict[str, Any] = {}
+    for field in _GUIDANCES:
+        guidances: tuple[str, ...] = getattr(vm, field)
+        if guidances:
+            left[field] = tuple(guidance for guidance in guidances if guidance not in done)
+    return left
+
+
+def stored(row: "Row") -> dict[str, Any]:
+    """The fields of a row that rows hold, as they are."""
+    return {name: getattr(row, name) for name in stored_fields(row.table)}
+
+
+def copied(call: "Call", row: "Row") -> str:
+    """A new row with what another one has, but for its uuid; the reference."""
+    made = call.db.new_row(row.table, **stored(row) | {"uuid": call.db.new_uuid()})
+    call.db.create(made)
+    return str(made.ref)
+
+
+def forget_guest(call: "Call", vm: "rows.VM") -> "rows.VM_guest_metrics | None":
+    """Destroy what a VM's guest reported; the row, if there is one."""
+    guest = call.db.VM_guest_metrics.get(vm.guest_metrics)
+    if guest is not None:
+        call.db.destroy(guest)
+    call.db.write(vm, "guest_metrics", NULL)
+    return guest
+
+
+def require_hardware(call: "Call", vm: "rows.VM") -> None:
+    """A vendor device needs version 2 of the virtual hardware (update_vm_virtual_hardware_platform_version)."""
+    if vm.has_vendor_device and vm.hardware_platform_version < _VENDOR_DEVICE:
+        call.db.write(vm, "hardware_platform_version", _VENDOR_DEVICE)
+
+
+_FLAGS: Final = (("nested_virt", "nested-virt"), ("nomigrate", "nomigrate"))
+_VENDOR_DEVICE: Final = 2
+_BIOS_STRINGS: Final = {
+    "bios-vendor": "Xen",
+    "bios-version": "",
+    "system-manufacturer": "Xen",
+    "system-product-name": "HVM domU",
+    "system-version": "",
+    "system-serial-number": "",
+    "hp-rombios": "",
+    "oem-1": "Xen",
+    "oem-2": "MS_VM_CERT/SHA1/bdbeb6e0a816d43fa6d3fe8aaef04c2bad9d3e3d",
+}
+"""What a VM without BIOS strings gets when it starts (xapi_globs.ml: generic_bios_strings)."""
 _WITHOUT_DOMAIN: Final = {
     "resident_on": NULL,
     "scheduled_to_be_resident_on": NULL,
     "domid": -1,
     "memory_target": 0,
 }
-_METRICS_WITHOUT_DOMAIN: Final = {"hvm": False, "nested_virt": False, "nomigrate": False}
+_METRICS_WITHOUT_DOMAIN: Final = {
+    "hvm": False,
+    "nested_virt": False,
+    "nomigrate": False,
+    "VCPUs_number": 0,
+    "numa_nodes": 0,
+    "numa_optimised": False,
+}
+_GUIDANCES: Final = ("pending_guidances", "pending_guidances_recommended", "pending_guidances_full")
 
 
 def _leave(call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any]) -> None:

@@ -56,6 +56,7 @@ _ON_TEMPLATES: Final = _words(
 _ON_OWN_TEMPLATES: Final = frozenset(("destroy", "migrate_send"))
 _ON_SNAPSHOTS: Final = frozenset(("revert", "clone", "copy", "export", "destroy", "hard_shutdown", "metadata_export"))
 _MOVING: Final = frozenset(("suspend", "checkpoint", "pool_migrate", "migrate_send"))
+_NOT_WITH_VUSBS: Final = _MOVING | {"snapshot"}
 _NOT_ON_DOMAIN_ZERO: Final = frozenset(("changing_VCPUs", "destroy"))
 _ON_CONTROL_DOMAINS: Final = _words(
     """data_source_op changing_memory_live awaiting_memory_live metadata_export changing_dynamic_range
@@ -157,6 +158,9 @@ def _situation(database: "Database", vm: "rows.VM") -> tuple[Hashable, ...]:
         _is_paravirtual(database, vm),
         guest is not None and has_drivers(guest.PV_drivers_version),
         None if guest is None else _announced(guest.other),
+        bool(vm.VUSBs),
+        bool(vm.attached_PCIs),
+        bool(vm.VTPMs),
         _may_clone_suspended(database),
         boot.is_upgrading(database),
     )
@@ -203,7 +207,12 @@ def allowed_power_states(database: "Database", vm: "rows.VM", operation: str) ->
 
 def _is_own_template(vm: "rows.VM") -> bool:
     """Whether a template is none of those that come with the server."""
-    return not (vm.is_default_template or vm.other_config.get("default_template") in ("true", "1"))
+    return not (vm.is_default_template or is_default_template(vm))
+
+
+def is_default_template(vm: "rows.VM") -> bool:
+    """Whether other_config says that a template came with the server, in any case of letters."""
+    return is_truthy(vm.other_config.get("default_template"))
 
 
 def _is_paravirtual(database: "Database", vm: "rows.VM") -> bool:
@@ -276,6 +285,14 @@ def reason_against(call: "Call", vm: "rows.VM", operation: str, *, strict: bool 
         failure = _lacking_feature(database, vm, operation, strict)
         if failure is not None:
             return failure
+    if vm.VUSBs and operation in _NOT_WITH_VUSBS:
+        return errors.VM_HAS_VUSBS(ref)
+    if vm.attached_PCIs and operation in _MOVING:
+        return errors.VM_HAS_PCI_ATTACHED(ref)
+    if vm.VTPMs and operation == "create_vtpm":
+        return errors.VTPM_MAX_AMOUNT_REACHED(1)
+    if operation == "snapshot_with_quiesce":
+        return errors.VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED(ref, "")
     try:
         call.hooks.assert_operation_allowed_by_devices(vm, operation)
     except Failure as failure:

@@ -2,12 +2,14 @@
 
 A field that the file lacks gets the schema's default; what a server computes when it first starts on an older database
 (domain types, overheads) is computed here. Operations under way are left behind, for their tasks are, and nothing would
-ever end them; what they reserved is kept. Tables and fields that the schema does not know are not.
+ever end them; what they reserved is kept. Tables and fields that the data model does not know are kept as they come.
 """
 
+import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any, Final
 
 import numpy as np
@@ -104,10 +106,23 @@ def read(source: str | os.PathLike[str] | IO[bytes], *, lenient: bool = False, s
     def build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Database:
         return _build(tables, codec, origin, seed)
 
-    pools = read_pools(source, Target(_SCHEMAS, build, keeps_unknown=True), lenient=lenient)
+    with _collector_resting():
+        pools = read_pools(source, Target(_SCHEMAS, build, known=CLASSES), lenient=lenient)
     if len(pools) != 1:
         raise InventoryError(str(source), "", f"holds {len(pools)} pools, and a database is that of one")
     return pools[0]
+
+
+@contextmanager
+def _collector_resting() -> Iterator[None]:
+    """Millions of objects come and none goes: the cyclic collector would look at all of them over and over."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def from_fleet(fleet: Fleet, *, seed: int | None = None) -> Database:

@@ -21,6 +21,7 @@ class Feature(Enum):
     XEN_MOTION = ("Xen_motion", "restrict_xen_motion", True)
     NESTED_VIRT = ("Nested_virt", "restrict_nested_virt", False)
     NETWORK_SRIOV = ("Network_sriov", "restrict_network_sriov", False)
+    VENDOR_DEVICE = ("PCI_device_for_auto_update", "restrict_pci_device_for_auto_update", False)
     LIVE_SET_VCPUS = ("Live_set_vcpus", "restrict_set_vcpus_number_live", False)
 
 

@@ -16,7 +16,7 @@ class Hooks:
     """What is outside the memory model (docs/reference/messages.md, 1 row 11, 2.4 rows 4 and 16 to 19, 3.2 step 5)."""
 
     def assert_operation_allowed_by_devices(self, vm: "rows.VM", operation: str) -> None:
-        """VDIs with on_boot=reset, PCI, vGPUs, VUSBs, appliances, schedules, quiescing (messages.md, 1 row 11)."""
+        """VDIs with on_boot=reset, vGPUs, appliances, schedules: what records do not tell (messages.md, 1 row 11)."""
 
     def assert_vgpu_types_supported(self, vm: "rows.VM") -> None:
         """VGPU_TYPE_NO_LONGER_SUPPORTED [type] (messages.md, 2.4 row 4)."""

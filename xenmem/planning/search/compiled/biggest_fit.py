@@ -6,12 +6,9 @@ with the key (free, stamp): the stamp is the number of the insertion, and the fi
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.kernel._jit import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
 
 
 @jit

@@ -10,14 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel._jit import jit
-from xenmem.planning.search.compiled.repack import admits
+from xenmem.planning.search.compiled.arrays import NEVER, admits
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-NEVER = 1 << 61
-"""The cost of what must not happen; a sum of other costs stays below."""
 
 
 @jit

@@ -1,6 +1,6 @@
 """The compiled search for who has to move aside so that waiting VMs find room: branch and bound, largest VM first.
 
-A waiting VM goes where there is room or where VMs that make it leave; these wait in turn. Arrays as in _repack, items
+A waiting VM goes where there is room or where VMs that make it leave; these wait in turn. Arrays as in arrays, items
 in descending order of size; `weight` is the VMs that an item stands for, `cost` what moving it aside costs: MOVE for
 each of them and the MiB that it copies. Nothing is checked here.
 """
@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel._jit import jit
-from xenmem.planning.search.compiled.branch_and_bound import NEVER
-from xenmem.planning.search.compiled.repack import draw
+from xenmem.planning.search.compiled.arrays import MOVE, NEVER, draw
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
-MOVE = 1 << 40
 MOST_AT_ONCE = 4
 """VMs that may leave one host for one VM; each takes 15 bits of a way."""
 SETS_OF_THREE = 60

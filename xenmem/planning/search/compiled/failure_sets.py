@@ -5,14 +5,10 @@ sets and taken up again, because `chosen` is all it remembers.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED, pack
-
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 
 SURVIVES: int = 0
 LOSES: int = 1

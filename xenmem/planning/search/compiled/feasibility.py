@@ -6,13 +6,9 @@ off by a number of nodes, never by a clock, so the same input gives the same ans
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.kernel._jit import jit
-
-Bytes = NDArray[np.int64]
-Rows = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 
 NO: int = 0
 YES: int = 1

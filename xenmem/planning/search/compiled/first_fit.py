@@ -1,6 +1,6 @@
 """The compiled greedy rules: first fit, best fit and worst fit, in an order that the caller chooses.
 
-Arrays as in _repack, changed in place: `free` is what is left on each host, host_of stays -1 for what did not fit.
+Arrays as in arrays, changed in place: `free` is what is left on each host, host_of stays -1 for what did not fit.
 Nothing is checked here. First fit costs O(log hosts) per VM, the other two O(hosts).
 """
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel._jit import jit
-from xenmem.planning.search.compiled.repack import admits
+from xenmem.planning.search.compiled.arrays import admits
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

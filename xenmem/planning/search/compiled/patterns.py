@@ -7,13 +7,9 @@ believed is only the comparison of integers at the end. Sizes and holes are any 
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Floats
 from xenmem.kernel._jit import jit
-
-Bytes = NDArray[np.int64]
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
 
 WORTH = 1 << 24
 """What the largest dual value is scaled to: a sum over all items stays far below 2**53, so that bounds are exact."""

@@ -1,15 +1,13 @@
 """The compiled local search: a few hosts and the VMs that have no place are unpacked and packed again, until all fit.
 
-Arrays in, arrays changed in place; nothing is checked here. Amounts are any unit, the same everywhere. Conflicts come
-as columns: VM i belongs to the groups group_of[group_start[i]:group_start[i + 1]], and taken[g, h] says how many
-members of g host h holds, VMs outside the problem included. kind_of[i] is a row of `allowed`, which says where such VMs
-may go. Random numbers come from a state that the caller owns, so an answer depends on the seed alone.
+Arrays as in arrays, changed in place; nothing is checked here. Amounts are any unit, the same everywhere.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel._jit import jit
+from xenmem.planning.search.compiled.arrays import admits, draw
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
@@ -21,28 +19,6 @@ FROM_A_HOST = 12
 FROM_THE_UNPLACED = 12
 FILL_NODES = 3000
 AGAINST_THE_GRAIN = 16
-
-
-@jit
-def draw(state: Random, below: int) -> int:
-    """The next number in 0..below - 1 (xorshift64*)."""
-    x = state[0]
-    x ^= x >> np.uint64(12)
-    x ^= x << np.uint64(25)
-    x ^= x >> np.uint64(27)
-    state[0] = x
-    return int((x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(33)) % below
-
-
-@jit
-def admits(vm: int, host: int, kind_of: Rows, allowed: Bools, group_start: Rows, group_of: Rows, taken: Rows) -> bool:
-    """Whether everything but memory lets the VM onto the host."""
-    if not allowed[kind_of[vm], host]:
-        return False
-    for place in range(group_start[vm], group_start[vm + 1]):  # noqa: SIM110  (compiled)
-        if taken[group_of[place], host] > 0:
-            return False
-    return True
 
 
 @jit

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.kernel._jit import jit
-from xenmem.planning.search.compiled.repack import draw
+from xenmem.planning.search.compiled.arrays import draw
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -1,0 +1,42 @@
+"""The arrays that the compiled searches share, and what they all ask of them.
+
+VM i belongs to the groups group_of[group_start[i]:group_start[i + 1]], and taken[g, h] says how many members of g host
+h holds, VMs outside the problem included. kind_of[i] is a row of `allowed`, which says where such VMs may go. Random
+numbers come from a state that the caller owns, so an answer depends on the seed alone. Nothing is checked here.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xenmem.kernel._jit import jit
+
+Rows = NDArray[np.int32]
+Bools = NDArray[np.bool_]
+Random = NDArray[np.uint64]
+
+NEVER = 1 << 61
+"""The cost of what must not happen; a sum of other costs stays below."""
+MOVE = 1 << 40
+"""One migration in the cost of a move; the MiB that it copies come on top and decide between equal numbers."""
+
+
+@jit
+def draw(state: Random, below: int) -> int:
+    """The next number in 0..below - 1 (xorshift64*)."""
+    x = state[0]
+    x ^= x >> np.uint64(12)
+    x ^= x << np.uint64(25)
+    x ^= x >> np.uint64(27)
+    state[0] = x
+    return int((x * np.uint64(0x2545F4914F6CDD1D)) >> np.uint64(33)) % below
+
+
+@jit
+def admits(vm: int, host: int, kind_of: Rows, allowed: Bools, group_start: Rows, group_of: Rows, taken: Rows) -> bool:
+    """Whether everything but memory lets the VM onto the host."""
+    if not allowed[kind_of[vm], host]:
+        return False
+    for place in range(group_start[vm], group_start[vm + 1]):  # noqa: SIM110  (compiled)
+        if taken[group_of[place], host] > 0:
+            return False
+    return True
