@@ -224,7 +224,11 @@ def test_balloon_formats_equal_the_answer(answer: Answer, small: str) -> None:
     uuid = fleet.vms.uuid[vm]
     assert json.loads(answer("balloon", small, uuid, "--format", "json")) == plain(expected)
     found = rows(answer("balloon", small, uuid, "--host", expected.host.uuid, "--format", "csv"))
-    assert [(row["ref"], int(row["fair"])) for row in found] == [(one.ref, one.fair) for one in expected.vms]
+    shown = [*expected.vms, expected.newcomer]
+    assert [(row["ref"], int(row["balanced"]), int(row["fair"])) for row in found] == [
+        (one.ref, one.balanced, one.fair) for one in shown
+    ]
+    assert (found[-1]["target"], found[-1]["squeezed"]) == ("", "")
     text = answer("balloon", small, uuid)
     assert f"starts on {expected.host.name_label}\n" in text
     assert text.endswith(f"{expected.reason[0].upper()}{expected.reason[1:]}.\n")
