@@ -329,7 +329,7 @@ class Batch:
         call = self._call("VM.assert_can_boot_here")
         column = {ref: number for number, ref in enumerate(hosts)}
         disabled = {host.ref for host in pool.database.host if not host.enabled}
-        asks_hooks = is_overridden(pool.hooks, *_BOOT_HOOKS)
+        asks_hooks = is_overridden(type(pool.hooks), *_BOOT_HOOKS)
         least = _UNTIED if asks_hooks else _RESIDENT if disabled else _TIED
         for number in np.flatnonzero((needs.kind != 0) & (needs.tie >= least)).tolist():
             vm = pool.database.VM.rows[vms[number]]

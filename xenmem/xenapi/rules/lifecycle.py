@@ -6,6 +6,7 @@ message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 """
 
 from collections.abc import Generator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.datamodel.types import NULL
@@ -154,25 +155,29 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 
 def halt(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
-    halted = {"power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
-    halted |= _without_guidances(vm, "restart_vm", "restart_device_model")
-    _leave(call, vm, halted, {"current_domain_type": "unspecified"})
+    _leave(call, vm, _HALTED, _METRICS_HALTED, ("restart_vm", "restart_device_model"))
 
 
 def suspend(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot."""
-    suspended = {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
-    _leave(call, vm, suspended | _without_guidances(vm, "restart_device_model"), {})
+    suspended = {**_WITHOUT_DOMAIN, "power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
+    _leave(call, vm, suspended, _METRICS_WITHOUT_DOMAIN, ("restart_device_model",))
 
 
-def _without_guidances(vm: "rows.VM", *done: str) -> dict[str, Any]:
-    """What is left of the guidances of a VM once it has lost its domain."""
-    left: dict[str, Any] = {}
-    for field in _GUIDANCES:
-        guidances: tuple[str, ...] = getattr(vm, field)
-        if guidances:
-            left[field] = tuple(guidance for guidance in guidances if guidance not in done)
-    return left
+def _leave(
+    call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any], done: tuple[str, ...]
+) -> None:
+    """Write what becomes of a VM that has lost its domain; the guidances that this has done are taken off it."""
+    guidances = _guidances(vm)
+    if any(guidances):
+        left = (tuple(one for one in some if one not in done) for some in guidances)
+        values = values | dict(zip(_GUIDANCES, left, strict=True))
+    database = call.db
+    database.update(vm, values)
+    call.world.guests.stop(vm)
+    metrics = database.VM_metrics.rows.get(vm.metrics)
+    if metrics is not None:
+        database.update(metrics, values_of_metrics)
 
 
 def stored(row: "Row") -> dict[str, Any]:
@@ -221,6 +226,7 @@ _WITHOUT_DOMAIN: Final = {
     "domid": -1,
     "memory_target": 0,
 }
+_HALTED: Final = {**_WITHOUT_DOMAIN, "power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
 _METRICS_WITHOUT_DOMAIN: Final = {
     "hvm": False,
     "nested_virt": False,
@@ -229,12 +235,6 @@ _METRICS_WITHOUT_DOMAIN: Final = {
     "numa_nodes": 0,
     "numa_optimised": False,
 }
+_METRICS_HALTED: Final = {**_METRICS_WITHOUT_DOMAIN, "current_domain_type": "unspecified"}
 _GUIDANCES: Final = ("pending_guidances", "pending_guidances_recommended", "pending_guidances_full")
-
-
-def _leave(call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any]) -> None:
-    call.db.update(vm, _WITHOUT_DOMAIN | values)
-    call.world.guests.stop(vm)
-    metrics = call.db.VM_metrics.get(vm.metrics)
-    if metrics is not None:
-        call.db.update(metrics, _METRICS_WITHOUT_DOMAIN | values_of_metrics)
+_guidances: Final = attrgetter(*_GUIDANCES)

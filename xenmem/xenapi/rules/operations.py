@@ -124,7 +124,7 @@ def allowed(call: "Call", vm: "rows.VM") -> tuple[str, ...]:
     -----
     VMs in the same situation may do the same. Source: xapi_vm_lifecycle.ml: update_allowed_operations, ignored_ops.
     """
-    if vm.current_operations or vm.blocked_operations or is_overridden(call.hooks, _DEVICES):
+    if vm.current_operations or vm.blocked_operations or is_overridden(type(call.hooks), _DEVICES):
         return _allowed(call, vm)
     situation = _situation(call.db, vm)
     operations = _ALLOWED_WHERE.get(situation)
