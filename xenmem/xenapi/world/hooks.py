@@ -4,7 +4,6 @@ Each is a method, called where the server calls its own, with rows as arguments.
 given to the Pool raises failures or plays a hypervisor. Called with the database locked.
 """
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 from xenmem.datamodel.types import NULL
@@ -78,7 +77,9 @@ class Hooks:
         """Domain 0's static_max; else INTERNAL_ERROR ["Failed to update dom0 memory"] (messages.md, 3.2 step 5)."""
 
 
-@cache
-def is_overridden(hooks: type[Hooks], *names: str) -> bool:
-    """Whether hooks of a class do something of their own in one of these methods."""
-    return any(getattr(hooks, name) is not getattr(Hooks, name) for name in names)
+def overridden(hooks: Hooks) -> frozenset[str]:
+    """The methods in which hooks do something of their own."""
+    own = type(hooks)
+    return frozenset(
+        name for name, method in vars(Hooks).items() if callable(method) and getattr(own, name) is not method
+    )
