@@ -6,6 +6,7 @@ result's type; a body that waits is a generator that yields seconds. Knows no da
 """
 
 import inspect
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
@@ -207,7 +208,7 @@ class Message:
             if len(sent) == 2 == self.sent:
                 return [self._accepts[0](sent[1])]
             sent = sent[1:]
-        values = [accept(value) for accept, value in zip(self._accepts, sent)]  # noqa: B905  (surplus is ignored)
+        values = list(map(operator.call, self._accepts, sent))  # surplus is ignored
         if len(values) < len(self.parameters):
             values += [parameter.default for parameter in self.parameters[len(values) :]]
         return values

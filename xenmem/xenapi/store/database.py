@@ -403,10 +403,8 @@ class Database:
         if effect is not None:
             effect(self, row, old, value)
         kind = type(value)
-        if kind is str:
-            self._journal_bytes += len(value)
-        elif kind is not int and kind is not bool:
-            self._journal_bytes += weight(value)
+        if kind is not int and kind is not bool:
+            self._journal_bytes += len(value) if kind is str else weight(value)
         self._remember(row, ((field, old, value),))
 
     def update(self, row: Row, values: Mapping[str, Any]) -> None:
