@@ -5,6 +5,7 @@ Memory limits never change with the power state. Amounts are bytes. Source: docs
 message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 """
 
+import json
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -108,8 +109,8 @@ def reboot(call: "Call", vm: "rows.VM") -> None:
 def _flags(vm: "rows.VM") -> dict[str, bool]:
     platform = vm.platform
     return {
-        "nested_virt": is_truthy(platform.get("nested-virt")),
         "nomigrate": is_truthy(platform.get("nomigrate")),
+        "nested_virt": is_truthy(platform.get("nested-virt")),
     }
 
 
@@ -160,8 +161,20 @@ def halt(call: "Call", vm: "rows.VM") -> None:
 
 
 def suspend(call: "Call", vm: "rows.VM") -> None:
-    """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot."""
-    suspended = {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
+    """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot.
+
+    Notes
+    -----
+    last_booted_record gets what xenopsd keeps of the domain, as far as rows tell; it has defaults for the rest. Source:
+    xapi_xenops.ml: update_vm_internal; xenops_server_xen.ml: VmExtra.
+    """
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    kept = _flags(vm) if metrics is None else {name: getattr(metrics, name) for name in ("nomigrate", "nested_virt")}
+    suspended = {
+        "power_state": "Suspended",
+        "suspend_VDI": call.db.new_ref(),
+        "last_booted_record": json.dumps(kept, separators=(",", ":")),
+    }
     _leave(call, vm, suspended | _without_guidances(vm, "restart_device_model"), {})
 
 
