@@ -89,6 +89,7 @@ STATES = {
             "VM.set_ha_always_run",
             "VM.clean_reboot",
             "VM.hard_reboot",
+            "VM.get_boot_record",
             "host.evacuate",
             "host.assert_can_evacuate",
         ),
