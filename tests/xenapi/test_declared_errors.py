@@ -169,6 +169,7 @@ class Scene:
             subject = ["h2"]
             self.kill("h2")
             self.h2.power_on_mode = "wake-on-lan"
+        self.h1.enabled = self.h2.enabled = self.name not in ("host.reboot", "host.shutdown")
         if self.name == "VM_group.destroy":
             subject = ["g1"]
         self.the_pool.ha_enabled = self.name == "pool.disable_ha"
@@ -246,7 +247,7 @@ def vm_bad_power_state(scene: Scene) -> list[Any]:
 
 @situation
 def other_operation_in_progress(scene: Scene) -> list[Any]:
-    if scene.name == "host.enable":
+    if scene.name in ("host.enable", "host.reboot", "host.shutdown"):
         scene.h1.current_operations = {"t": "apply_updates"}
         return ["host", "h1", "apply_updates", "t"]
     scene.vm.current_operations = {"t": "hard_shutdown"}
@@ -699,6 +700,12 @@ def host_is_live(scene: Scene) -> list[Any]:
 @situation
 def host_power_on_mode_disabled(scene: Scene) -> list[Any]:
     scene.h2.power_on_mode = ""
+    return []
+
+
+@situation
+def host_not_disabled(scene: Scene) -> list[Any]:
+    scene.h1.enabled = True
     return []
 
 

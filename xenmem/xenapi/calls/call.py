@@ -62,6 +62,7 @@ class World:
     running : the calls that run in a task, by its reference
     ended, made : the tasks that have ended, and those that clients made for themselves
     events : what event.from and event.next have to tell
+    kept_disabled : the hosts that a restart does not enable again
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class World:
         self.ranking: Final = Ranking(database)
         self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random
         self.running: Final[dict[str, Call]] = {}
+        self.kept_disabled: Final[set[str]] = set()
         self.ended: Final = tasks.Shelf(database, self.clock, tasks.COMPLETED_SECONDS)
         self.made: Final = tasks.Shelf(database, self.clock, tasks.PENDING_SECONDS)
         self.events: Final = events.Queue(database, self.clock, self._record)

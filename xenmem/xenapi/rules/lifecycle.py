@@ -156,7 +156,7 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 def halt(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
     halted = {"power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
-    halted |= _without_guidances(vm, "restart_vm", "restart_device_model")
+    halted |= without_guidances(vm, "restart_vm", "restart_device_model")
     _leave(call, vm, halted, {"current_domain_type": "unspecified"})
 
 
@@ -175,14 +175,14 @@ def suspend(call: "Call", vm: "rows.VM") -> None:
         "suspend_VDI": call.db.new_ref(),
         "last_booted_record": json.dumps(kept, separators=(",", ":")),
     }
-    _leave(call, vm, suspended | _without_guidances(vm, "restart_device_model"), {})
+    _leave(call, vm, suspended | without_guidances(vm, "restart_device_model"), {})
 
 
-def _without_guidances(vm: "rows.VM", *done: str) -> dict[str, Any]:
-    """What is left of the guidances of a VM once it has lost its domain."""
+def without_guidances(row: "rows.VM | rows.host", *done: str) -> dict[str, Any]:
+    """What is left of the guidances of a VM or a host once some are followed, by field."""
     left: dict[str, Any] = {}
     for field in _GUIDANCES:
-        guidances: tuple[str, ...] = getattr(vm, field)
+        guidances: tuple[str, ...] = getattr(row, field)
         if guidances:
             left[field] = tuple(guidance for guidance in guidances if guidance not in done)
     return left
