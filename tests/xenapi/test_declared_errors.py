@@ -64,6 +64,8 @@ SENT: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("VM.set_has_vendor_device", "VM.set_ha_always_run"), (True,)),
     "host.set_numa_affinity_policy": ("any",),
     "pool.enable_ha": ([], {}),
+    "pool.designate_new_master": ("h2",),
+    "pool.get_license_state": ("p",),
     "VM_group.create": ({"name_label": "g", "name_description": "", "placement": "anti_affinity"},),
     "event.from": ([], "", 0.0),
     "event.inject": ("VM", "vm"),
@@ -317,7 +319,7 @@ def ha_operation_would_break_failover_plan(scene: Scene) -> list[Any]:
 
 @situation
 def host_offline(scene: Scene) -> list[Any]:
-    if scene.name.startswith("host."):
+    if scene.name.startswith(("host.", "pool.")):
         scene.sent[0] = "h2"
         scene.kill("h2")
     elif scene.name in ("VM.start", "VM.resume"):
