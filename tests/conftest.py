@@ -1,6 +1,7 @@
 """What the whole suite shares: where the data are, a deadline for slow machines, and searches compiled before."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,10 @@ hypothesis.settings.load_profile("xenmem")
 
 PLANNERS = Path(__file__).parent / "planning"
 
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as below `nohup` and `&`: processes that tests interrupt inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["PYTHONSAFEPATH"] = "1"  # processes that tests start import the installed package, not this folder
 
 

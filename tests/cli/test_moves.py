@@ -265,8 +265,8 @@ def test_ambiguous_names_are_listed(complaint: Answer, tmp_path: Path) -> None:
 
 def test_a_host_without_memory_is_named(complaint: Answer, tmp_path: Path) -> None:
     path = edited(tmp_path, memory_total="0")
-    assert "host x has no memory: 0" in complaint("pack", path)
-    assert "host x has no memory: 0" in complaint("evacuate", path, "y")
+    assert "host x: its memory_total is unknown" in complaint("pack", path)
+    assert "host x: its memory_total is unknown" in complaint("evacuate", path, "y")
 
 
 def test_a_vm_without_memory_is_named(complaint: Answer, tmp_path: Path) -> None:

@@ -22,7 +22,9 @@ SHORT = 0.3
 def packed(fleet: xenmem.Fleet) -> list[planning.Plan]:
     """With each objective, and once more for few VMs, of which the last has hardly room."""
     plans = [planning.pack(fleet, objective=objective, time_limit=SHORT) for objective in planning.OBJECTIVES]
-    few = np.flatnonzero(fleet.vms.is_guest)[:9].tolist()
+    vms = fleet.vms
+    halted = vms.is_guest & (vms.power_state == xenmem.PowerState.HALTED) & (vms.scheduled_to_be_resident_on < 0)
+    few = np.flatnonzero(halted)[:9].tolist()
     plans += [planning.pack(fleet, few, pinned={few[0]: 0}, anti_affinity=[few[:2]], time_limit=SHORT)]
     return plans
 

@@ -64,6 +64,8 @@ SENT: dict[str, tuple[Any, ...]] = {
     **dict.fromkeys(("VM.set_has_vendor_device", "VM.set_ha_always_run"), (True,)),
     "host.set_numa_affinity_policy": ("any",),
     "pool.enable_ha": ([], {}),
+    "pool.designate_new_master": ("h2",),
+    "pool.get_license_state": ("p",),
     "VM_group.create": ({"name_label": "g", "name_description": "", "placement": "anti_affinity"},),
     "event.from": ([], "", 0.0),
     "event.inject": ("VM", "vm"),
@@ -89,6 +91,7 @@ STATES = {
             "VM.set_ha_always_run",
             "VM.clean_reboot",
             "VM.hard_reboot",
+            "VM.get_boot_record",
             "host.evacuate",
             "host.assert_can_evacuate",
         ),
@@ -168,6 +171,7 @@ class Scene:
             subject = ["h2"]
             self.kill("h2")
             self.h2.power_on_mode = "wake-on-lan"
+        self.h1.enabled = self.h2.enabled = self.name not in ("host.reboot", "host.shutdown")
         if self.name == "VM_group.destroy":
             subject = ["g1"]
         self.the_pool.ha_enabled = self.name == "pool.disable_ha"
@@ -245,7 +249,7 @@ def vm_bad_power_state(scene: Scene) -> list[Any]:
 
 @situation
 def other_operation_in_progress(scene: Scene) -> list[Any]:
-    if scene.name == "host.enable":
+    if scene.name in ("host.enable", "host.reboot", "host.shutdown"):
         scene.h1.current_operations = {"t": "apply_updates"}
         return ["host", "h1", "apply_updates", "t"]
     scene.vm.current_operations = {"t": "hard_shutdown"}
@@ -315,7 +319,7 @@ def ha_operation_would_break_failover_plan(scene: Scene) -> list[Any]:
 
 @situation
 def host_offline(scene: Scene) -> list[Any]:
-    if scene.name.startswith("host."):
+    if scene.name.startswith(("host.", "pool.")):
         scene.sent[0] = "h2"
         scene.kill("h2")
     elif scene.name in ("VM.start", "VM.resume"):
@@ -698,6 +702,12 @@ def host_is_live(scene: Scene) -> list[Any]:
 @situation
 def host_power_on_mode_disabled(scene: Scene) -> list[Any]:
     scene.h2.power_on_mode = ""
+    return []
+
+
+@situation
+def host_not_disabled(scene: Scene) -> list[Any]:
+    scene.h1.enabled = True
     return []
 
 

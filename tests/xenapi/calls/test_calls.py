@@ -223,7 +223,10 @@ def test_roles() -> None:
         unknown = details(lambda: session.xenapi.VM.nothing())
         assert unknown[0] == ("MESSAGE_METHOD_UNKNOWN" if role is Role.POOL_ADMIN else "RBAC_PERMISSION_DENIED")
     session.login_with_password("READ_ONLY", "READ_ONLY")
-    assert details(lambda: session.xenapi.VM.set_memory("x", "1"))[1] == "vm.set_memory"
+    text = "No permission in user session. (Roles with this permission: {})"
+    may = text.format("pool-admin, pool-operator, vm-power-admin")
+    assert details(lambda: session.xenapi.VM.set_memory("x", "1"))[1:] == ["vm.set_memory", may]
+    assert details(lambda: session.xenapi.VM.nothing())[1:] == ["host.call_extension", text.format("pool-admin")]
 
 
 def test_passwords_are_not_held() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from small_pool import everything, limits, refused, row
 
-from xenmem.units import GIB
+from xenmem.units import GIB, MIB
 from xenmem.xenapi import Failure, Guests, Pool, Session
 from xenmem.xenapi.world.hooks import Hooks
 
@@ -304,6 +304,61 @@ class TestDeadHosts:
         host.power_on_mode = "DRAC"
         session.xenapi.host.power_on("h2")
         assert (host.enabled, pool.database.host_metrics["h2m"].live) == (True, True)
+
+
+class TestRestarts:
+    @pytest.mark.parametrize("message", ["reboot", "shutdown"])
+    def test_a_disabled_host_is_emptied(self, pool: Pool, session: Session, run: AddVM, message: str) -> None:
+        database = pool.database
+        vm, host, metrics = run(resident_on="h2"), database.host["h2"], database.host_metrics["h2m"]
+        send = getattr(session.xenapi.host, message)
+        assert refused(pool, lambda: send("h2")) == ["HOST_NOT_DISABLED"]
+        session.xenapi.host.disable("h2")
+        host.current_operations = {"t": "vm_migrate"}
+        assert refused(pool, lambda: send("h2")) == ["OTHER_OPERATION_IN_PROGRESS", "host", "h2", "VM.migrate", "t"]
+        host.current_operations = {}
+        before = database.snapshot()
+        send("h2")
+        assert (vm.power_state, vm.resident_on) == ("Halted", "OpaqueRef:NULL")
+        assert host.resident_VMs == ("h2dom0",)
+        assert metrics.live == host.enabled == (message == "reboot")
+        lives = [change.new for change in database.journal(before) if change.field == "live"]
+        assert lives == [False, True][: 1 + metrics.live]
+        if message == "shutdown":
+            assert refused(pool, lambda: send("h2")) == ["HOST_OFFLINE", "h2"]
+
+    @pytest.mark.parametrize("message", ["reboot", "restart_agent"])
+    def test_whether_it_is_enabled_again(self, pool: Pool, session: Session, message: str) -> None:
+        host = pool.database.host["h2"]
+        restart = getattr(session.xenapi.host, message)
+        session.xenapi.host.disable("h2", False)
+        restart("h2")
+        assert not host.enabled
+        session.xenapi.host.enable("h2")
+        session.xenapi.host.disable("h2", True)
+        pool.database.write(host, "pending_guidances", ("reboot_host", "restart_toolstack"))
+        restart("h2")
+        assert host.pending_guidances == (() if message == "reboot" else ("reboot_host",))
+        assert host.enabled == (message == "reboot")
+
+    @pytest.mark.parametrize(("build", "reserved"), [("26.17.0", 72 * MIB), ("26.2.0", 9 * MIB)])
+    def test_the_toolstack_samples_the_overhead(
+        self, pool: Pool, session: Session, run: AddVM, build: str, reserved: int
+    ) -> None:
+        """And the control domain need not reboot any more; what it cannot sample stays."""
+        vm, host = run(resident_on="h2"), pool.database.host["h2"]
+        pool.database.write(pool.database.VM["h2dom0"], "requires_reboot", True)
+        session.xenapi.host.restart_agent("h2")
+        assert (host.memory_overhead, vm.power_state) == (1 * GIB, "Running")
+        assert not pool.database.VM["h2dom0"].requires_reboot
+        pool.database.write(host, "software_version", {"xapi_build": build})
+        host.boot_free_mem = 63 * GIB
+        free = int(session.xenapi.host.compute_free_memory("h2"))
+        session.xenapi.host.restart_agent("h2")
+        assert session.xenapi.host.compute_memory_overhead("h2") == str(1 * GIB + reserved)
+        assert session.xenapi.host.compute_free_memory("h2") == str(free - reserved)
+        pool.database.host_metrics["h2m"].live = False
+        assert refused(pool, lambda: session.xenapi.host.restart_agent("h2")) == ["HOST_OFFLINE", "h2"]
 
 
 def test_what_clients_ask_of_a_host(pool: Pool, session: Session) -> None:

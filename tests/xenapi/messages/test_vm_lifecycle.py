@@ -1,5 +1,6 @@
 """Starting, stopping, suspending and moving VMs: success in each allowed power state, each failure, order of checks."""
 
+import json
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -325,6 +326,19 @@ def test_a_vm_without_domain_has_no_vcpus(pool: Pool, session: Session, make: Ad
     assert (metrics.VCPUs_number, metrics.numa_nodes, metrics.numa_optimised) == (0, 0, False)
     left = ("restart_vm", "reboot_host") if message == "suspend" else ("reboot_host",)
     assert (vm.pending_guidances, vm.pending_guidances_full) == (left, left)
+
+
+def test_a_suspended_vm_keeps_what_xenopsd_knows(pool: Pool, session: Session, make: AddVM) -> None:
+    """With it, and the image, a VM may be created as Suspended."""
+    vm = make(power_state="Running", last_booted_record="(struct)", last_boot_CPU_flags={"vendor": "v"})
+    refused_before = session.xenapi.VM.get_record("vm") | {"power_state": "Suspended"}
+    assert refused(pool, lambda: session.xenapi.VM.create(refused_before))[0] == "VM_BAD_POWER_STATE"
+    send(session, "suspend")
+    assert json.loads(vm.last_booted_record) == {"nomigrate": False, "nested_virt": False}
+    copy = session.xenapi.VM.create(session.xenapi.VM.get_record("vm"))
+    assert session.xenapi.VM.get_last_booted_record(copy) == vm.last_booted_record
+    send(session, "resume")
+    assert vm.last_booted_record, "it stays"
 
 
 @pytest.mark.parametrize(("state", "seconds"), [("Running", 30.0), ("Paused", 30.0), ("Suspended", 0.0)])

@@ -379,3 +379,14 @@ def test_groups_are_made_and_removed(pool: Pool, session: Session, add_vm: AddVM
     assert (record["name_label"], record["placement"], record["VMs"]) == ("g", "anti_affinity", ["vm"])
     session.xenapi.VM_group.destroy(group)
     assert session.xenapi.VM_group.get_all() == []
+
+
+def test_the_boot_record_is_the_present_one(pool: Pool, session: Session, add_vm: Callable[..., Any]) -> None:
+    vm = add_vm(power_state="Running", last_booted_record="(struct)")
+    record = session.xenapi.VM.get_boot_record("vm")
+    own = {"current_operations": {}, "allowed_operations": record["allowed_operations"]}
+    assert record | own == session.xenapi.VM.get_record("vm") | own
+    assert session.api.VM.get_boot_record("vm")["memory_static_max"] == 4 * GIB
+    vm.power_state = "Halted"
+    expected = ["VM_BAD_POWER_STATE", "vm", "paused, suspended, running", "halted"]
+    assert refused(pool, lambda: session.xenapi.VM.get_boot_record("vm")) == expected

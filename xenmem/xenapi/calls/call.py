@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from xenmem.datamodel import Role
+from xenmem.datamodel.errors import RBAC_PERMISSION_DENIED, Failure
 from xenmem.xenapi.calls import tasks
 from xenmem.xenapi.calls.message import MESSAGES
 from xenmem.xenapi.store.database import Database, Origin
@@ -22,8 +24,21 @@ if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
     from xenmem.xenapi.store.rows import Row
 
-DENIED: Final = "No permission in user session"
-"""The text of RBAC_PERMISSION_DENIED."""
+
+def denied(permission: str, least: Role) -> Failure:
+    """The failure of a session whose role lacks a permission.
+
+    Parameters
+    ----------
+    permission : the message in lower case, maybe with a key
+    least : the first role that has it
+
+    Notes
+    -----
+    The order of the roles is no contract. Source: rbac.ml: check.
+    """
+    roles = ", ".join(role.spelling for role in reversed(Role) if role >= least)
+    return RBAC_PERMISSION_DENIED(permission, f"No permission in user session. (Roles with this permission: {roles})")
 
 
 class World:
@@ -48,6 +63,7 @@ class World:
     running : the calls that run in a task, by its reference
     ended, made : the tasks that have ended, and those that clients made for themselves
     events : what event.from and event.next have to tell
+    kept_disabled : the hosts that a restart does not enable again
     """
 
     def __init__(
@@ -68,6 +84,7 @@ class World:
         self.ranking: Final = Ranking(database)
         self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random
         self.running: Final[dict[str, Call]] = {}
+        self.kept_disabled: Final[set[str]] = set()
         self.ended: Final = tasks.Shelf(database, self.clock, tasks.COMPLETED_SECONDS)
         self.made: Final = tasks.Shelf(database, self.clock, tasks.PENDING_SECONDS)
         self.events: Final = events.Queue(database, self.clock, self._record)

@@ -52,7 +52,10 @@ SRRefs = Annotated[tuple[str, ...], SetType(RefType("SR"))]
 VMRefToString = Annotated[dict[str, str], MapType(RefType("VM"), STRING)]
 VMRefToStrings = Annotated[dict[str, tuple[str, ...]], MapType(RefType("VM"), STRINGS)]
 VMRefToStringMap = Annotated[dict[str, dict[str, str]], MapType(RefType("VM"), STRING_MAP)]
-VMRecord = Annotated[dict[str, Any], RecordType("VM")]
+VMRecord = Annotated[
+    dict[str, Any],
+    RecordType("VM", {field.name: field.type for field in CLASSES["VM"].fields.values() if not field.internal}),
+]
 
 REQUIRED: Final = inspect.Parameter.empty
 """The default of a parameter that has none."""

@@ -13,7 +13,7 @@ from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import STRING
 from xenmem.fleet import Fleet
 from xenmem.xenapi.calls import process
-from xenmem.xenapi.calls.call import DENIED, Call, World
+from xenmem.xenapi.calls.call import Call, World, denied
 from xenmem.xenapi.calls.message import Message, find
 from xenmem.xenapi.store import loading
 from xenmem.xenapi.store.database import Database
@@ -115,12 +115,12 @@ class Pool(World):
         call, arguments = self._admit(message, sent)
         if not message.is_async:
             raise errors.FAULT(f"No async mode for this operation (rpc: {message.full_name})")
-        denied: Failure | None = None
+        refused: Failure | None = None
         try:
             self._check_role(call.login, message, arguments)
         except Failure as failure:
-            denied = failure
-        return process.start(call, arguments, method, denied)
+            refused = failure
+        return process.start(call, arguments, method, refused)
 
     def _admit(self, message: Message, sent: Sequence[Any]) -> tuple[Call, list[Any]]:
         """messages.md, 9.1 steps 5 to 8."""
@@ -139,7 +139,7 @@ class Pool(World):
                 pattern, role = found
                 permission = f"{permission}/key:{pattern.lower()}"
         if login.role < role and not login.is_local:
-            raise errors.RBAC_PERMISSION_DENIED(permission, DENIED)
+            raise denied(permission, role)
 
     def _unknown(self, name: str, sent: Sequence[Any]) -> Failure:
         """What a method answers that does not exist (messages.md, 9.2)."""
@@ -150,5 +150,5 @@ class Pool(World):
         except Failure as failure:
             return failure
         if login.role < Role.POOL_ADMIN:
-            return errors.RBAC_PERMISSION_DENIED("host.call_extension", DENIED)
+            return denied("host.call_extension", Role.POOL_ADMIN)
         return errors.MESSAGE_METHOD_UNKNOWN(name)

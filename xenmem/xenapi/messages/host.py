@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import HANDLE_INVALID, Failure
 from xenmem.datamodel.types import NULL
+from xenmem.kernel import MODELS
+from xenmem.rules.hosts import model_name
+from xenmem.units import MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import (
     MESSAGES,
@@ -67,16 +70,20 @@ def allocate_resources_for_vm(call: Call, self: HostRef, vm: VMRef, live: Bool) 
     errors=(HANDLE_INVALID, errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN, errors.HOST_OFFLINE),
 )
 def disable(call: Call, host: HostRef, auto_enable: Bool = True) -> None:
-    """Let no more VMs start on a host; those that run go on.
+    """Let no more VMs start on a host; those that run go on. With auto_enable a restart of the host enables it again.
 
     Notes
     -----
-    Whether a restart of the host enables it again is not simulated. Source: xapi_host.ml: disable.
+    Source: xapi_host.ml: disable.
     """
     row = call.db.host[host]
     ha.assert_host_can_go(call, row)
     boot.assert_reachable(call.db, host)
     call.db.write(row, "enabled", False)
+    if auto_enable:
+        call.world.kept_disabled.discard(host)
+    else:
+        call.world.kept_disabled.add(host)
 
 
 @message(
@@ -107,6 +114,7 @@ def enable(call: Call, host: HostRef) -> None:
         raise errors.HOST_PENDING_MANDATORY_GUIDANCE_NOT_EMPTY(host)
     call.hooks.assert_safe_to_reenable(row)
     call.db.write(row, "enabled", True)
+    call.world.kept_disabled.discard(host)
     pool = call.db.the_pool
     if pool.ha_enabled and pool.ha_overcommitted:
         ha.update_status(call)
@@ -202,15 +210,94 @@ def set_numa_affinity_policy(call: Call, self: HostRef, value: NUMAPolicy) -> No
     call.db.write(call.db.host[self], "numa_affinity_policy", value)
 
 
+@message("host", errors=(HANDLE_INVALID, errors.HOST_OFFLINE))
+def restart_agent(call: Call, host: HostRef) -> None:
+    """Restart the toolstack of a host, which enables it and samples its memory_overhead; its VMs go on.
+
+    Notes
+    -----
+    Source: xapi_host.ml: restart_agent; dbsync_slave.ml; xapi_host_helpers.ml: consider_enabling_host_nolock.
+    """
+    boot.assert_reachable(call.db, host)
+    _start_toolstack(call, call.db.host[host], "restart_toolstack")
+
+
+_LEAVING: Final = (
+    HANDLE_INVALID,
+    errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.HOST_NOT_DISABLED,
+    errors.HOST_OFFLINE,
+)
+
+
+@message("host", errors=_LEAVING)
+def reboot(call: Call, host: HostRef) -> None:
+    """Reboot a disabled host, which ends the VMs that are still there; here it is up again, and enabled, at once.
+
+    Notes
+    -----
+    It stays disabled if it was disabled so, or while mandatory guidances are pending. Source: xapi_host.ml: reboot;
+    xapi_host_helpers.ml: consider_enabling_host_nolock.
+    """
+    _start(call, _stop(call, host, "reboot"))
+
+
+@message("host", errors=_LEAVING)
+def shutdown(call: Call, host: HostRef) -> None:
+    """Switch a disabled host off, which ends the VMs that are still there. Source: xapi_host.ml: shutdown."""
+    _stop(call, host, "shutdown")
+
+
 @message("host", errors=(HANDLE_INVALID, errors.HOST_IS_LIVE, errors.HOST_POWER_ON_MODE_DISABLED))
 def power_on(call: Call, host: HostRef) -> None:
     """Switch on a host that is down; here it is up, and takes VMs, at once. Source: xapi_host.ml: power_on."""
     row = call.db.host[host]
     host_operations.begin(call, row, "power_on")
-    metrics = call.db.host_metrics.get(row.metrics)
+    _start(call, row)
+
+
+def _stop(call: Call, ref: str, operation: str) -> "rows.host":
+    """The host, which is down. Inferred: what ran there is Halted."""
+    host = call.db.host[ref]
+    host_operations.begin(call, host, operation)
+    boot.assert_reachable(call.db, ref)
+    _halt_vms(call, host)
+    metrics = call.db.host_metrics.get(host.metrics)
     if metrics is not None:
-        call.db.write(metrics, "live", True)
-        call.db.write(row, "enabled", True)
+        call.db.write(metrics, "live", False)
+    return host
+
+
+def _start(call: Call, host: "rows.host") -> None:
+    _start_toolstack(call, host, *enum("update_guidances").members)
+
+
+def _start_toolstack(call: Call, host: "rows.host", *done: str) -> None:
+    """What a toolstack writes when it starts; guidances are done by it. Inferred: which ones."""
+    database = call.db
+    values = lifecycle.without_guidances(host, *done)
+    metrics = database.host_metrics.get(host.metrics)
+    if metrics is not None:
+        database.write(metrics, "live", True)
+        if host.boot_free_mem > 0:
+            model = MODELS.get(model_name(host.software_version), database.model)
+            values["memory_overhead"] = metrics.memory_total - host.boot_free_mem + model.host_reserve_mib * MIB
+    if host.ref not in call.world.kept_disabled and not values.get("pending_guidances"):
+        values["enabled"] = True
+    database.update(host, values)
+    for ref in host.resident_VMs:
+        vm = database.VM[ref]
+        if vm.is_control_domain:
+            database.write(vm, "requires_reboot", False)
+    if host.enabled and database.the_pool.ha_enabled:
+        ha.update_status(call)
+
+
+def _halt_vms(call: Call, host: "rows.host") -> None:
+    for ref in host.resident_VMs:
+        vm = call.db.VM[ref]
+        if not vm.is_control_domain:
+            lifecycle.halt(call, vm)
 
 
 _GONE: Final = (HANDLE_INVALID, errors.HOST_IS_LIVE, errors.HOST_CANNOT_DESTROY_SELF, errors.HA_IS_ENABLED)
@@ -221,10 +308,7 @@ def declare_dead(call: Call, host: HostRef) -> None:
     """Say that a host that is down will not come back with its VMs: they are halted. Source: xapi_host.ml."""
     row = call.db.host[host]
     _assert_gone(call, row)
-    for ref in row.resident_VMs:
-        vm = call.db.VM[ref]
-        if not vm.is_control_domain:
-            lifecycle.halt(call, vm)
+    _halt_vms(call, row)
 
 
 @message("host", errors=(*_GONE, errors.HOST_HAS_RESIDENT_VMS))

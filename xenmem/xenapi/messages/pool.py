@@ -1,7 +1,10 @@
-"""The messages of the class pool: what high availability survives.
+"""The messages of the class pool: what high availability survives, and which host coordinates.
 
-Source: docs/reference/messages.md, 8.1 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml).
+Source: docs/reference/messages.md, 7.5 and 8.1 (xapi-project/xen-api, ocaml/xapi/xapi_pool.ml, xapi_ha_vm_failover.ml,
+xapi_pool_license.ml).
 """
+
+from typing import Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
@@ -9,6 +12,7 @@ from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import (
     Bool,
+    HostRef,
     HostRefs,
     Int,
     PoolRef,
@@ -131,3 +135,38 @@ def disable_ha(call: Call) -> None:
     if not pool.ha_enabled:
         raise errors.HA_NOT_ENABLED()
     call.db.update(pool, {"ha_enabled": False, "ha_overcommitted": False, "ha_plan_exists_for": 0})
+
+
+@message("pool", errors=(errors.HANDLE_INVALID, errors.HOST_OFFLINE, errors.HA_IS_ENABLED))
+def designate_new_master(call: Call, host: HostRef) -> None:
+    """Make a host the pool's coordinator: its version decides, and VMs are rather started elsewhere.
+
+    Notes
+    -----
+    Nothing happens if it is already. Source: xapi_pool.ml: designate_new_master.
+    """
+    pool = call.db.the_pool
+    boot.assert_reachable(call.db, call.db.host[host].ref)
+    if host == pool.master:
+        return
+    if pool.ha_enabled:
+        raise errors.HA_IS_ENABLED()
+    call.db.write(pool, "master", host)
+
+
+@message("pool", errors=(errors.HANDLE_INVALID,))
+def get_license_state(call: Call, self: PoolRef) -> StringMap:
+    """The edition of the coordinator, and when the first licence of a host of that edition ends: a date, or `never`.
+
+    Notes
+    -----
+    On the server the edition is the lowest of all hosts, by an order that only its licence daemon knows. Source:
+    xapi_pool.ml: get_license_state; xapi_pool_license.ml: get_lowest_edition_with_expiry.
+    """
+    coordinator = call.db.host.get(call.db.pool[self].master)
+    edition = "" if coordinator is None else coordinator.edition
+    dates = (host.license_params.get("expiry", _NEVER) for host in call.db.host if host.edition == edition)
+    return {"edition": edition, "expiry": min((date for date in dates if date != _NEVER), default=_NEVER)}
+
+
+_NEVER: Final = "never"

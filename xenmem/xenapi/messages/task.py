@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 from xenmem.datamodel import Role
 from xenmem.datamodel.errors import HANDLE_INVALID, RBAC_PERMISSION_DENIED, TOO_MANY_PENDING_TASKS
 from xenmem.xenapi.calls import tasks
-from xenmem.xenapi.calls.call import DENIED, Call
+from xenmem.xenapi.calls.call import Call, denied
 from xenmem.xenapi.calls.message import String, TaskRef, message
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def _own(call: Call, ref: str) -> "rows.task":
     session = call.db.session.get(task.session)
     is_mine = session is not None and session.auth_user_name == call.login.user
     if not is_mine and call.login.role < Role.POOL_OPERATOR:
-        raise RBAC_PERMISSION_DENIED("task.destroy/any", DENIED)
+        raise denied("task.destroy/any", Role.POOL_OPERATOR)
     return task
 
 

@@ -11,7 +11,7 @@ from xenmem.datamodel import CLASSES, Qualifier, enum, errors
 from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, int64, shown_float
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
-from xenmem.xenapi.calls.message import Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
+from xenmem.xenapi.calls.message import MESSAGES, Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
 from xenmem.xenapi.rules import boot, ha, lifecycle, operations
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
@@ -355,6 +355,14 @@ def set_has_vendor_device(call: Call, self: VMRef, value: Bool) -> None:
 def update_allowed_operations(call: Call, self: VMRef) -> None:
     """Does nothing: allowed_operations are computed when they are asked for."""
     call.db.VM[self]
+
+
+@message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT))
+def get_boot_record(call: Call, self: VMRef) -> VMRecord:
+    """The present record of a VM that is not halted. Source: xapi_vm.ml: get_boot_record."""
+    operations.begin(call, call.db.VM[self], "get_boot_record")
+    record: dict[str, Any] = MESSAGES["VM.get_record"].body(call, self)
+    return record
 
 
 @message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT))

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from xenmem.datamodel.types import NULL
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import host_operations
@@ -109,8 +111,8 @@ def reboot(call: "Call", vm: "rows.VM") -> None:
 def _flags(vm: "rows.VM") -> dict[str, bool]:
     platform = vm.platform
     return {
-        "nested_virt": is_truthy(platform.get("nested-virt")),
         "nomigrate": is_truthy(platform.get("nomigrate")),
+        "nested_virt": is_truthy(platform.get("nested-virt")),
     }
 
 
@@ -155,29 +157,42 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 
 def halt(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
-    _leave(call, vm, _HALTED, _METRICS_HALTED, ("restart_vm", "restart_device_model"))
+    _leave(call, vm, _HALTED | without_guidances(vm, "restart_vm", "restart_device_model"), _METRICS_HALTED)
 
 
 def suspend(call: "Call", vm: "rows.VM") -> None:
-    """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot."""
-    suspended = {**_WITHOUT_DOMAIN, "power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
-    _leave(call, vm, suspended, _METRICS_WITHOUT_DOMAIN, ("restart_device_model",))
+    """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot.
+
+    Notes
+    -----
+    last_booted_record gets what xenopsd keeps of the domain, as far as rows tell; it has defaults for the rest. Source:
+    xapi_xenops.ml: update_vm_internal; xenops_server_xen.ml: VmExtra.
+    """
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    kept = _flags(vm) if metrics is None else {"nomigrate": metrics.nomigrate, "nested_virt": metrics.nested_virt}
+    suspended = {
+        **_WITHOUT_DOMAIN,
+        "power_state": "Suspended",
+        "suspend_VDI": call.db.new_ref(),
+        "last_booted_record": msgspec.json.encode(kept).decode(),
+    }
+    _leave(call, vm, suspended | without_guidances(vm, "restart_device_model"), _METRICS_WITHOUT_DOMAIN)
 
 
-def _leave(
-    call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any], done: tuple[str, ...]
-) -> None:
-    """Write what becomes of a VM that has lost its domain; the guidances that this has done are taken off it."""
-    guidances = _guidances(vm)
-    if any(guidances):
-        left = (tuple(one for one in some if one not in done) for some in guidances)
-        values = values | dict(zip(_GUIDANCES, left, strict=True))
+def _leave(call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any]) -> None:
+    """Write what becomes of a VM that has lost its domain."""
     database = call.db
     database.update(vm, values)
     call.world.guests.stop(vm)
     metrics = database.VM_metrics.rows.get(vm.metrics)
     if metrics is not None:
         database.update(metrics, values_of_metrics)
+
+
+def without_guidances(row: "rows.VM | rows.host", *done: str) -> dict[str, Any]:
+    """What is left of the guidances of a VM or a host once some are followed, by field."""
+    present = zip(_GUIDANCES, _guidances(row), strict=True)
+    return {field: tuple(one for one in some if one not in done) for field, some in present if some}
 
 
 def stored(row: "Row") -> dict[str, Any]:
