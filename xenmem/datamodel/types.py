@@ -85,6 +85,14 @@ def _rpc_shown(value: object) -> str:
             return f"DateTime({value})" if _is_wire_date(value) else type(value).__name__
 
 
+@cache
+def _wire_date() -> "type[WireDateTime]":
+    """The class of dates of xmlrpc.client, which is imported for the first date that is given."""
+    from xmlrpc.client import DateTime
+
+    return DateTime
+
+
 def _is_wire_date(value: object) -> bool:
     """Whether a value is a date as xmlrpc.client makes it; that module is not imported for the question."""
     return type(value).__name__ == "DateTime" and type(value).__module__ == "xmlrpc.client"
@@ -294,9 +302,7 @@ class DateTimeType(Type[str]):
         return moment.astimezone(UTC).strftime("%Y%m%dT%H:%M:%SZ")
 
     def give(self, value: str) -> "WireDateTime":
-        from xmlrpc.client import DateTime
-
-        return DateTime(value)
+        return _wire_date()(value)
 
     def give_python(self, value: str) -> datetime:
         return datetime.strptime(value, "%Y%m%dT%H:%M:%SZ").replace(tzinfo=UTC)
@@ -469,7 +475,7 @@ def _conversion(type: Type[Any], method: str) -> Callable[[Any], Any]:
     """The method, or for the most frequent types a built-in that does the same."""
     if isinstance(type, SetType) and not _changes(type.of, method):
         return list
-    if type is STRING_MAP:
+    if isinstance(type, MapType) and type.key.python == "str" and not _changes(type.value, method):
         return dict
     if type is INT:
         return str

@@ -14,7 +14,7 @@ from xenmem.xenapi.store.database import Database, Origin
 from xenmem.xenapi.world import events
 from xenmem.xenapi.world.clock import Clock
 from xenmem.xenapi.world.guests import BallooningGuests, Guests
-from xenmem.xenapi.world.hooks import Hooks
+from xenmem.xenapi.world.hooks import Hooks, overridden
 from xenmem.xenapi.world.ranking import Ranking
 from xenmem.xenapi.world.sessions import NOBODY, Login, Sessions, User
 
@@ -56,6 +56,7 @@ class World:
     Attributes
     ----------
     database, clock, hooks, guests : as given or made
+    overridden : the methods in which the hooks do something of their own
     sessions : who is logged in
     ranking : the hosts by free memory
     draw : gives the numbers in [0, 1) that decide between hosts
@@ -78,6 +79,7 @@ class World:
         self.database: Final = database
         self.clock: Final = clock or Clock()
         self.hooks: Final = hooks or Hooks()
+        self.overridden: Final = overridden(self.hooks)
         self.guests: Guests = guests or BallooningGuests(database, self.clock)
         self.ranking: Final = Ranking(database)
         self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random

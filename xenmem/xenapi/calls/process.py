@@ -117,19 +117,21 @@ class Process:
         database = call.db
         if self._has_waited:
             call.login.used = call.clock.now()
-        self._has_waited = True
         with database.lock:
             outer, database.author = database.author, call
             try:
                 seconds = self._body.throw(errors.TASK_CANCELLED(call.task)) if call.cancelled else next(self._body)
             except StopIteration as end:
                 self.result = end.value
-                self._end()
+                if self._has_waited:
+                    self._end()
                 return None
             except BaseException:
-                self._end()
+                if self._has_waited:
+                    self._end()
                 raise
             else:
+                self._has_waited = True
                 if call.message.is_async:
                     self._has_task = True
                     tasks.show(call)
@@ -139,6 +141,7 @@ class Process:
                 database.author = outer
 
     def _end(self) -> None:
+        """Let go of what others saw while the message waited."""
         self._call.withdraw_operations()
         if self._has_task:
             tasks.hide(self._call)

@@ -24,7 +24,6 @@ from xenmem.xenapi.store import accounting, rows
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.world.clock import Pace
 from xenmem.xenapi.world.features import Feature, is_enabled
-from xenmem.xenapi.world.hooks import is_overridden
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
@@ -329,7 +328,7 @@ class Batch:
         call = self._call("VM.assert_can_boot_here")
         column = {ref: number for number, ref in enumerate(hosts)}
         disabled = {host.ref for host in pool.database.host if not host.enabled}
-        asks_hooks = is_overridden(pool.hooks, *_BOOT_HOOKS)
+        asks_hooks = not pool.overridden.isdisjoint(_BOOT_HOOKS)
         least = _UNTIED if asks_hooks else _RESIDENT if disabled else _TIED
         for number in np.flatnonzero((needs.kind != 0) & (needs.tie >= least)).tolist():
             vm = pool.database.VM.rows[vms[number]]

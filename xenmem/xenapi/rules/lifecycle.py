@@ -7,6 +7,7 @@ message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 
 import json
 from collections.abc import Generator
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.datamodel.types import NULL
@@ -155,9 +156,7 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 
 def halt(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
-    halted = {"power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
-    halted |= without_guidances(vm, "restart_vm", "restart_device_model")
-    _leave(call, vm, halted, {"current_domain_type": "unspecified"})
+    _leave(call, vm, _HALTED, _METRICS_HALTED, "restart_vm", "restart_device_model")
 
 
 def suspend(call: "Call", vm: "rows.VM") -> None:
@@ -171,21 +170,33 @@ def suspend(call: "Call", vm: "rows.VM") -> None:
     metrics = call.db.VM_metrics.get(vm.metrics)
     kept = _flags(vm) if metrics is None else {name: getattr(metrics, name) for name in ("nomigrate", "nested_virt")}
     suspended = {
+        **_WITHOUT_DOMAIN,
         "power_state": "Suspended",
         "suspend_VDI": call.db.new_ref(),
         "last_booted_record": json.dumps(kept, separators=(",", ":")),
     }
-    _leave(call, vm, suspended | without_guidances(vm, "restart_device_model"), {})
+    _leave(call, vm, suspended, _METRICS_WITHOUT_DOMAIN, "restart_device_model")
 
 
 def without_guidances(row: "rows.VM | rows.host", *done: str) -> dict[str, Any]:
-    """What is left of the guidances of a VM or a host once some are followed, by field."""
-    left: dict[str, Any] = {}
-    for field in _GUIDANCES:
-        guidances: tuple[str, ...] = getattr(row, field)
-        if guidances:
-            left[field] = tuple(guidance for guidance in guidances if guidance not in done)
-    return left
+    """What is left of the guidances of a VM or a host once some are followed, by field; nothing if there were none."""
+    guidances = _guidances(row)
+    if not any(guidances):
+        return {}
+    left = (tuple(one for one in some if one not in done) for some in guidances)
+    return dict(zip(_GUIDANCES, left, strict=True))
+
+
+def _leave(
+    call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any], *guidances: str
+) -> None:
+    """Write what becomes of a VM that has lost its domain; the guidances that this follows are taken off it."""
+    database = call.db
+    database.update(vm, values | without_guidances(vm, *guidances))
+    call.world.guests.stop(vm)
+    metrics = database.VM_metrics.rows.get(vm.metrics)
+    if metrics is not None:
+        database.update(metrics, values_of_metrics)
 
 
 def stored(row: "Row") -> dict[str, Any]:
@@ -234,6 +245,7 @@ _WITHOUT_DOMAIN: Final = {
     "domid": -1,
     "memory_target": 0,
 }
+_HALTED: Final = {**_WITHOUT_DOMAIN, "power_state": "Halted", "requires_reboot": False, "suspend_VDI": NULL}
 _METRICS_WITHOUT_DOMAIN: Final = {
     "hvm": False,
     "nested_virt": False,
@@ -242,12 +254,6 @@ _METRICS_WITHOUT_DOMAIN: Final = {
     "numa_nodes": 0,
     "numa_optimised": False,
 }
+_METRICS_HALTED: Final = {**_METRICS_WITHOUT_DOMAIN, "current_domain_type": "unspecified"}
 _GUIDANCES: Final = ("pending_guidances", "pending_guidances_recommended", "pending_guidances_full")
-
-
-def _leave(call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any]) -> None:
-    call.db.update(vm, _WITHOUT_DOMAIN | values)
-    call.world.guests.stop(vm)
-    metrics = call.db.VM_metrics.get(vm.metrics)
-    if metrics is not None:
-        call.db.update(metrics, _METRICS_WITHOUT_DOMAIN | values_of_metrics)
+_guidances: Final = attrgetter(*_GUIDANCES)

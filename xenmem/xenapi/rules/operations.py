@@ -14,7 +14,6 @@ from xenmem.rules.guest import CANNOT_SUSPEND, has_drivers, has_feature
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import boot
 from xenmem.xenapi.world.features import Feature, is_enabled
-from xenmem.xenapi.world.hooks import is_overridden
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
@@ -124,7 +123,7 @@ def allowed(call: "Call", vm: "rows.VM") -> tuple[str, ...]:
     -----
     VMs in the same situation may do the same. Source: xapi_vm_lifecycle.ml: update_allowed_operations, ignored_ops.
     """
-    if vm.current_operations or vm.blocked_operations or is_overridden(call.hooks, _DEVICES):
+    if vm.current_operations or vm.blocked_operations or _DEVICES in call.world.overridden:
         return _allowed(call, vm)
     situation = _situation(call.db, vm)
     operations = _ALLOWED_WHERE.get(situation)

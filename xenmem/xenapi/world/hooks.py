@@ -77,6 +77,9 @@ class Hooks:
         """Domain 0's static_max; else INTERNAL_ERROR ["Failed to update dom0 memory"] (messages.md, 3.2 step 5)."""
 
 
-def is_overridden(hooks: Hooks, *names: str) -> bool:
-    """Whether hooks do something of their own in one of these methods."""
-    return any(getattr(type(hooks), name) is not getattr(Hooks, name) for name in names)
+def overridden(hooks: Hooks) -> frozenset[str]:
+    """The methods in which hooks do something of their own."""
+    own = type(hooks)
+    return frozenset(
+        name for name, method in vars(Hooks).items() if callable(method) and getattr(own, name) is not method
+    )

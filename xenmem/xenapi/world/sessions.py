@@ -9,6 +9,7 @@ import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import Role, errors
@@ -100,8 +101,12 @@ NOBODY: Final = Login(NULL, "", "", Role.POOL_ADMIN, 0.0)
 
 
 _ANYBODY: Final = User()
-_STRANGER: Final = User(secrets.token_hex())
-"""Who does not exist, and is refused as slowly as who does."""
+
+
+@cache
+def _stranger() -> User:
+    """Who does not exist, and is refused as slowly as who does."""
+    return User(secrets.token_hex())
 
 
 class Sessions:
@@ -121,6 +126,7 @@ class Sessions:
         self._database = database
         self._clock = clock
         self._users = users
+        self._stranger = _ANYBODY if users is None else _stranger()
         self._ended = ended
         self._logins: dict[str, Login] = {}
         self._groups: dict[tuple[str, str], dict[str, Login]] = {}
@@ -137,7 +143,7 @@ class Sessions:
         ------
         Failure : SESSION_AUTHENTICATION_FAILED
         """
-        known = _ANYBODY if self._users is None else self._users.get(user, _STRANGER)
+        known = self._stranger if self._users is None else self._users.get(user, self._stranger)
         if not known.is_known_by(password):
             raise errors.SESSION_AUTHENTICATION_FAILED(user, "Authentication failure")
         database = self._database
