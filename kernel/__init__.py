@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._backends import backends, function_of, set_simd, simd, simd_levels
+from ._backends import backends, function_of, function_of_one, set_simd, simd, simd_levels
 from ._limits import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS
 from ._threads import in_parts, set_threads, threads
 from .arguments import (
     ARGUMENTS,
     AVAILABLE,
+    INT64,
+    NUMBERS,
     Integers,
     Model,
     check_out,
@@ -66,7 +68,7 @@ __all__ = [
 
 def _evaluate(
     function: str,
-    given: tuple[npt.ArrayLike, ...],
+    given: tuple[Any, ...],
     outputs: int,
     model: Model,
     backend: str | None,
@@ -75,9 +77,13 @@ def _evaluate(
     arguments = ARGUMENTS[function]
     constants = checked_model(model)
     compute = function_of(backend, function)
+    if out is None and isinstance(given[0], int) and (*map(type, given),) in NUMBERS[function]:
+        of_one = function_of_one(backend, function)
+        if of_one and (ones := of_one(constants, given)):
+            return ones
     shape, arrays = prepare(arguments, given)
     in_place = out is not None and check_out(out, outputs, shape, arrays)
-    results = out if out is not None and in_place else [np.empty(shape, np.int64) for _ in range(outputs)]
+    results = out if out is not None and in_place else [np.empty(shape, INT64) for _ in range(outputs)]
     columns = [*arrays, *results] if len(shape) == 1 else [array.reshape(-1) for array in (*arrays, *results)]
 
     if not in_parts(compute, columns, constants):

@@ -28,6 +28,13 @@ def function_of(name: str | None, function: str) -> Callable[..., bool]:
     return found
 
 
+@cache
+def function_of_one(name: str | None, function: str) -> Callable[..., list[Any] | None] | None:
+    """The backend's own way for one VM given as Python numbers, if it has one: see ``_c.OF_ONE``."""
+    found: dict[str, Any] = getattr(_backend(name), "OF_ONE", {})
+    return found.get(function)
+
+
 def simd_levels() -> tuple[str, ...]:
     """The SIMD levels of this machine that the C backend can use, narrowest first; empty without the C backend."""
     if "c" not in backends():

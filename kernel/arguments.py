@@ -5,25 +5,27 @@ the value. What needs a conversion is checked before it, argument by argument; t
 """
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ._limits import DOMAIN_TYPES, MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS, NO_ROW
-from .model import MODELS, OverheadModel, valid_model
+from .model import MODELS, DomainType, OverheadModel, valid_model
 
 Integers = npt.NDArray[np.int64]
 Model = str | OverheadModel
 
 
 class Argument(NamedTuple):
-    """An array argument: the dtype the kernels take and the valid domain."""
+    """An array argument: the dtype the kernels take, the valid domain, the types of Python numbers that fit."""
 
     name: str
     dtype: np.dtype[Any]
     low: int
     high: int
+    types: tuple[type, ...] = (int,)
 
 
 INT64: Final = np.dtype(np.int64)
@@ -31,11 +33,11 @@ INT32: Final = np.dtype(np.int32)
 UINT8: Final = np.dtype(np.uint8)
 FLOAT64: Final = np.dtype(np.float64)
 
-_DOMAIN_TYPE = Argument("domain_type", UINT8, 0, DOMAIN_TYPES - 1)
+_DOMAIN_TYPE = Argument("domain_type", UINT8, 0, DOMAIN_TYPES - 1, (int, DomainType))
 _STATIC_MAX = Argument("static_max", INT64, 0, MAX_BYTES)
 _TARGET = Argument("target", INT64, 0, MAX_BYTES)
 _VCPUS_MAX = Argument("vcpus_max", INT32, 0, MAX_VCPUS)
-_SHADOW_MULTIPLIER = Argument("shadow_multiplier", FLOAT64, 0, MAX_SHADOW_MULTIPLIER)
+_SHADOW_MULTIPLIER = Argument("shadow_multiplier", FLOAT64, 0, MAX_SHADOW_MULTIPLIER, (float, int))
 _TOTAL = Argument("total", INT64, 0, MAX_BYTES)
 _VIDEO = Argument("video", INT64, 0, MAX_BYTES)
 AVAILABLE = Argument("available", INT64, -MAX_BYTES, MAX_BYTES)
@@ -51,6 +53,13 @@ ARGUMENTS: Final = {
 """Of each element-wise function, in the order in which the kernels take them."""
 
 
+NUMBERS: Final = {
+    function: frozenset(product(*(argument.types for argument in arguments)))
+    for function, arguments in ARGUMENTS.items()
+}
+"""Of each element-wise function, the types that Python numbers may have which need no conversion."""
+
+
 def of_residents(hosts: int) -> tuple[Argument, ...]:
     """The VMs' arguments of free_memory."""
     return (
@@ -64,9 +73,10 @@ def of_residents(hosts: int) -> tuple[Argument, ...]:
 def checked_model(model: Model) -> OverheadModel:
     if isinstance(model, OverheadModel):
         return valid_model(model)
-    if model not in MODELS:
+    found = MODELS.get(model)
+    if found is None:
         raise ValueError(f"model: {model!r} is unknown; there is {', '.join(MODELS)}")
-    return MODELS[model]
+    return found
 
 
 def out_of_domain(argument: Argument, array: npt.NDArray[Any]) -> tuple[int, ValueError] | None:
@@ -83,8 +93,7 @@ def out_of_domain(argument: Argument, array: npt.NDArray[Any]) -> tuple[int, Val
 
 def _convert(argument: Argument, given: Any) -> npt.NDArray[Any]:
     """Any array-like as a contiguous, native array of the argument's dtype; values are checked if they may not fit."""
-    plain = type(given) is int or (type(given) is float and argument.dtype.kind == "f")
-    if plain and argument.low <= given <= argument.high:
+    if type(given) in argument.types and argument.low <= given <= argument.high:
         return np.array(given, argument.dtype)
     array = np.asarray(given)
     if array.dtype != argument.dtype:
@@ -108,22 +117,24 @@ def prepare(
 ) -> tuple[tuple[int, ...], list[npt.NDArray[Any]]]:
     """The broadcast shape of the arguments, and each of them as a contiguous array of that shape."""
     arrays: list[npt.NDArray[Any]] = []
-    shapes = set()
-    for argument, value in zip(arguments, given, strict=True):
+    shape, is_of_one_shape = None, True
+    for number, value in enumerate(given):
         if (
             isinstance(value, np.ndarray)
-            and value.dtype is argument.dtype
-            and (flags := value.flags).c_contiguous
-            and flags.aligned
+            and value.dtype is arguments[number].dtype
+            and ((flags := value.flags).carray or (flags.c_contiguous and flags.aligned))
         ):
             array = value
         else:
-            array = _convert(argument, value)
+            array = _convert(arguments[number], value)
         arrays.append(array)
-        shapes.add(array.shape)
-    if len(shapes) == 1:
-        return arrays[0].shape, arrays
-    shapes.discard(())
+        if shape is None:
+            shape = array.shape
+        elif array.shape != shape:
+            is_of_one_shape = False
+    if shape is not None and is_of_one_shape:
+        return shape, arrays
+    shapes = {array.shape for array in arrays} - {()}
     if len(shapes) == 1:
         (shape,) = shapes
     else:
