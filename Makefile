@@ -7,6 +7,7 @@ PYTEST ?= -n auto --dist loadfile
 PYTHON ?= python3
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEPENDENCIES := $(VENV)/.dependencies
 TOOLS := $(VENV)/.tools
 SOURCES := pyproject.toml setup.py MANIFEST.in requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
            $(shell find xenmem -name '*.py' -o -name '*.json')
@@ -19,29 +20,29 @@ demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
 
 # PYTEST= runs the tests one after another; compiled once before, no worker compiles what another one does
-test: $(INSTALLED) sanitize
+test: $(INSTALLED) $(TOOLS) sanitize
 	$(BIN)/xenmem warm-up
 	$(BIN)/pytest $(PYTEST)
 
 # without the tests that take seconds each or need the searches compiled
-test-quick: $(INSTALLED)
+test-quick: $(INSTALLED) $(TOOLS)
 	$(BIN)/pytest -m "not slow and not compiled" $(PYTEST)
 
 lint: $(TOOLS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(INSTALLED)
+types: $(INSTALLED) $(TOOLS)
 	$(BIN)/mypy -p xenmem
 
 # What is installed is measured and kept as the results of HEAD; BENCH='overhead free_memory' measures some of it.
-bench: $(INSTALLED)
+bench: $(INSTALLED) $(TOOLS)
 	bin=$$(cd $(BIN) && pwd) && cd benchmarks && "$$bin/asv" machine --yes \
 	    && "$$bin/asv" run --interleave-rounds -E "existing:$$bin/python" $(BENCH:%=--bench %) \
 	        --set-commit-hash "$$(git rev-parse HEAD)" \
 	    && "$$bin/python" table.py "$$(git rev-parse HEAD)"
 
-bench-quick: $(INSTALLED)
+bench-quick: $(INSTALLED) $(TOOLS)
 	mkdir -p build
 	bin=$$(cd $(BIN) && pwd) && cd benchmarks \
 	    && "$$bin/asv" check -E "existing:$$bin/python" && "$$bin/asv" machine --yes \
@@ -68,7 +69,7 @@ $(VENV)/bin/python:
 
 # Not editable: what is tested is what a user installs. The extension is put beside its sources too, so that Python
 # started at the root of the checkout, where it finds the folder xenmem first, has both backends.
-$(INSTALLED): $(TOOLS) $(SOURCES)
+$(INSTALLED): $(DEPENDENCIES) $(SOURCES)
 	rm -rf build/lib.* build/bdist.* build/temp.*
 	$(BIN)/pip install -q --no-deps --no-build-isolation . && $(BIN)/pip check
 	if [ -w kernel ]; then \
@@ -78,7 +79,11 @@ $(INSTALLED): $(TOOLS) $(SOURCES)
 	fi
 	touch $@
 
-# all that runs, builds and checks xenmem, each file by its hash
-$(TOOLS): $(VENV)/bin/python requirements.lock
+# each file by its hash: what runs and builds xenmem, and what checks it
+$(DEPENDENCIES): $(VENV)/bin/python requirements.lock
 	$(BIN)/pip install -q --require-hashes -r requirements.lock
+	touch $@
+
+$(TOOLS): $(DEPENDENCIES) requirements-dev.lock
+	$(BIN)/pip install -q --require-hashes -r requirements-dev.lock
 	touch $@
