@@ -17,12 +17,12 @@ from ._threads import in_parts, set_threads, threads
 from .arguments import (
     ARGUMENTS,
     AVAILABLE,
-    INT64,
     NUMBERS,
     Integers,
     Model,
     check_out,
     checked_model,
+    empties,
     first_error,
     of_residents,
     out_of_domain,
@@ -74,16 +74,16 @@ def _evaluate(
     backend: str | None,
     out: Sequence[Integers] | None,
 ) -> Sequence[Integers]:
-    arguments = ARGUMENTS[function]
     constants = checked_model(model)
-    compute = function_of(backend, function)
+    # the look at the first alone, since arrays should not pay for numbers
     if out is None and isinstance(given[0], int) and (*map(type, given),) in NUMBERS[function]:
         of_one = function_of_one(backend, function)
         if of_one and (ones := of_one(constants, given)):
             return ones
+    compute, arguments = function_of(backend, function), ARGUMENTS[function]
     shape, arrays = prepare(arguments, given)
     in_place = out is not None and check_out(out, outputs, shape, arrays)
-    results = out if out is not None and in_place else [np.empty(shape, INT64) for _ in range(outputs)]
+    results = out if out is not None and in_place else empties(shape, outputs)
     columns = [*arrays, *results] if len(shape) == 1 else [array.reshape(-1) for array in (*arrays, *results)]
 
     if not in_parts(compute, columns, constants):

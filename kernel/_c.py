@@ -6,10 +6,10 @@ The same functions and signatures as _numba.py, and more for one VM; only this f
 from collections.abc import Callable
 from typing import Any, Final
 
-import numpy as np
 import numpy.typing as npt
 
 from ._ffi import ffi, lib
+from .arguments import empties
 from .model import OverheadModel
 
 Array = npt.NDArray[Any]
@@ -49,10 +49,10 @@ def _elementwise(function: Callable[..., int]) -> Callable[..., bool]:
 def _of_one(function: Callable[..., int], outputs: int) -> OfOne:
     """A call for one VM given as Python numbers: cffi copies a number in less time than it takes to make an array."""
     types = ffi.typeof(function).args[-1 - outputs : -1]
-    from_buffer, dtype = ffi.from_buffer, np.dtype(np.int64)
+    from_buffer = ffi.from_buffer
 
     def call(model: OverheadModel, given: tuple[Any, ...]) -> list[Array] | None:
-        results = [np.empty((), dtype)] if outputs == 1 else [np.empty((), dtype) for _ in types]
+        results = empties((), outputs)
         try:
             status = function(_struct(model), 1, *zip(given), *map(from_buffer, types, results), [0])
         except OverflowError:  # of the argument's C type
