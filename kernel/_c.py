@@ -1,17 +1,19 @@
 """The C backend: hands contiguous arrays to libxenmem (csrc/), compiled into the extension module _ffi.
 
-The same functions and signatures as _numba.py; only this file imports _ffi. Calls release the GIL.
+The same functions and signatures as _numba.py, and more for one VM; only this file imports _ffi. Calls release the GIL.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import numpy.typing as npt
 
 from ._ffi import ffi, lib
+from .arguments import empties
 from .model import OverheadModel
 
 Array = npt.NDArray[Any]
+OfOne = Callable[[OverheadModel, tuple[Any, ...]], list[Array] | None]
 
 _STRUCTS: dict[int, tuple[OverheadModel, object]] = {}
 """By identity of the model, which the entry keeps alive: hashing the constants would take longer than a small call."""
@@ -36,10 +38,26 @@ def _struct(model: OverheadModel) -> object:
 def _elementwise(function: Callable[..., int]) -> Callable[..., bool]:
     """A call of ``(model, n, columns..., bad)``; the header's declaration tells the columns' types."""
     types = ffi.typeof(function).args[2:-1]
+    from_buffer = ffi.from_buffer
 
     def call(model: OverheadModel, *columns: Array) -> bool:
-        pointers = map(ffi.from_buffer, types, columns)
-        return function(_struct(model), columns[0].size, *pointers, ffi.new("size_t *")) == 0
+        return function(_struct(model), len(columns[0]), *map(from_buffer, types, columns), [0]) == 0
+
+    return call
+
+
+def _of_one(function: Callable[..., int], outputs: int) -> OfOne:
+    """A call for one VM given as Python numbers: cffi copies a number in less time than it takes to make an array."""
+    types = ffi.typeof(function).args[-1 - outputs : -1]
+    from_buffer = ffi.from_buffer
+
+    def call(model: OverheadModel, given: tuple[Any, ...]) -> list[Array] | None:
+        results = empties((), outputs)
+        try:
+            status = function(_struct(model), 1, *zip(given), *map(from_buffer, types, results), [0])
+        except OverflowError:  # of the argument's C type
+            return None
+        return None if status else results
 
     return call
 
@@ -48,6 +66,14 @@ overhead = _elementwise(lib.xenmem_overhead)
 required_memory = _elementwise(lib.xenmem_required_memory)
 maximise_memory = _elementwise(lib.xenmem_maximise_memory)
 build_memory = _elementwise(lib.xenmem_build_memory)
+
+OF_ONE: Final[dict[str, OfOne]] = {
+    "overhead": _of_one(lib.xenmem_overhead, 1),
+    "required_memory": _of_one(lib.xenmem_required_memory, 2),
+    "maximise_memory": _of_one(lib.xenmem_maximise_memory, 1),
+    "build_memory": _of_one(lib.xenmem_build_memory, 4),
+}
+"""By function: the results as 0-d arrays, or None where a number is outside the domain."""
 
 
 def used_memory(memory: Array, overhead: Array, resident_on: Array, scheduled_on: Array, used: Array) -> bool:

@@ -5,11 +5,10 @@ Memory limits never change with the power state. Amounts are bytes. Source: docs
 message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 """
 
+import json
 from collections.abc import Generator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
 
 from xenmem.datamodel.types import NULL
 from xenmem.rules.upgrade import is_truthy
@@ -157,7 +156,7 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 
 def halt(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
-    _leave(call, vm, _HALTED | without_guidances(vm, "restart_vm", "restart_device_model"), _METRICS_HALTED)
+    _leave(call, vm, _HALTED, _METRICS_HALTED, "restart_vm", "restart_device_model")
 
 
 def suspend(call: "Call", vm: "rows.VM") -> None:
@@ -169,30 +168,35 @@ def suspend(call: "Call", vm: "rows.VM") -> None:
     xapi_xenops.ml: update_vm_internal; xenops_server_xen.ml: VmExtra.
     """
     metrics = call.db.VM_metrics.get(vm.metrics)
-    kept = _flags(vm) if metrics is None else {"nomigrate": metrics.nomigrate, "nested_virt": metrics.nested_virt}
+    kept = _flags(vm) if metrics is None else {name: getattr(metrics, name) for name in ("nomigrate", "nested_virt")}
     suspended = {
         **_WITHOUT_DOMAIN,
         "power_state": "Suspended",
         "suspend_VDI": call.db.new_ref(),
-        "last_booted_record": msgspec.json.encode(kept).decode(),
+        "last_booted_record": json.dumps(kept, separators=(",", ":")),
     }
-    _leave(call, vm, suspended | without_guidances(vm, "restart_device_model"), _METRICS_WITHOUT_DOMAIN)
+    _leave(call, vm, suspended, _METRICS_WITHOUT_DOMAIN, "restart_device_model")
 
 
-def _leave(call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any]) -> None:
-    """Write what becomes of a VM that has lost its domain."""
+def without_guidances(row: "rows.VM | rows.host", *done: str) -> dict[str, Any]:
+    """What is left of the guidances of a VM or a host once some are followed, by field; nothing if there were none."""
+    guidances = _guidances(row)
+    if not any(guidances):
+        return {}
+    left = (tuple(one for one in some if one not in done) for some in guidances)
+    return dict(zip(_GUIDANCES, left, strict=True))
+
+
+def _leave(
+    call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any], *guidances: str
+) -> None:
+    """Write what becomes of a VM that has lost its domain; the guidances that this follows are taken off it."""
     database = call.db
-    database.update(vm, values)
+    database.update(vm, values | without_guidances(vm, *guidances))
     call.world.guests.stop(vm)
     metrics = database.VM_metrics.rows.get(vm.metrics)
     if metrics is not None:
         database.update(metrics, values_of_metrics)
-
-
-def without_guidances(row: "rows.VM | rows.host", *done: str) -> dict[str, Any]:
-    """What is left of the guidances of a VM or a host once some are followed, by field."""
-    present = zip(_GUIDANCES, _guidances(row), strict=True)
-    return {field: tuple(one for one in some if one not in done) for field, some in present if some}
 
 
 def stored(row: "Row") -> dict[str, Any]:
