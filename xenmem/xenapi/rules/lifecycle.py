@@ -5,10 +5,11 @@ Memory limits never change with the power state. Amounts are bytes. Source: docs
 message_forwarding.ml: allocate_vm_to_host; xapi_xenops.ml).
 """
 
-import json
 from collections.abc import Generator
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from xenmem.datamodel.types import NULL
 from xenmem.rules.upgrade import is_truthy
@@ -173,7 +174,7 @@ def suspend(call: "Call", vm: "rows.VM") -> None:
         **_WITHOUT_DOMAIN,
         "power_state": "Suspended",
         "suspend_VDI": call.db.new_ref(),
-        "last_booted_record": json.dumps(kept, separators=(",", ":")),
+        "last_booted_record": msgspec.json.encode(kept).decode(),
     }
     _leave(call, vm, suspended, _METRICS_WITHOUT_DOMAIN, "restart_device_model")
 
