@@ -5,6 +5,7 @@ Amounts are bytes. Sums are exact: they stay integers. Depends on the Fleet and 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -271,6 +272,41 @@ def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None, avai
     there = fleet.hosts.available if available is None else available
     excess = at_hosts(fleet, fleet.amount(policy) + stored) - there
     return np.where(known_totals(fleet), np.maximum(excess, 0), 0)
+
+
+START_POLICY: Final = "dynamic_min"
+HOLD_POLICY: Final = "static_max"
+"""The rule for policies that nobody names: what starts or moves now counts as xapi's memory check does, with what VMs
+can be squeezed to; what has to hold after host failures counts as its HA planner does, with all that VMs may take."""
+
+
+def upgraded(fleet: Fleet, to: str) -> Fleet:
+    """The fleet after its upgrade, once every VM has been started anew: its overheads, and those of the hosts.
+
+    Parameters
+    ----------
+    to : a kernel model, a version of xapi or a product
+
+    Raises
+    ------
+    QuestionError : it is none of these
+    """
+    try:
+        model = kernel.model_name_for(to)
+    except ValueError as error:
+        raise QuestionError(str(error).removeprefix("version: ")) from None
+    hosts = fleet.hosts
+    return Fleet(
+        replace(fleet.vms, memory_overhead=fleet.overhead(model)),
+        replace(
+            hosts,
+            memory_overhead=hosts.memory_overhead + fleet.host_overhead_growth(model),
+            model=np.full(len(hosts), model, dtype=object),
+        ),
+        replace(fleet.pools, model=np.full(len(fleet.pools), model, dtype=object)),
+        fleet.vm_groups,
+        fleet.notes,
+    )
 
 
 def free_without(fleet: Fleet, vm: int) -> Bytes:

@@ -7,12 +7,12 @@ import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
 from math import isinf
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from xenmem import Fleet, kernel, read
-from xenmem.answers.naming import Outcome
+from xenmem.answers.naming import Outcome, upgraded
 from xenmem.answers.script import WRITERS, Action
 from xenmem.cli.defaults import GIVEN, Asked
 from xenmem.cli.display import display_options
@@ -22,6 +22,8 @@ from xenmem.kernel import MAX_BYTES, DomainType, model_name_for
 from xenmem.text import documentation
 from xenmem.units import MIB, format_size, parse_size
 
+_TO: Final = "xenmem.to"
+
 
 def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
     """The fleet of these inventories, with progress on a terminal."""
@@ -29,12 +31,14 @@ def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
         raise click.UsageError("standard input can be read only once", click.get_current_context())
     if "-" in inventories and sys.stdin is None:
         raise click.ClickException("<stdin>: is closed")
+    to = click.get_current_context().meta.get(_TO)
     kernel.threads()  # a bad XENMEM_THREADS is told before anything is read
     fleets = []
     for inventory in inventories:
         with Reading("<stdin>" if inventory == "-" else inventory) as progress:
             fleets.append(read(inventory, lenient=lenient, progress=progress))
-    return Fleet.concatenate(fleets)
+    fleet = Fleet.concatenate(fleets)
+    return fleet if to is None else upgraded(fleet, to)
 
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -149,6 +153,20 @@ model_option: Decorator = click.option(
 )
 
 
+def _noted(context: click.Context, parameter: click.Parameter, text: str | None) -> None:
+    if model_name(context, parameter, text) is not None:
+        context.meta[_TO] = text
+
+
+to_option: Decorator = click.option(
+    "--to",
+    metavar="VERSION",
+    callback=_noted,
+    expose_value=False,
+    help="Ask of the pool as an upgrade to this model, xapi version or product (xcp-ng-9) leaves it.",
+)
+
+
 domain_type_option: Decorator = click.option(
     "--domain-type",
     metavar="TYPE",
@@ -210,12 +228,12 @@ bandwidth_option: Decorator = click.option(
 )
 
 
-def policy_option(default: str) -> Decorator:
+def policy_option(default: str | None, shown: str | bool = True) -> Decorator:
     return click.option(
         "--policy",
         type=click.Choice(("static_max", "dynamic_max", "dynamic_min")),
         default=default,
-        show_default=True,
+        show_default=shown,
         help="What counts as the memory of a VM.",
     )
 
