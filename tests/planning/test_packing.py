@@ -282,7 +282,7 @@ def test_pack_of_bad_rows() -> None:
         planning.pack(pool([0], []))
     fleet = pool([9000], [(3000, None), (2000, None)])
     vms = replace(fleet.vms, memory_static_max=fleet.vms.memory_static_max * [1, 0])
-    nothing = xenmem.Fleet(vms, fleet.hosts, fleet.pools, fleet.vm_groups)
+    nothing = fleet.replace(vms=vms)
     with pytest.raises(ValueError, match="vms: VM p-v1 has no memory: memory_static_max is 0"):
         planning.pack(nothing)
 
