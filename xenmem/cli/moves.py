@@ -7,6 +7,7 @@ import click
 
 from xenmem.answers.moves import HostChange, MovePlan, PlannedMove, PoolMoves, actions, heading
 from xenmem.answers.naming import QuestionError, find_host, find_vm
+from xenmem.answers.script import shutdown
 from xenmem.cli.arguments import (
     Command,
     Decorator,
@@ -158,17 +159,20 @@ def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> 
 
 
 def _table(page: Page, result: MovePlan) -> None:
-    """A plan of moves, pool by pool."""
+    """A plan of moves: the answer, what stands in the way, then pool by pool who moves and what that changes."""
+    page.line(result.verdict, style="bold")
+    _in_the_way(page, result)
     for pool in result.pools:
+        page.line()
         head(page, pool.pool)
         _host_table(page, pool, result.policy)
         _move_table(page, pool)
-        page.bullets("Without a place", map(name_of, pool.unplaced), style="yellow")
-        page.line()
-    page.line(f"{result.title}.", style="bold")
-    page.line(result.verdict)
+        page.bullets("Without a place", _without_a_place(result, pool), style="yellow")
+    page.line()
+    page.line(result.proof)
     copied = f"{format_size(result.copied)} to copy: {duration(result.seconds)}"
-    page.line(f"{counted(result.migrations, 'migration')}, {copied} at {format_size(result.bandwidth)} a second.")
+    if result.migrations:
+        page.line(f"{counted(result.migrations, 'migration')}, {copied} at {format_size(result.bandwidth)} a second.")
     emptied = [name_of(host) for pool in result.pools for host in pool.emptied]
     if emptied and result.disabled is None:
         page.line(f"Left without guests: {', '.join(emptied)}.")
@@ -176,13 +180,33 @@ def _table(page: Page, result: MovePlan) -> None:
         page.line(result.own_plan.text)
     if result.interrupted:
         page.line(EARLY, style="yellow")
-    if result.blocked:
-        page.line(f"The migrations stop short: {result.blocked}.", style="yellow")
+    page.line(f"Checked: {', '.join(result.checked)}.")
     page.line(not_checked(result))
     page.bullets("Warnings", (warning.text for warning in result.warnings), style="yellow")
 
 
+def _in_the_way(page: Page, result: MovePlan) -> None:
+    """Who cannot move, why, and the commands that free the host."""
+    if result.held:
+        page.bullets("Cannot move", (f"{name_of(vm)}: {vm.why}" for vm in result.held), style="yellow")
+        page.bullets("Shut down first, or --may-stop immobile", (shutdown(vm).command for vm in result.held if vm.uuid))
+    if result.stopped is not None and result.outcome == "no":
+        least = result.stopped
+        sure = "no less memory does" if least.memory == least.bound else f"{format_size(least.bound)} at least"
+        page.bullets(
+            f"Shut down first ({format_size(least.memory)}, {sure}), or name them with --may-stop",
+            (shutdown(vm).command for vm in least.vms if vm.uuid),
+        )
+
+
+def _without_a_place(result: MovePlan, pool: PoolMoves) -> list[str]:
+    held = {vm.ref for vm in result.held}
+    return [name_of(vm) for vm in pool.unplaced if vm.ref not in held]
+
+
 def _host_table(page: Page, pool: PoolMoves, policy: str) -> None:
+    """The hosts that the plan changes; all where it changes none."""
+    changed = [host for host in pool.hosts if host.before != host.after]
     page.table(
         (
             "host",
@@ -196,16 +220,19 @@ def _host_table(page: Page, pool: PoolMoves, policy: str) -> None:
                 *(format_size(load.memory) for load in (host.before, host.after)),
                 *(amount(load.free) for load in (host.before, host.after)),
             )
-            for host in pool.hosts
+            for host in (changed or pool.hosts)
         ),
     )
+    left = len(pool.hosts) - len(changed)
+    if changed and left:
+        page.line(f"{counted(left, 'host')} unchanged.")
 
 
 def _move_table(page: Page, pool: PoolMoves) -> None:
     if not pool.moves:
         return
     page.line()
-    notes = ["<"] if any(move.temporary or move.source is None for move in pool.moves) else []
+    notes = ["<"] if any(move.temporary or move.action != "migrate" for move in pool.moves) else []
     page.table(
         ("", "<VM", "<from", "<to", "copied", "time", *notes),
         (
@@ -213,10 +240,10 @@ def _move_table(page: Page, pool: PoolMoves) -> None:
                 str(move.number),
                 name_of(move.vm),
                 name_of(move.source) or "-",
-                name_of(move.target),
-                format_size(move.copied),
-                duration(move.seconds),
-                *("for a while" if move.temporary else "" if move.source else move.action for _ in notes),
+                name_of(move.target) or "-",
+                format_size(move.copied) if move.action == "migrate" else "",
+                duration(move.seconds) if move.action == "migrate" else "",
+                *("for a while" if move.temporary else "" if move.action == "migrate" else move.action for _ in notes),
             )
             for move in pool.moves
         ),
