@@ -20,7 +20,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
-from xenmem.cli.streams import Search
+from xenmem.cli.streams import Output, Search
 from xenmem.planning import Progress
 from xenmem.text import counted
 from xenmem.units import format_size
@@ -48,7 +48,7 @@ def failover(
     writer: str | None,
     lenient: bool,
     form: str,
-) -> bytes:
+) -> Output:
     """Whether all VMs run again after any hosts of a pool have failed, exactly, and what the pool itself would say.
 
     Without --failures the answer is how many may fail. --remedy says which memory to add, and which VMs to unprotect or

@@ -25,7 +25,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import EARLY, Page, amount, duration, head, name_of, not_checked
 from xenmem.cli.show import show
-from xenmem.cli.streams import Search
+from xenmem.cli.streams import Output, Search
 from xenmem.fleet import Fleet
 from xenmem.planning import Progress
 from xenmem.text import counted
@@ -119,7 +119,7 @@ def planned(
     form: str,
     in_bytes: bool = False,
     **constraints: Any,
-) -> bytes:
+) -> Output:
     """The answer to one of the questions that share `plan_options`.
 
     Parameters
@@ -150,7 +150,7 @@ def _described(in_bytes: bool) -> Callable[[Progress], str]:
     return text
 
 
-def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> bytes:
+def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> Output:
     if writer is not None:
         return emitted(writer, heading(result), actions(result))
     if host_rows:
