@@ -16,10 +16,12 @@ from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.naming import (
     NOT_CHECKED,
+    Answer,
     Finding,
     Named,
     NamedHost,
     NamedVM,
+    Outcome,
     PoolHead,
     QuestionError,
     Result,
@@ -46,9 +48,6 @@ from xenmem.units import format_size
 
 BANDWIDTH: Final = 1 << 30
 """Bytes a second that migrations are taken to copy, unless the caller knows better."""
-
-Outcome = Literal["yes", "no", "unknown"]
-"""What an answer comes to."""
 
 REPLANS: Final = 12
 """Plans that are asked for in all where the pool in memory refuses steps."""
@@ -191,13 +190,11 @@ class OwnPlan(Result, frozen=True):
     text: str
 
 
-class MovePlan(Result, frozen=True):
+class MovePlan(Answer, frozen=True):
     """A plan.
 
     Attributes
     ----------
-    verdict : the answer in one sentence
-    outcome : ``yes``, ``no``, or ``unknown``
     title : what was asked, in words
     objective : of planning.pack: what is best
     policy : which amount counts as a VM's memory
@@ -219,8 +216,6 @@ class MovePlan(Result, frozen=True):
     checked, not_checked : what the plan was held against, and what the pool checks besides
     """
 
-    verdict: str
-    outcome: Outcome
     title: str
     objective: str
     policy: str

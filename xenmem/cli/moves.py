@@ -160,7 +160,6 @@ def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> 
 
 def _table(page: Page, result: MovePlan) -> None:
     """A plan of moves: the answer, what stands in the way, then pool by pool who moves and what that changes."""
-    page.line(result.verdict, style="bold")
     _in_the_way(page, result)
     for pool in result.pools:
         page.line()

@@ -52,6 +52,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "current_domain_type",
     "current_operations",
     "domid",
+    "auto_poweron",
     "groups",
     "guest_metrics",
     "has_pv_drivers",
@@ -64,6 +65,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "nomigrate",
     "platform_nested_virt",
     "platform_nomigrate",
+    "tags",
     "vcpu_unrestricted",
     "videoram",
 }
@@ -345,6 +347,12 @@ class _Assembler:
         vms["video_ram"] = self._video_ram(vms)
         vms["vcpu_unrestricted"] = _are_truthy(vms["vcpu_unrestricted"])
         vms["groups"] = self._groups(vms)
+        vms["auto_poweron"] = vms["auto_poweron"] == "true"
+        if self.codec.format == "xe":  # unlike other sets they are joined by commas, which a tag may contain, too
+            split = {
+                tags: tuple(tag for text in tags for tag in text.split(", ")) for tags in set(vms["tags"].tolist())
+            }
+            vms["tags"] = np.fromiter((split[tags] for tags in vms["tags"]), object, len(vms["tags"]))
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             vms[name] = vms.pop(f"{name}_row")
         count, example = self.tables["VM"].missing.get("scheduled_to_be_resident_on", (0, ""))
@@ -412,6 +420,7 @@ class _Assembler:
                 master[0] = -1
             pools["master"] = master
             pools["restrict_dmc"] = pools["restrict_dmc"] == "true"
+            pools["auto_poweron"] = pools["auto_poweron"] == "true"
         for name, value in (
             ("source", self.origin.source),
             ("format", self.codec.format),
@@ -433,6 +442,7 @@ class _Assembler:
             "ha_plan_exists_for": np.int64,
             "ha_allow_overcommit": np.bool_,
             "restrict_dmc": np.bool_,
+            "auto_poweron": np.bool_,
         }
         return {name: np.array([neutral[dtype]], dtype=dtype) for name, dtype in dtypes.items()}
 

@@ -67,7 +67,8 @@ def stopped(fleet: Fleet, vms: Iterable[int], power_state: PowerState = PowerSta
         column = getattr(table, name).copy()
         column[rows] = value
         changed[name] = column
-    return type(fleet)(replace(table, **changed), fleet.hosts, fleet.pools, fleet.vm_groups, fleet.notes)
+    tables = {name: getattr(fleet, name) for name in fleet.__slots__} | {"vms": replace(table, **changed)}
+    return type(fleet)(**tables)
 
 
 def forgetting(constraints: Mapping[str, Any], vms: Container[int]) -> Constraints:

@@ -206,6 +206,7 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
             "ha_host_failures_to_tolerate": pools.ha_host_failures_to_tolerate,
             "ha_plan_exists_for": pools.ha_plan_exists_for,
             "ha_allow_overcommit": pools.ha_allow_overcommit,
+            "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in pools.auto_poweron.tolist()],
             "restrictions": [{"restrict_dmc": str(bool(value)).lower()} for value in pools.restrict_dmc],
         },
     )
@@ -274,6 +275,8 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
             "suspend_VDI": [
                 f"{ref}/suspend_VDI" if is_so else NULL for ref, is_so in zip(vm_refs, suspended, strict=True)
             ],
+            "tags": vms.tags,
+            "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in vms.auto_poweron.tolist()],
             "metrics": vm_metrics,
             "guest_metrics": [guests.get(row, NULL) for row in range(len(vm_refs))],
         },
