@@ -816,9 +816,10 @@ def _emptied(
     if refused is not None:
         return refused
     if worked_out.held:
-        others = len({migration.vm for migration in worked_out.migrations})
-        count = counted(len(worked_out.held), "VM")
-        return "no", f"{name} cannot be emptied: {count} cannot move, {others} can."
+        here = np.flatnonzero(fleet.vms.is_guest & (whereabouts(fleet.vms) == host))
+        leaving = len({migration.vm for migration in worked_out.migrations}.intersection(here.tolist()))
+        names = listed([fleet.vms.label(vm) for vm in sorted(worked_out.held)])
+        return "no", f"{name} cannot be emptied: {leaving} of {len(here)} VMs can move; shut down first: {names}."
     if not plan.is_complete:
         if plan.status == "unknown":
             return "unknown", f"Whether {name} can be emptied is not known: {plan.reason}."
