@@ -11,7 +11,7 @@ import numpy as np
 
 from xenmem import kernel, planning
 from xenmem.answers.explain import Shape, host_obstacles, requirement
-from xenmem.answers.failover import MOMENT, check_failures, restart_pools
+from xenmem.answers.failover import MOMENT, check_failures, counted_in, restart_pools
 from xenmem.answers.fit import FitInPool, fit
 from xenmem.answers.naming import (
     HOLD_POLICY,
@@ -135,7 +135,7 @@ def capacity(
     *,
     domain_type: kernel.DomainType = kernel.DomainType.HVM,
     shadow_multiplier: float = 1.0,
-    vms: str = "protected",
+    vms: str | None = None,
     policy: str | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Callable[[planning.Progress], None] | None = None,
@@ -173,6 +173,7 @@ def capacity(
         policy = HOLD_POLICY if num_failures else START_POLICY
     pools = restart_pools(fleet, vms, policy)
     check_failures(fleet, pools, num_failures)
+    counted_vms = " or ".join(dict.fromkeys(counted_in(fleet, row, vms) for row in range(len(fleet.pools))))
     if num_failures == 0 and len(shapes) == 1:
         (wanted,) = shapes
         now = fit(
@@ -184,7 +185,7 @@ def capacity(
             policy=policy,
         )
         same = [_as_fits(fleet, pool, there, wanted) for pool, there in zip(pools, now.pools, strict=True)]
-        return _report(same, 0, vms, policy, domain_type, shadow_multiplier)
+        return _report(same, 0, counted_vms, policy, domain_type, shadow_multiplier)
     found = []
     for row, pool in enumerate(pools):
         model = fleet.pools.model[row]
@@ -218,7 +219,7 @@ def capacity(
                 ],
             )
         )
-    return _report(found, num_failures, vms, policy, domain_type, shadow_multiplier)
+    return _report(found, num_failures, counted_vms, policy, domain_type, shadow_multiplier)
 
 
 def _as_fits(fleet: Fleet, pool: planning.RestartPool, fits: FitInPool, wanted: Wanted) -> PoolCapacity:
@@ -253,7 +254,7 @@ def _as_fits(fleet: Fleet, pool: planning.RestartPool, fits: FitInPool, wanted: 
 def _report(
     found: list[PoolCapacity],
     num_failures: int,
-    vms: str,
+    counted_vms: str,
     policy: str,
     domain_type: kernel.DomainType,
     shadow_multiplier: float,
@@ -274,7 +275,7 @@ def _report(
         verdict=f"{noun}{one} {fit_text}{why} ({under}).",
         outcome="yes" if count else "no" if bound == 0 else "unknown",
         num_failures=num_failures,
-        counted=vms,
+        counted=counted_vms,
         policy=policy,
         domain_type=domain_type.name.lower(),
         HVM_shadow_multiplier=shadow_multiplier,

@@ -242,7 +242,5 @@ hosts_option: Decorator = click.option("--hosts", "host_rows", is_flag=True, hel
 counted_option: Decorator = click.option(
     "--vms",
     type=click.Choice(("protected", "running")),
-    default="protected",
-    show_default=True,
-    help="Which VMs must run again: those that HA protects, or all that run now.",
+    help="VMs that must run again: those that HA protects, by default if there are any, or all that run now.",
 )

@@ -74,7 +74,7 @@ def capacity(
     failures: int,
     domain_type: DomainType,
     shadow_multiplier: float,
-    vms: str,
+    vms: str | None,
     policy: str | None,
     time_limit: float | None,
     lenient: bool,

@@ -87,6 +87,10 @@ class Page:
             if len(shown) < len(found):
                 self.line(f"  and {len(found) - len(shown)} more (--all)")
 
+    def command(self, text: str) -> None:
+        """A command to paste, in one piece."""
+        self._add(f"    {printable(text)}")
+
     def next(self, commands: Iterable[tuple[str, str]]) -> None:
         """What to do next.
 
@@ -100,7 +104,7 @@ class Page:
             self.line("Next", "bold")
         for purpose, command in shown:
             self.line(f"  {purpose}:", indent="    ")
-            self._add(f"    {printable(command)}")
+            self.command(command)
 
     def table(
         self,
