@@ -296,16 +296,14 @@ def upgraded(fleet: Fleet, to: str) -> Fleet:
     except ValueError as error:
         raise QuestionError(str(error).removeprefix("version: ")) from None
     hosts = fleet.hosts
-    return Fleet(
-        replace(fleet.vms, memory_overhead=fleet.overhead(model)),
-        replace(
+    return fleet.replace(
+        vms=replace(fleet.vms, memory_overhead=fleet.overhead(model)),
+        hosts=replace(
             hosts,
             memory_overhead=hosts.memory_overhead + fleet.host_overhead_growth(model),
             model=np.full(len(hosts), model, dtype=object),
         ),
-        replace(fleet.pools, model=np.full(len(fleet.pools), model, dtype=object)),
-        fleet.vm_groups,
-        fleet.notes,
+        pools=replace(fleet.pools, model=np.full(len(fleet.pools), model, dtype=object)),
     )
 
 
