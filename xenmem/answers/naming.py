@@ -18,6 +18,9 @@ from xenmem.fleet import POLICIES, Fleet, Table
 from xenmem.rules.hosts import is_known
 from xenmem.units import format_size
 
+FORMAT_VERSION: Final = 1
+"""Of the commands' JSON: it grows when a key goes away or changes its meaning, not when one is added."""
+
 _MAX_USED: Final = 4 * kernel.MAX_BYTES
 _NAMES_SHOWN: Final = 3
 

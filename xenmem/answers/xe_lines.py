@@ -68,10 +68,10 @@ def messages_of(lines: Iterator[tuple[int, bytes]], name: str) -> Iterator[XeMes
             raise QuestionError(f"{place}: {str(error)[0].lower()}{str(error)[1:]}") from None
         if words[:1] == ["step"]:  # step NUMBER WHAT CHECK COMMAND...
             words = words[_STEP_WORDS:]
-        if not words or words[0] in ("set", "echo", "printf", "exit", ":", "trap", "done_with_steps"):
+        if not words or words[0] in ("set", "echo", "printf", "exit", ":", "say", "rm"):
             continue
-        if words[0] == "restart_host" and len(words) == 2:
-            yield XeMessage(number, "host.enable", [{"uuid": words[1]}])
+        if words[0] in _FUNCTIONS and len(words) == 2:
+            yield XeMessage(number, _FUNCTIONS[words[0]], [{"uuid": words[1]}])
             continue
         if words[0] != "xe":
             raise QuestionError(f"{place}: {words[0]!r} is not xe: only lines of xe are tried, nothing is run")
@@ -80,6 +80,8 @@ def messages_of(lines: Iterator[tuple[int, bytes]], name: str) -> Iterator[XeMes
 
 
 _STEP_WORDS: Final = 4
+_FUNCTIONS: Final = {"restart_host": "host.enable", "shutdown_vm": "VM.shutdown"}
+"""What the functions of xenmem's own scripts come to."""
 
 
 class _Line:

@@ -128,6 +128,32 @@ def again(*arguments: str, command: str | None = None, without: Collection[str] 
     return shlex.join(["xenmem", context.info_name or "", *words, *arguments])
 
 
+class _Named(click.ParamType[str]):
+    """What a shell completes, where it asks: a file, or a name of the inventory."""
+
+    name = "text"
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Completions; the module that knows them is imported for shells alone."""
+        from xenmem.cli.completion import completions
+
+        return completions(self._table, ctx, incomplete)
+
+
+_NAMES: Final = {
+    "INVENTORY": "files",
+    "INVENTORY...": "files",
+    "SCRIPT": "files",
+    "VM": "vms",
+    "VM,VM": "vms",
+    "HOST": "hosts",
+    "HOST,HOST...": "hosts",
+}
+"""What arguments and options of these names stand for."""
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -136,6 +162,9 @@ def command(function: Command) -> click.Command:
     """Make the decorated function a command of its name, with its docstring as help and the common options."""
     made = click.command(cls=Asked, help=documentation(function))(function)
     known = {spelling for parameter in made.params for spelling in parameter.opts}
+    for parameter in made.params:
+        if parameter.metavar in _NAMES and type(parameter.type) is type(click.STRING):
+            parameter.type = _Named(_NAMES[parameter.metavar])
     made.params += [option for option in display_options() if not known & set(option.opts)]
     return made
 
