@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "balloon": "Where other VMs are squeezed to when one starts.",
     "what-if": "What a script of messages would change.",
     "messages": "The messages that a pool in memory answers.",
+    "serve": "Pools in memory, for XenAPI clients on the network.",
+    "password": "A line for the password file of serve.",
     "info": "Version, models, backends, SIMD level, threads, CPU.",
     "warm-up": "Compile all searches ahead of time.",
 }
