@@ -174,6 +174,8 @@ class VMs(Table):
     resident_on, scheduled_to_be_resident_on, affinity : row in hosts
     ha_always_run, ha_restart_priority, order, start_delay : protection by HA and order of start; seconds
     groups : tuples of rows in vm_groups
+    tags : tuples of str
+    auto_poweron : other_config says that it is to start with a host, where that of the pool says so, too
     accounted_static_max, accounted_VCPUs_max, accounted_shadow_multiplier, accounted_domain_type : what the server
         computes with. Up to XenServer 7.2 the values a live VM was booted with (its last_booted_record), else the
         columns above, as the same arrays (inventories.md, 4.4)
@@ -232,6 +234,8 @@ class VMs(Table):
     order: Bytes
     start_delay: Bytes
     groups: Annotated[Objects, "vm_groups"]
+    tags: Objects
+    auto_poweron: Bools
     accounted_static_max: Bytes
     accounted_VCPUs_max: Counts  # noqa: N815  (the field's own name)
     accounted_shadow_multiplier: Floats
@@ -313,6 +317,7 @@ class Pools(Table):
     ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit : high availability
     restrict_dmc : ballooning is not licensed
     cpuid_feature_mask : str, by which servers before 7.0 mask CPU features; may be empty
+    auto_poweron : other_config says that VMs of auto_poweron start with a host
     source, format : where the pool was read from, and in which format
     schema : schema version of a database dump, such as ``5.909``; else empty
     """
@@ -325,6 +330,7 @@ class Pools(Table):
     ha_allow_overcommit: Bools
     restrict_dmc: Bools
     cpuid_feature_mask: Objects
+    auto_poweron: Bools
     source: Objects
     format: Objects
     schema: Objects

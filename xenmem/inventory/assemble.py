@@ -63,6 +63,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "current_domain_type",
     "current_operations",
     "domid",
+    "auto_poweron",
     "groups",
     "guest_metrics",
     "hardware_platform_version",
@@ -78,6 +79,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "platform_nested_virt",
     "platform_nomigrate",
     "suspend_VDI",
+    "tags",
     "vcpu_unrestricted",
     "videoram",
     "virtual_hardware_platform_versions",
@@ -366,6 +368,12 @@ class _Assembler:
         vms["video_ram"] = self._video_ram(vms)
         vms["vcpu_unrestricted"] = _are_truthy(vms["vcpu_unrestricted"])
         vms["groups"] = self._groups(vms)
+        vms["auto_poweron"] = vms["auto_poweron"] == "true"
+        if self.codec.format == "xe":  # unlike other sets they are joined by commas, which a tag may contain, too
+            split = {
+                tags: tuple(tag for text in tags for tag in text.split(", ")) for tags in set(vms["tags"].tolist())
+            }
+            vms["tags"] = np.fromiter((split[tags] for tags in vms["tags"]), object, len(vms["tags"]))
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             vms[name] = vms.pop(f"{name}_row")
         count, example = self.tables["VM"].missing.get("scheduled_to_be_resident_on", (0, ""))
@@ -434,6 +442,7 @@ class _Assembler:
             pools["master"] = master
             pools["restrict_dmc"] = pools["restrict_dmc"] == "true"
             pools["cpuid_feature_mask"] = np.array([pools["cpuid_feature_mask"][0] or ""], object)
+            pools["auto_poweron"] = pools["auto_poweron"] == "true"
         for name, value in (
             ("source", self.origin.source),
             ("format", self.codec.format),
@@ -456,6 +465,7 @@ class _Assembler:
             "ha_allow_overcommit": np.bool_,
             "restrict_dmc": np.bool_,
             "cpuid_feature_mask": np.object_,
+            "auto_poweron": np.bool_,
         }
         return {name: np.array([neutral[dtype]], dtype=dtype) for name, dtype in dtypes.items()}
 
