@@ -291,7 +291,7 @@ def test_builds_a_domain(pool: Pool, session: Session, make: AddVM, message: str
         True,
     )
     assert metrics.VCPUs_number == 2
-    assert vm.memory_target == 2 * GIB
+    assert vm.memory_target == 3 * GIB, "dynamic_max, since there is enough (planning.md, 6.6)"
     assert vm.suspend_VDI == NULL
     starts = message.startswith("start")
     assert vm.last_boot_CPU_flags == {"vendor": "v", "features": "7" if starts else "0"}
@@ -561,7 +561,7 @@ class TestResume:
         vm = make(power_state="Running")
         send(session, "suspend")
         send(session, "resume")
-        assert (vm.power_state, vm.suspend_VDI, vm.memory_target) == ("Running", NULL, 2 * GIB)
+        assert (vm.power_state, vm.suspend_VDI, vm.memory_target) == ("Running", NULL, 3 * GIB)
 
 
 class TestShutdown:

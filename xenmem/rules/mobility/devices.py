@@ -7,7 +7,9 @@ assert_netsriov_available).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
+
+Place = TypeVar("Place")
 
 WHOLE_GPU: Final = 1048576
 
@@ -180,12 +182,12 @@ def _grouped(values: Mapping[str, int], *, descending: bool) -> list[list[str]]:
     return [groups[value] for value in sorted(groups, reverse=descending)]
 
 
-def usb_host(pusb_hosts: Sequence[str]) -> str | None:
+def usb_host(pusb_hosts: Sequence[Place]) -> Place | None:
     """The only host where a VM with a USB device can boot: that of the first PUSB of its group; None for nowhere."""
     return pusb_hosts[0] if pusb_hosts else None
 
 
-def short_of_functions(needed: Mapping[str, int], idle: Mapping[str, int]) -> str | None:
+def short_of_functions(needed: Mapping[Place, int], idle: Mapping[Place, int]) -> Place | None:
     """The first network of which a host lacks idle virtual functions; None if it has enough.
 
     Parameters

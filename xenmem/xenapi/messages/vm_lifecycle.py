@@ -540,3 +540,5 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
         raise
     lifecycle.settle(call, row, target, memory, {}, {})
     devices.move(call, row)
+    if source != target.ref:
+        call.world.guests.left(row, source)

@@ -255,11 +255,11 @@ def _leave(
     call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any], *guidances: str
 ) -> None:
     """Write what becomes of a VM that has lost its domain; the guidances that this follows are taken off it."""
-    database = call.db
+    database, host = call.db, vm.resident_on
     database.update(vm, values | without_guidances(vm, *guidances))
     if vm.VBDs or vm.VIFs or vm.VGPUs or vm.VUSBs or vm.attached_PCIs:
         devices.detach(call, vm, suspended=vm.power_state == "Suspended")
-    call.world.guests.stop(vm)
+    call.world.guests.left(vm, host)
     metrics = database.VM_metrics.rows.get(vm.metrics)
     if metrics is not None:
         database.update(metrics, values_of_metrics)
