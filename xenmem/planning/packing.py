@@ -339,9 +339,11 @@ def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort)
         if len(reach) and reach.max() >= problem.sizes[alone]:
             text = f"{named(items)} needs {size}, and every host with that free has a VM of its anti-affinity group"
             return text, obstacle(items)
-        return f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)", obstacle(
-            items
-        )
+        bars = question.bars(int(vms_of(items)[0]))
+        if not len(reach) and bars:
+            return f"{named(items)} can run on none of these hosts: it {bars}", obstacle(items)
+        text = f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)"
+        return f"{text}; it {bars}" if bars else text, obstacle(items)
     crowded = exact.crowded_group(problem)
     if crowded is not None:
         items, places = crowded

@@ -6,6 +6,7 @@ from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.messages import (
     event,
     generic,
+    hardware,
     host,
     pool,
     session,
@@ -21,6 +22,7 @@ __all__ = [
     "all_messages",
     "event",
     "generic",
+    "hardware",
     "host",
     "pool",
     "session",
