@@ -14,6 +14,7 @@ from xenmem.xenapi.messages import (
     vm_group,
     vm_lifecycle,
     vm_memory,
+    vm_motion,
     vm_records,
     vm_vcpus,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "vm_group",
     "vm_lifecycle",
     "vm_memory",
+    "vm_motion",
     "vm_records",
     "vm_vcpus",
 ]
