@@ -121,6 +121,17 @@ FEATURES = {
     "VM.set_has_vendor_device": ("PCI_device_for_auto_update", "restrict_pci_device_for_auto_update"),
     "VM.set_VCPUs_number_live": ("Live_set_vcpus", "restrict_set_vcpus_number_live"),
 }
+ASKED = {
+    **dict.fromkeys(("VM_IS_IMMOBILE", "VM_NON_SUSPENDABLE", "VM_LACKS_FEATURE", "VM_HAS_PCI_ATTACHED"), "suspend"),
+    "VM_HAS_VUSBS": "pool_migrate",
+    "VM_IS_USING_NESTED_VIRT": "changing_dynamic_range",
+    "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED": "snapshot_with_quiesce",
+    "VTPM_MAX_AMOUNT_REACHED": "create_vtpm",
+    "PROVISION_ONLY_ALLOWED_ON_TEMPLATE": "provision",
+    "REVERT_ONLY_ALLOWED_ON_SNAPSHOT": "revert",
+    "NOT_SUPPORTED_DURING_UPGRADE": "snapshot",
+}
+"""By code, the operation that VM.assert_operation_valid is asked about: of a running VM, but for the last four."""
 CHANGES_MORE = frozenset(("VM_HAS_NO_SUSPEND_VDI", "TASK_CANCELLED", "HOST_OFFLINE", "VMS_FAILED_TO_COOPERATE"))
 """Failures after which a VM is halted, or a reservation given back that was there before."""
 
@@ -185,6 +196,13 @@ class Scene:
     def send(self) -> Any:
         message = MESSAGES[self.name]
         return self.pool.dispatch(self.method, [self.handle, *self.sent] if message.has_session else self.sent)[2]
+
+    def ask_about(self, operation: str) -> None:
+        """Let the message be about an operation, and the VM in the state for it."""
+        self.sent[-1] = operation
+        if operation not in ("create_vtpm", "provision", "revert", "snapshot"):
+            self.vm.power_state = "Running"
+            self.metrics.current_domain_type = "pvh"
 
     def make_guests_wait(self, failure: list[str] | None = None) -> None:
         class Waiting(Guests):
@@ -690,6 +708,33 @@ def vm_has_vusbs(scene: Scene) -> list[Any]:
 
 
 @situation
+def vm_has_pci_attached(scene: Scene) -> list[Any]:
+    scene.vm.attached_PCIs = ("pci",)
+    return ["vm"]
+
+
+@situation
+def vtpm_max_amount_reached(scene: Scene) -> list[Any]:
+    scene.vm.VTPMs = ("vtpm",)
+    return ["1"]
+
+
+@situation
+def vm_snapshot_with_quiesce_not_supported(scene: Scene) -> list[Any]:
+    return ["vm", ""]
+
+
+@situation
+def provision_only_allowed_on_template(scene: Scene) -> list[Any]:
+    return []
+
+
+@situation
+def revert_only_allowed_on_snapshot(scene: Scene) -> list[Any]:
+    return []
+
+
+@situation
 def host_is_live(scene: Scene) -> list[Any]:
     if scene.name == "VM.power_state_reset":
         scene.vm.power_state = "Running"
@@ -763,6 +808,8 @@ DECLARED = [
 @pytest.mark.parametrize(("name", "code"), DECLARED, ids=lambda value: value)
 def test_is_answered(name: str, code: str) -> None:
     scene = Scene(MESSAGES[name])
+    if name == "VM.assert_operation_valid" and code in ASKED:
+        scene.ask_about(ASKED[code])
     parameters = SITUATIONS[code](scene)
     if name in ("VM.start", "VM.start_on"):  # stores its overhead before it looks for a host
         scene.vm.memory_overhead = scene.session.api.VM.compute_memory_overhead("vm")

@@ -365,7 +365,7 @@ def get_boot_record(call: Call, self: VMRef) -> VMRecord:
     return record
 
 
-@message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT))
+@message("VM", errors=(errors.HANDLE_INVALID, *operations.REASONS))
 def assert_operation_valid(call: Call, self: VMRef, op: Operation) -> None:
     """Fail with the first reason why an operation could not begin now. Source: xapi_vm_lifecycle.ml."""
     failure = operations.reason_against(call, call.db.VM[self], op)
