@@ -6,6 +6,7 @@ given to the Pool raises failures or plays a hypervisor. Called with the databas
 
 from typing import TYPE_CHECKING
 
+from xenmem.datamodel.errors import V6D_FAILURE
 from xenmem.datamodel.types import NULL
 
 if TYPE_CHECKING:
@@ -56,6 +57,13 @@ class Hooks:
 
     def assert_devices_licensed(self, vm: "rows.VM") -> None:
         """LICENCE_RESTRICTION [feature] for VUSBs and SR-IOV (messages.md, 5.3 step 6)."""
+
+    def apply_edition(self, host: "rows.host", edition: str) -> dict[str, str]:
+        """What the licence daemon grants a host: entries of license_params, `restrict_...` among them.
+
+        V6D_FAILURE [], as where there is none; INVALID_EDITION [edition].
+        """
+        raise V6D_FAILURE()
 
     def shut_down_guest(self, vm: "rows.VM") -> None:
         """VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT [vm], VM_SHUTDOWN_TIMEOUT [vm; seconds] (messages.md, 5.4)."""
