@@ -1037,12 +1037,6 @@ def vm_has_vusbs(scene: Scene) -> list[Any]:
 
 
 @situation
-def vm_has_pci_attached(scene: Scene) -> list[Any]:
-    scene.vm.attached_PCIs = ("pci",)
-    return ["vm"]
-
-
-@situation
 def vtpm_max_amount_reached(scene: Scene) -> list[Any]:
     scene.vm.VTPMs = ("vtpm",)
     return ["1"]
