@@ -18,7 +18,7 @@ OFFLINE := { echo "What xenmem runs on could not be installed. Without a network
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-quick lint types bench bench-quick man install-man wheel clean
+.PHONY: demo test test-quick fuzz lint types bench bench-quick man install-man wheel clean
 
 demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
@@ -35,6 +35,13 @@ test: $(INSTALLED) $(TOOLS) sanitize
 # without the tests that take seconds each or need the searches compiled
 test-quick: $(INSTALLED) $(TOOLS)
 	$(BIN)/pytest -m "not slow and not compiled" $(PYTEST)
+
+# each target for so long: TARGETS='readers wire' SECONDS=3600 make fuzz
+SECONDS ?= 60
+TARGETS ?= readers commands wire messages
+
+fuzz: $(INSTALLED) $(TOOLS)
+	bin=$$(cd $(BIN) && pwd) && cd tests && "$$bin/python" -m fuzz $(TARGETS) --seconds $(SECONDS)
 
 lint: $(TOOLS)
 	$(BIN)/ruff format --check .
