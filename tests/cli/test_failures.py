@@ -131,7 +131,8 @@ def sent_by(script: str, folder: Path) -> list[str]:
     )
     fake.chmod(0o755)
     calls = folder / "calls"
-    environment = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "XE_CALLS": str(calls), "HOME": str(folder)}
+    path = f"{fake.parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "XE_CALLS": str(calls), "HOME": str(folder)}
     subprocess.run(["sh"], input=script, text=True, check=True, env=environment)
     return calls.read_text().splitlines()
 

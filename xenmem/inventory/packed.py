@@ -249,7 +249,7 @@ def _tar_member(stream: io.BufferedReader, name: str, closing: ExitStack) -> Unp
             aside = closing.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is the context
             shutil.copyfileobj(piece, aside, _BUFFER_BYTES)
             aside.seek(0)
-            kept = Unpacked(io.BufferedReader(aside, _BUFFER_BYTES), member)
+            kept = Unpacked(closing.enter_context(io.BufferedReader(aside, _BUFFER_BYTES)), member)
         while piece.read1(_BUFFER_BYTES):
             pass
         stream.read(-size % _BLOCK)
