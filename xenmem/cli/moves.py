@@ -23,6 +23,7 @@ from xenmem.cli.arguments import (
     seed_option,
     size,
     time_limit_option,
+    to_option,
 )
 from xenmem.cli.layout import Column
 from xenmem.cli.page import EARLY, Page, duration, head, name_of, not_checked
@@ -47,6 +48,7 @@ def plan_options(policy: str) -> Decorator:
         click.option("--no-vm-groups", is_flag=True, help="Let VMs share a host although a VM group keeps them apart."),
         policy_option(policy),
         bandwidth_option,
+        to_option,
         time_limit_option,
         seed_option,
         emit_option,
