@@ -140,6 +140,7 @@ class World:
 
     def pif(self, ref: str, network: str, host: str, **fields: Any) -> None:
         values = {"physical": True, "currently_attached": True, "bond_slave_of": NULL, "VLAN_master_of": NULL}
+        values["IP"] = "192.0.2.1"
         self.add("PIF", ref, network=network, host=host, **values | fields)
         self.list("network", network, "PIFs", ref)
 
@@ -567,7 +568,7 @@ example(
     "43", (with_vgpu("K", "h2"), setting("PGPU", "gpu-h2", enabled_VGPU_types=["Q", "P"])), (boot("v", "h2"), NEEDS_K)
 )
 full = (running, with_vgpu("K", "h1", on="gpu-h1"), lambda world: world.fill("gpu-h1", "K", 7))
-example("44a", full, (mig("v", "h1"), NEEDS_K))
+example("44", full, (mig("v", "h1"), NEEDS_K), (("vdi", "v-disk", "L1"), NEEDS_K))
 
 
 def ranked(world: World) -> None:
@@ -683,6 +684,56 @@ paused = setting("VM", "v", power_state="Paused")
 example("61", (running, paused), (mig("v", "h2"), PAUSED))
 example(
     "62", running, (("mig while evacuated", "v", "h2"), ["OTHER_OPERATION_IN_PROGRESS", "host", "h2", "evacuate", "t"])
+)
+
+# ------------------------------------------------------------------------------------------------------- storage motion
+
+SHORT = ["HOST_NOT_ENOUGH_FREE_MEMORY", str(START_MEMORY), str(4 * GIB)]
+
+
+def drivers(**features: list[str]) -> Change:
+    """What the drivers of types can do, and an SR S2 of another type than S that all hosts see."""
+
+    def change(world: World) -> None:
+        world.add("SR", "S2", shared=True, type="other")
+        for host in HOSTS:
+            world.add("PBD", f"S2-{host}", SR="S2", host=host, currently_attached=True)
+        for kind, names in features.items():
+            world.add("SM", kind, type=kind, features=dict.fromkeys(names, "1"))
+
+    return change
+
+
+ABLE = ["VDI_SNAPSHOT", "VDI_MIRROR"]
+able = drivers(nfs=ABLE, other=ABLE)
+example("63", (running, able, lambda world: world.small("h1", free=4 * GIB)), (("vdi", "v-disk", "S2"), SHORT))
+example(
+    "64",
+    (able, lambda world: world.small("h2", free=4 * GIB)),
+    (("send", "v", "h2", {"v-disk": "S2"}), SHORT),
+)
+example(
+    "65",
+    (running, able),
+    (("can send", "v", "h2", {}), ["VDI_NOT_IN_MAP", "v-disk"]),
+    (("can send", "v", "h2", {"v-disk": "S2"}, {"v-vif": "N"}), ["OPERATION_NOT_ALLOWED", NOT_IN_POOL]),
+)
+example(
+    "66a",
+    (running, drivers(nfs=["VDI_SNAPSHOT"], other=[])),
+    (("can send", "v", "h2", {"v-disk": "S2"}), ["SR_DOES_NOT_SUPPORT_MIGRATION", "S", "VDI_MIRROR"]),
+)
+example(
+    "66b",
+    (running, drivers(nfs=ABLE, other=[])),
+    (("can send", "v", "h2", {"v-disk": "S2"}), ["SR_DOES_NOT_SUPPORT_MIGRATION", "S2", "VDI_SNAPSHOT;VDI_MIRROR_IN"]),
+)
+older = setting("host", "h2", software_version=versions("26.17.0", "4.17.5-5"))
+example(
+    "67",
+    (running, able, older),
+    (mig("v", "h2"), None),
+    (("send", "v", "h2", {"v-disk": "S2"}), ["NOT_SUPPORTED_DURING_UPGRADE"]),
 )
 
 # ------------------------------------------------------------------------------------------------------- agility and HA

@@ -66,7 +66,7 @@ def read(
     Parameters
     ----------
     source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
-    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
+    format : ``statedb``, ``records`` or ``xe``; by default what its first bytes say. Any may be gzip, bzip2, xz, zstd, tar or zip
     lenient : skip bad rows and count them in ``Fleet.notes``
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
 

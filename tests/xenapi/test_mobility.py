@@ -5,7 +5,7 @@ from typing import Any
 
 import dumps
 import pytest
-from mobility_examples import EXAMPLES, NULL, Example, tables_of
+from mobility_examples import EXAMPLES, Example, tables_of
 
 from xenmem.xenapi import Failure, Session, connect
 from xenmem.xenapi.rules import devices
@@ -57,7 +57,7 @@ def _asked(session: Session, kind: str, *parameters: Any) -> Any:
         case "vdi", (vdi, sr):
             xenapi.VDI.pool_migrate(vdi, sr, {})
         case (("send" | "can send"), (vm, host, vdi_map, *vif_map)):
-            target = xenapi.host.migrate_receive(host, NULL, {})
+            target = xenapi.host.migrate_receive(host, "N", {})
             send = xenapi.VM.migrate_send if kind == "send" else xenapi.VM.assert_can_migrate
             send(vm, target, True, vdi_map, *vif_map or ({},), {}, {})
         case _:

@@ -11,9 +11,11 @@ from xenmem.xenapi.messages import (
     pool,
     session,
     task,
+    vm_copies,
     vm_group,
     vm_lifecycle,
     vm_memory,
+    vm_motion,
     vm_records,
     vm_vcpus,
 )
@@ -27,9 +29,11 @@ __all__ = [
     "pool",
     "session",
     "task",
+    "vm_copies",
     "vm_group",
     "vm_lifecycle",
     "vm_memory",
+    "vm_motion",
     "vm_records",
     "vm_vcpus",
 ]
