@@ -112,9 +112,9 @@ def protect_pairs(text: str) -> str:
 
 
 def sexpr(tree: Any) -> str:
-    """An s-expression as xapi writes it, of texts and lists."""
-    if isinstance(tree, str):
-        escaped = tree.replace("\\", "\\\\").replace("'", "\\'")
+    """An s-expression as xapi writes it, of lists and of what is text in a database."""
+    if not isinstance(tree, list):
+        escaped = str(tree).replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
     return f"({' '.join(map(sexpr, tree))})"
 

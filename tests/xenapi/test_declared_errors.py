@@ -58,6 +58,11 @@ SENT: dict[str, tuple[Any, ...]] = {
     "VM.set_memory_dynamic_min": (FEW,),
     "VM.set_memory_target_live": (FEW,),
     "VM.clone": ("copy",),
+    "VM.copy": ("copy", NULL),
+    **dict.fromkeys(("VM.snapshot", "VM.checkpoint"), ("then",)),
+    "VM.query_data_source": ("memory",),
+    "host.query_data_source": ("memory_total_kib",),
+    "pool.apply_edition": ("p", "free"),
     "VM.set_is_a_template": (True,),
     "VM.set_groups": (["g1"],),
     "VM.set_platform": ({},),
@@ -115,6 +120,8 @@ STATES = {
             "VM.clean_reboot",
             "VM.hard_reboot",
             "VM.get_boot_record",
+            "VM.checkpoint",
+            "VM.query_data_source",
             "host.evacuate",
             "host.assert_can_evacuate",
             *MOTIONS,
@@ -145,9 +152,21 @@ FEATURES = {
     **dict.fromkeys(("VM.resume", "VM.resume_on"), ("VGPU", "restrict_vgpu")),
     **dict.fromkeys(MOTIONS, ("Storage_motion", "restrict_storage_xen_motion")),
     **dict.fromkeys(("VM.set_groups", "VM_group.create"), ("VM_groups", "restrict_vm_groups")),
+    "VM.checkpoint": ("Checkpoint", "restrict_checkpoint"),
     "VM.set_has_vendor_device": ("PCI_device_for_auto_update", "restrict_pci_device_for_auto_update"),
     "VM.set_VCPUs_number_live": ("Live_set_vcpus", "restrict_set_vcpus_number_live"),
 }
+ASKED = {
+    **dict.fromkeys(("VM_IS_IMMOBILE", "VM_NON_SUSPENDABLE", "VM_LACKS_FEATURE", "VM_HAS_PCI_ATTACHED"), "suspend"),
+    "VM_HAS_VUSBS": "pool_migrate",
+    "VM_IS_USING_NESTED_VIRT": "changing_dynamic_range",
+    "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED": "snapshot_with_quiesce",
+    "VTPM_MAX_AMOUNT_REACHED": "create_vtpm",
+    "PROVISION_ONLY_ALLOWED_ON_TEMPLATE": "provision",
+    "REVERT_ONLY_ALLOWED_ON_SNAPSHOT": "revert",
+    "NOT_SUPPORTED_DURING_UPGRADE": "snapshot",
+}
+"""By code, the operation that VM.assert_operation_valid is asked about: of a running VM, but for the last four."""
 CHANGES_MORE = frozenset(("VM_HAS_NO_SUSPEND_VDI", "TASK_CANCELLED", "HOST_OFFLINE", "VMS_FAILED_TO_COOPERATE"))
 """Failures after which a VM is halted, or a reservation given back that was there before."""
 
@@ -160,6 +179,13 @@ class Answering(Hooks):
             raise Failure(list(details))
 
         setattr(self, hook, fail)
+
+
+class Granting(Hooks):
+    """Hooks of a licence daemon."""
+
+    def apply_edition(self, host: Any, edition: str) -> dict[str, str]:
+        return {}
 
 
 class Scene:
@@ -212,6 +238,12 @@ class Scene:
             self.kill("h2")
             self.h2.power_on_mode = "wake-on-lan"
         self.h1.enabled = self.h2.enabled = self.name not in ("host.reboot", "host.shutdown")
+        if self.name == "pool.apply_edition":
+            self.pool.hooks = Granting()
+        self.vm.is_a_template = self.name in ("VM.provision", "VM.revert")
+        if self.name == "VM.revert":
+            database.load("VM", [vm_row(database, "of")])
+            self.vm.is_a_snapshot, self.vm.snapshot_of = True, "of"
         if self.name == "VM_group.destroy":
             subject = ["g1"]
         self.the_pool.ha_enabled = self.name == "pool.disable_ha"
@@ -225,6 +257,13 @@ class Scene:
     def send(self) -> Any:
         message = MESSAGES[self.name]
         return self.pool.dispatch(self.method, [self.handle, *self.sent] if message.has_session else self.sent)[2]
+
+    def ask_about(self, operation: str) -> None:
+        """Let the message be about an operation, and the VM in the state for it."""
+        self.sent[-1] = operation
+        if operation not in ("create_vtpm", "provision", "revert", "snapshot"):
+            self.vm.power_state = "Running"
+            self.metrics.current_domain_type = "pvh"
 
     def make_guests_wait(self, failure: list[str] | None = None) -> None:
         class Waiting(Guests):
@@ -282,6 +321,9 @@ def vm_bad_power_state(scene: Scene) -> list[Any]:
     if scene.name == "VM.set_has_vendor_device":
         scene.vm.power_state = "Suspended"
         return ["vm", "halted", "suspended"]
+    if scene.name == "VM.query_data_source":
+        scene.vm.power_state = "Halted"
+        return ["vm", "running, paused", "halted"]
     allowed = allowed_power_states(scene.database, scene.vm, scene.operation)
     scene.vm.power_state = wrong = "Paused" if "Paused" not in allowed else "Halted"
     return ["vm", ", ".join(allowed).lower(), wrong.lower()]
@@ -298,6 +340,9 @@ def other_operation_in_progress(scene: Scene) -> list[Any]:
 
 @situation
 def vm_is_template(scene: Scene) -> list[Any]:
+    if scene.name == "VM.revert":
+        scene.database.VM["of"].is_a_template = True
+        return ["of", "reverting"]
     scene.vm.is_a_template = scene.vm.is_default_template = True
     return ["vm", shown(scene.operation)]
 
@@ -326,6 +371,9 @@ def operation_not_allowed(scene: Scene) -> list[Any]:
     if scene.name == "VM.set_groups":
         scene.vm.is_a_snapshot = True
         return ["Control domains, templates, and snapshots cannot be added to VM groups."]
+    if scene.name == "VM.provision":
+        scene.vm.is_control_domain = True
+        return ["This operation is not allowed on a control domain"]
     if scene.operation in ("changing_VCPUs", "destroy"):
         scene.vm.is_control_domain = True
         scene.database.write(scene.vm, "resident_on", "h1")
@@ -348,6 +396,8 @@ def no_hosts_available(scene: Scene) -> list[Any]:
         for host in ("h1", "h2"):
             scene.database.write(scene.database.tables["PBD"][f"sr-{host}"], "currently_attached", False)
         return []
+    if scene.name == "VM.checkpoint":
+        scene.vm.power_state = "Suspended"
     scene.kill("h1")
     scene.kill("h2")
     return []
@@ -378,6 +428,10 @@ def ha_operation_would_break_failover_plan(scene: Scene) -> list[Any]:
 def host_offline(scene: Scene) -> list[Any]:
     if scene.name.startswith(("host.", "pool.")):
         scene.sent[0] = "h2"
+        scene.kill("h2")
+    elif scene.name == "VM.revert":
+        scene.database.VM["of"].power_state = "Running"
+        scene.database.write(scene.database.VM["of"], "resident_on", "h2")
         scene.kill("h2")
     elif scene.name in ("VM.start", "VM.resume"):
         scene.database.write(scene.vm, "scheduled_to_be_resident_on", "h2")
@@ -943,6 +997,9 @@ def internal_error(scene: Scene) -> list[Any]:
         scene.sent[1] = "coredump_and_destroy"
         scene.vm.domain_type = scene.metrics.current_domain_type = "unspecified"
         return ["unspecified domain type"]
+    if scene.name.endswith("query_data_source"):
+        scene.sent[1] = "cpu0"
+        return ["Not_found"]
     if scene.name == "VM_group.create":
         scene.sent[0] = {"placement": 5}
     else:
@@ -977,6 +1034,41 @@ def event_from_token_parse_failure(scene: Scene) -> list[Any]:
 def vm_has_vusbs(scene: Scene) -> list[Any]:
     scene.vm.VUSBs = ("usb",)
     return ["vm"]
+
+
+@situation
+def vtpm_max_amount_reached(scene: Scene) -> list[Any]:
+    scene.vm.VTPMs = ("vtpm",)
+    return ["1"]
+
+
+@situation
+def vm_snapshot_with_quiesce_not_supported(scene: Scene) -> list[Any]:
+    return ["vm", ""]
+
+
+@situation
+def provision_only_allowed_on_template(scene: Scene) -> list[Any]:
+    scene.vm.is_a_template = False
+    return []
+
+
+@situation
+def revert_only_allowed_on_snapshot(scene: Scene) -> list[Any]:
+    scene.vm.is_a_snapshot = scene.vm.is_a_template = False
+    return []
+
+
+@situation
+def vm_revert_failed(scene: Scene) -> list[Any]:
+    scene.vm.snapshot_of = "gone"
+    return ["vm", "gone"]
+
+
+@situation
+def v6d_failure(scene: Scene) -> list[Any]:
+    scene.pool.hooks = Hooks()
+    return []
 
 
 @situation
@@ -1053,6 +1145,8 @@ DECLARED = [
 @pytest.mark.parametrize(("name", "code"), DECLARED, ids=lambda value: value)
 def test_is_answered(name: str, code: str) -> None:
     scene = Scene(MESSAGES[name])
+    if name == "VM.assert_operation_valid" and code in ASKED:
+        scene.ask_about(ASKED[code])
     parameters = SITUATIONS[code](scene)
     if name in ("VM.start", "VM.start_on"):  # stores its overhead before it looks for a host
         scene.vm.memory_overhead = scene.session.api.VM.compute_memory_overhead("vm")

@@ -17,6 +17,7 @@ from xenmem.xenapi.calls.message import (
     Int,
     PoolRef,
     SRRefs,
+    String,
     StringMap,
     VMRefs,
     VMRefToString,
@@ -174,6 +175,29 @@ def get_license_state(call: Call, self: PoolRef) -> StringMap:
     edition = "" if coordinator is None else coordinator.edition
     dates = (host.license_params.get("expiry", _NEVER) for host in call.db.host if host.edition == edition)
     return {"edition": edition, "expiry": min((date for date in dates if date != _NEVER), default=_NEVER)}
+
+
+@message("pool", errors=(errors.HANDLE_INVALID, errors.V6D_FAILURE))
+def apply_edition(call: Call, self: PoolRef, edition: String) -> None:
+    """License every host for an edition; what one of them may not do the pool may not.
+
+    Notes
+    -----
+    Which editions there are and what they allow the licence daemon says, which the hooks stand for. Source:
+    xapi_pool_license.ml: apply_edition_with_rollback; pool_features.ml: update_pool_features.
+    """
+    database = call.db
+    pool = database.pool[self]
+    hosts = [database.host[ref] for ref in database.host.refs()]
+    granted = [call.hooks.apply_edition(host, edition) for host in hosts]
+    for host, params in zip(hosts, granted, strict=True):
+        database.update(host, {"edition": edition, "license_params": host.license_params | params})
+    restrictions = dict(pool.restrictions)
+    for params in granted:
+        for key, value in params.items():
+            if key.startswith("restrict_"):
+                restrictions[key] = value if all(one.get(key) == "false" for one in granted) else "true"
+    database.write(pool, "restrictions", restrictions)
 
 
 _NEVER: Final = "never"

@@ -390,15 +390,20 @@ def hard_shutdown(call: Call, vm: VMRef) -> Building:
     row = call.db.VM[vm]
     operations.begin(call, row, "hard_shutdown")
     _cancel_others(call, row)
+    yield from shut_down_hard(call, row)
+
+
+def shut_down_hard(call: Call, vm: "rows.VM") -> Building:
+    """What hard_shutdown does to a VM, once it may: for other messages that shut VMs down."""
     delay = 0.0
-    if row.power_state == "Suspended":
-        if not boot.some_live_host_has_storage(call, row):
+    if vm.power_state == "Suspended":
+        if not boot.some_live_host_has_storage(call, vm):
             raise errors.NO_HOSTS_AVAILABLE()
     else:
-        boot.assert_reachable(call.db, row.resident_on)
-        delay = float(row.shutdown_delay)
-    call.db.write(row, "ha_always_run", False)
-    lifecycle.halt(call, row)
+        boot.assert_reachable(call.db, vm.resident_on)
+        delay = float(vm.shutdown_delay)
+    call.db.write(vm, "ha_always_run", False)
+    lifecycle.halt(call, vm)
     if delay > 0:
         yield delay
 

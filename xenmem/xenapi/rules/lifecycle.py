@@ -213,16 +213,13 @@ def suspend(call: "Call", vm: "rows.VM", sr: str | None, size: int) -> None:
 
     Notes
     -----
-    last_booted_record gets what xenopsd keeps of the domain, as far as rows tell; it has defaults for the rest. Source:
-    xapi_xenops.ml: update_vm_internal; xenops_server_xen.ml: VmExtra.
+    Source: xapi_xenops.ml: update_vm_internal.
     """
-    metrics = call.db.VM_metrics.get(vm.metrics)
-    kept = _flags(vm) if metrics is None else {name: getattr(metrics, name) for name in ("nomigrate", "nested_virt")}
     suspended = {
         **_WITHOUT_DOMAIN,
         "power_state": "Suspended",
         "suspend_VDI": _image(call, sr, size),
-        "last_booted_record": msgspec.json.encode(kept).decode(),
+        "last_booted_record": kept_while_suspended(call, vm),
     }
     _leave(call, vm, suspended, _METRICS_WITHOUT_DOMAIN, "restart_device_model")
 
@@ -240,6 +237,18 @@ def forget_image(call: "Call", ref: str) -> None:
     image = call.db.VDI.get(ref)
     if image is not None:
         call.db.destroy(image)
+
+
+def kept_while_suspended(call: "Call", vm: "rows.VM") -> str:
+    """The value of last_booted_record: what xenopsd keeps of a domain, as far as rows tell.
+
+    Notes
+    -----
+    It has defaults for the rest. Source: xenops_server_xen.ml: VmExtra.
+    """
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    kept = _flags(vm) if metrics is None else {name: getattr(metrics, name) for name in ("nomigrate", "nested_virt")}
+    return msgspec.json.encode(kept).decode()
 
 
 def without_guidances(row: "rows.VM | rows.host", *done: str) -> dict[str, Any]:

@@ -23,6 +23,28 @@ if TYPE_CHECKING:
     from xenmem.xenapi.store.database import Database
 
 
+REASONS: Final = (
+    errors.OPERATION_BLOCKED,
+    errors.VM_BAD_POWER_STATE,
+    errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.VM_IS_SNAPSHOT,
+    errors.VM_IS_TEMPLATE,
+    errors.PROVISION_ONLY_ALLOWED_ON_TEMPLATE,
+    errors.REVERT_ONLY_ALLOWED_ON_SNAPSHOT,
+    errors.VM_IS_IMMOBILE,
+    errors.VM_IS_USING_NESTED_VIRT,
+    errors.OPERATION_NOT_ALLOWED,
+    errors.VM_NON_SUSPENDABLE,
+    errors.VM_LACKS_FEATURE,
+    errors.VM_HAS_VUSBS,
+    errors.VM_HAS_PCI_ATTACHED,
+    errors.VTPM_MAX_AMOUNT_REACHED,
+    errors.VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED,
+    errors.NOT_SUPPORTED_DURING_UPGRADE,
+)
+"""What `reason_against` answers, of some operation."""
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 

@@ -6,6 +6,8 @@ given to the Pool raises failures or plays a hypervisor. Called with the databas
 
 from typing import TYPE_CHECKING
 
+from xenmem.datamodel.errors import V6D_FAILURE
+
 if TYPE_CHECKING:
     from xenmem.xenapi.store import rows
 
@@ -16,6 +18,13 @@ class Hooks:
     def supports_gvt_g(self) -> bool:
         """Whether the server still supports Intel's vGPUs: a setting of its own (messages.md, 2.4 row 4)."""
         return True
+
+    def apply_edition(self, host: "rows.host", edition: str) -> dict[str, str]:
+        """What the licence daemon grants a host: entries of license_params, `restrict_...` among them.
+
+        V6D_FAILURE [], as where there is none; INVALID_EDITION [edition].
+        """
+        raise V6D_FAILURE()
 
     def shut_down_guest(self, vm: "rows.VM") -> None:
         """VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT [vm], VM_SHUTDOWN_TIMEOUT [vm; seconds] (messages.md, 5.4)."""
