@@ -327,6 +327,7 @@ class Database:
         self._journal_bytes = 0
         self._journal: list[_Entry] = []
         self._forgotten = 0
+        self._is_undoing = False
         self._waiting: Final = threading.local()
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
@@ -565,6 +566,12 @@ class Database:
         if self.observers:
             self._tell(operation, row)
 
+    def followed(self, row: Row, field: str, old: Any, new: Any) -> None:
+        """A field got another value since other rows did: undone with them, it is what it was to the order of items."""
+        if not self._is_undoing:
+            self._remember(row, ((field, old, new),))
+        self.touched(row)
+
     def _tell(self, operation: str, row: Row) -> None:
         for observer in tuple(self.observers):
             observer(operation, row)
@@ -686,13 +693,20 @@ class Database:
         return self._journal[length - 1][0] if length else 0
 
     def _undo_to(self, start: int) -> None:
-        while len(self._journal) > start:
-            _, _, row, changes = self._journal.pop()
-            self.generation += 1
-            if changes is _MADE:
-                self._take_out(row)
-            elif changes is _DESTROYED:
-                self._take_in(row)
-            else:
-                self._assign(row, {cast(str, field): old for field, old, _ in changes})
-                self.touched(row)
+        self._is_undoing = True
+        try:
+            while len(self._journal) > start:
+                self._undo_one()
+        finally:
+            self._is_undoing = False
+
+    def _undo_one(self) -> None:
+        _, _, row, changes = self._journal.pop()
+        self.generation += 1
+        if changes is _MADE:
+            self._take_out(row)
+        elif changes is _DESTROYED:
+            self._take_in(row)
+        else:
+            self._assign(row, {cast(str, field): old for field, old, _ in changes})
+            self.touched(row)
