@@ -102,7 +102,8 @@ def _method(message: Message, result: str = "") -> str:
 def _parameters(message: Message) -> Iterator[str]:
     yield "_"
     for parameter in message.parameters:
-        default = "" if parameter.default is REQUIRED else f" = {parameter.default!r}"
+        given = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        default = "" if given is REQUIRED else f" = {given!r}"
         yield f"{parameter.name}: {parameter.type.python}{default}"
 
 
