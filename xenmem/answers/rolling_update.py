@@ -183,7 +183,9 @@ def actions(plan: RollingPlan) -> list[script.Action]:
     for number, step in enumerate(plan.steps):
         if number in disabled_before:
             carried.append(script.disable(disabled_before[number]))
-        carried.append(script.restart(step.host) if step.vm is None else script.migrate(step.vm, step.host))
+        carried.append(
+            script.restart(step.host) if step.vm is None else script.migrate(step.vm, step.host, step.source)
+        )
     return carried
 
 

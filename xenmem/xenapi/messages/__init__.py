@@ -6,6 +6,7 @@ from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.messages import (
     event,
     generic,
+    hardware,
     host,
     pool,
     session,
@@ -14,6 +15,7 @@ from xenmem.xenapi.messages import (
     vm_group,
     vm_lifecycle,
     vm_memory,
+    vm_motion,
     vm_records,
     vm_vcpus,
 )
@@ -22,6 +24,7 @@ __all__ = [
     "all_messages",
     "event",
     "generic",
+    "hardware",
     "host",
     "pool",
     "session",
@@ -30,6 +33,7 @@ __all__ = [
     "vm_group",
     "vm_lifecycle",
     "vm_memory",
+    "vm_motion",
     "vm_records",
     "vm_vcpus",
 ]

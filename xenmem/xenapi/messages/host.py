@@ -28,7 +28,7 @@ from xenmem.xenapi.calls.message import (
     message,
 )
 from xenmem.xenapi.calls.process import Process
-from xenmem.xenapi.rules import boot, evacuation, ha, host_operations, lifecycle
+from xenmem.xenapi.rules import boot, evacuation, ha, host_operations, lifecycle, reach
 from xenmem.xenapi.store import accounting
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def get_vms_which_prevent_evacuation(call: Call, self: HostRef) -> VMRefToString
         HANDLE_INVALID,
         errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,
         *evacuation.REASONS,
+        *reach.NETWORK_ERRORS,
         errors.VMS_FAILED_TO_COOPERATE,
         errors.TASK_CANCELLED,
     ),
@@ -168,6 +169,9 @@ def evacuate(
     departures = evacuation.plan(call, row)
     for failure in departures.failures.values():
         raise failure
+    if network != NULL:
+        for target in dict.fromkeys(departures.migrations.values()):
+            reach.assert_migration_network(call.db, target, network)
     options = {"live": "true", **({"network": network} if network != NULL else {})}
     for vm, target in departures.migrations.items():
         try:

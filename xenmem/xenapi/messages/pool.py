@@ -4,7 +4,7 @@ Source: docs/reference/messages.md, 7.5 and 8.1 (xapi-project/xen-api, ocaml/xap
 xapi_pool_license.ml).
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
@@ -25,6 +25,10 @@ from xenmem.xenapi.calls.message import (
     message,
 )
 from xenmem.xenapi.rules import boot, evacuation, ha
+from xenmem.xenapi.rules.agility import Agility
+
+if TYPE_CHECKING:
+    from xenmem.xenapi.store import rows
 
 
 @message("pool")
@@ -85,14 +89,17 @@ def ha_compute_vm_failover_plan(call: Call, failed_hosts: HostRefs, failed_vms: 
     ]
     vms = [database.VM[ref] for ref in failed_vms]
     placed = evacuation.pack(call, hosts, vms)
-    without = {vm.ref: {"error_code": _why_not(call, vm.ref)} for vm in vms if vm.ref not in placed}
+    agility = Agility(call)
+    without = {vm.ref: {"error_code": _why_not(agility, vm)} for vm in vms if vm.ref not in placed}
     return without | {vm: {"host": host} for vm, host in placed.items()}
 
 
-def _why_not(call: Call, ref: str) -> str:
+def _why_not(agility: Agility, vm: "rows.VM") -> str:
     try:
-        ha.assert_agile(call, call.db.VM[ref])
+        agility.assert_agile(vm)
     except Failure as failure:
+        if failure.details[0] in evacuation.NO_API_ERRORS:
+            raise
         return str(failure.details[0])
     return errors.HOST_NOT_ENOUGH_FREE_MEMORY.name
 

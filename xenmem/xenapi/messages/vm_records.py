@@ -12,6 +12,7 @@ from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
 from xenmem.xenapi.rules import boot, ha, lifecycle, operations
+from xenmem.xenapi.rules.agility import Agility
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 Operation = Annotated[str, enum("vm_operations")]
@@ -287,7 +288,17 @@ def assert_operation_valid(call: Call, self: VMRef, op: Operation) -> None:
         raise failure
 
 
-@message("VM", errors=(errors.HANDLE_INVALID, errors.VM_HAS_VUSBS))
+@message(
+    "VM",
+    errors=(
+        errors.HANDLE_INVALID,
+        errors.VM_HAS_VGPU,
+        errors.VM_HAS_VUSBS,
+        errors.HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED,
+        errors.HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED,
+        errors.VM_HAS_SRIOV_VIF,
+    ),
+)
 def assert_agile(call: Call, self: VMRef) -> None:
     """Fail unless any enabled host could run the VM. Source: agility.ml: vm_assert_agile."""
-    ha.assert_agile(call, call.db.VM[self])
+    Agility(call).assert_agile(call.db.VM[self])
