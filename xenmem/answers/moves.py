@@ -49,7 +49,7 @@ from xenmem.units import format_size
 BANDWIDTH: Final = 1 << 30
 """Bytes a second that migrations are taken to copy, unless the caller knows better."""
 
-REPLANS: Final = 12
+REPLANS: Final = 50
 """Plans that are asked for in all where the pool in memory refuses steps."""
 LEAST_STOPPED_SECONDS: Final = 5.0
 """For the least that is to be stopped, where no limit is given."""
@@ -562,9 +562,7 @@ def _worked_out(
         lost = plan.vms[plan.host < 0].tolist()
         held = {vm: plan.stays[vm] for vm in lost if vm in plan.stays}
         if blocked or len(held) < len(lost):
-            return _WorkedOut(
-                _weakened(plan, first, barred), list(stops), held, [], [], blocked, interrupted, None, replays
-            )
+            return _WorkedOut(_weakened(plan, first, barred), [], held, [], [], blocked, interrupted, None, replays)
         waits = is_nowhere(after)[plan.vms] & (plan.host >= 0)
         is_stopped = np.isin(plan.vms, [vm for vm, _ in stops])
         starting = list(
@@ -582,7 +580,7 @@ def _worked_out(
         if vm in constraints.get("pinned", {}):
             break
         barred.setdefault(vm, {})[host] = refusal.code
-    return _WorkedOut(plan, list(stops), held, [], [], "", interrupted, refusal, replays)
+    return _WorkedOut(plan, [], held, [], [], "", interrupted, refusal, replays)
 
 
 def _refusal(
@@ -827,7 +825,8 @@ def _emptied(
         if least is not None:
             names = listed([fleet.vms.label(vm) for vm in least.vms])
             way_out = f"; it could, were {names} ({format_size(least.memory)}) stopped"
-        return "no", f"{name} cannot be emptied: there is no room{way_out}."
+        lost = counted(int((plan.host < 0).sum()), "VM finds", "VMs find")
+        return "no", f"{name} cannot be emptied: {lost} no place{way_out}."
     what = f"All that is to leave {name} can" if is_left else f"{name} can be emptied"
     if not worked_out.migrations and not worked_out.stops:
         return "yes", f"Nothing to do: {name} runs no VM that is to leave."
