@@ -368,7 +368,7 @@ def evacuate(
     worked_out = _worked_out(fleet, ask, constraints, emptied=host)
     held = {vm: why for vm, why in worked_out.plan.stays.items() if vm in here}
     left |= {vm for vm in held if leave.ignore.has(vm, True)}
-    stops = _stops(fleet, held.keys() - left, held, leave)
+    stops = stops_of(fleet, held.keys() - left, held, leave)
     if stops or left.intersection(held):
         worked_out = _worked_out(fleet, ask, constraints, stops, emptied=host)
     advice = None
@@ -385,7 +385,7 @@ def evacuate(
 
         advice = least_stopped(gone, may_stop or able, ask_quickly, over=_after(time_limit or LEAST_STOPPED_SECONDS))
         if advice is not None and may_stop:
-            stops = [*stops, *_stops(fleet, advice.vms, {}, leave)]
+            stops = [*stops, *stops_of(fleet, advice.vms, {}, leave)]
             worked_out = _worked_out(fleet, ask, constraints, stops, emptied=host)
     return _answer_of(
         fleet,
@@ -434,7 +434,7 @@ def consolidate(
 
     worked_out = _worked_out(fleet, ask, constraints)
     stays = worked_out.plan.stays
-    stops = _stops(fleet, [vm for vm in on_hosts if vm not in alone], stays, leave)
+    stops = stops_of(fleet, [vm for vm in on_hosts if vm not in alone], stays, leave)
     if stops:
         rows = [vm for vm, _ in stops]
         most = ask(stopped(fleet, rows), forgetting(constraints, rows))
@@ -480,7 +480,7 @@ def rebalance(
     return _answer_of(fleet, worked_out, title, _levelled, policy, bandwidth, warnings=warnings)
 
 
-def _stops(
+def stops_of(
     fleet: Fleet, vms: Iterable[int], held: Mapping[int, str], leave: Leave
 ) -> list[tuple[int, Literal["shutdown", "suspend"]]]:
     """What is done to those of the VMs that may be suspended or stopped; a guest that cannot migrate cannot suspend."""

@@ -100,6 +100,36 @@ def restart(host: Named) -> Action:
     )
 
 
+def disable_ha() -> Action:
+    """High availability is switched off, and which storage it used is remembered."""
+    return Action("switch high availability off", "disable_ha", "pool.disable_ha", [])
+
+
+def enable_ha() -> Action:
+    """High availability is switched on again, with the storage that it used."""
+    return Action("switch high availability on again", "enable_ha", "pool.enable_ha", [[], {}])
+
+
+def forbid_auto_poweron(pool: Named) -> Action:
+    """VMs do not start with their hosts."""
+    return Action(
+        "let no VM start with a host",
+        f"xe pool-param-remove uuid={_uuid('pool', pool)} param-name=other-config param-key=auto_poweron",
+        "pool.remove_from_other_config",
+        [_reference("pool", pool), "auto_poweron"],
+    )
+
+
+def allow_auto_poweron(pool: Named) -> Action:
+    """VMs with auto_poweron start with their hosts again."""
+    return Action(
+        "let VMs start with a host again",
+        f"xe pool-param-set uuid={_uuid('pool', pool)} other-config:auto_poweron=true",
+        "pool.add_to_other_config",
+        [_reference("pool", pool), "auto_poweron", "true"],
+    )
+
+
 def set_dynamic_range(vm: Named, dynamic_min: int, dynamic_max: int) -> Action:
     """A VM gets other limits for its balloon."""
     return Action(
@@ -161,6 +191,19 @@ restart_host() {
 """
 
 
+_SWITCH_HA: Final = """\
+# Which storage high availability uses is known while it is on only.
+disable_ha() {
+    heartbeat=$(xe vdi-list name-label='Statefile for HA' params=sr-uuid --minimal)
+    xe pool-ha-disable
+}
+
+enable_ha() {
+    xe pool-ha-enable heartbeat-sr-uuids="$heartbeat"
+}
+"""
+
+
 def as_messages(actions: Iterable[Action]) -> bytes:
     """The actions as JSON lines, each a message that `what_if` sends."""
     return "".join(
@@ -179,6 +222,8 @@ def as_xe(heading: Sequence[str], actions: Sequence[Action]) -> bytes:
     lines = ["#!/bin/sh", *(f"# {printable(text)}" for text in heading), "set -eu", ""]
     if any(action.command.startswith("restart_host ") for action in actions):
         lines.append(_RESTART_HOST)
+    if any(action.command == "disable_ha" for action in actions):
+        lines.append(_SWITCH_HA)
     for number, action in enumerate(actions, 1):
         lines += [f"# {number} of {len(actions)}: {action.what}", action.command]
     return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
