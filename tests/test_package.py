@@ -63,6 +63,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""
 

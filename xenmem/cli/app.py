@@ -139,6 +139,16 @@ COMMANDS: Final = {
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),
+    "serve": About(
+        "Other programs",
+        "Pools in memory, for XenAPI clients on the network.",
+        (("for clients of this machine", "serve pool.xml"),),
+    ),
+    "password": About(
+        "Other programs",
+        "A line for the password file of serve.",
+        (("users of an endpoint", "password root >> users"),),
+    ),
 }
 """By name; helps show them by group, the groups in the order below."""
 
@@ -148,6 +158,7 @@ GROUPS: Final = (
     "What survives",
     "Where VMs go",
     "What a change does",
+    "Other programs",
     "xenmem itself",
 )
 

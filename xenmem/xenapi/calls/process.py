@@ -1,6 +1,6 @@
 """Calls while they run: the body of a message to its end, with time passing where it waits, at once or in a task."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any
 
 from xenmem.datamodel import errors
@@ -49,6 +49,28 @@ def start(call: Call, arguments: Sequence[Any], method: str, denied: Failure | N
         row = tasks.create(call, method)
     call.run_in(row.ref)
     call.world.running[row.ref] = call
+    run(call, arguments, lambda result: tasks.succeed(call, result), lambda failure: tasks.fail(call, failure), denied)
+    with database.waiting(call):
+        clock.settle(lambda: row.ref not in call.world.running)
+    return str(row.ref)
+
+
+def run(
+    call: Call,
+    arguments: Sequence[Any],
+    succeed: Callable[[Any], None],
+    fail: Callable[[Failure], None],
+    denied: Failure | None = None,
+) -> None:
+    """Carry out a call in the pool's own time, each step when it is due; nothing waits for it.
+
+    Parameters
+    ----------
+    call, arguments : the call, admitted
+    succeed, fail : called at the end, once, one of them
+    denied : why its user may not; then that is all there is
+    """
+    clock = call.clock
     process: Process | None = None
 
     def go_on() -> None:
@@ -66,17 +88,14 @@ def start(call: Call, arguments: Sequence[Any], method: str, denied: Failure | N
             else:
                 result = carry_out(call, arguments)
         except Failure as failure:
-            tasks.fail(call, failure)
+            fail(failure)
         except Exception as error:
-            tasks.fail(call, INTERNAL_ERROR(f"{type(error).__name__}: {error}"))
+            fail(INTERNAL_ERROR(f"{type(error).__name__}: {error}"))
             raise
         else:
-            tasks.succeed(call, result)
+            succeed(result)
 
     clock.call_at(clock.now(), go_on)
-    with database.waiting(call):
-        clock.settle(lambda: row.ref not in call.world.running)
-    return str(row.ref)
 
 
 class Process:

@@ -12,7 +12,7 @@ from xenmem.xenapi.store.database import weight_of_row
 from xenmem.xenapi.store.encoding import value_xml
 
 if TYPE_CHECKING:
-    from xenmem.xenapi.calls.call import Call
+    from xenmem.xenapi.calls.call import Call, World
     from xenmem.xenapi.store import rows
     from xenmem.xenapi.store.database import Database
     from xenmem.xenapi.world.clock import Clock
@@ -175,17 +175,36 @@ def fail(call: "Call", failure: Failure) -> None:
     _finish(call, progress=1.0, error_info=details, finished=call.clock.date(), allowed_operations=(), status=status)
 
 
+def end_of_client(world: "World", task: str, failure: Failure | None) -> None:
+    """A client's own task has come to its end outside of the messages: with no result, or by a failure.
+
+    Source: ocaml/xapi/xapi_http.ml: with_context. A task that is not there, or has ended, is left alone.
+    """
+    row = world.database.task.get(task)
+    if row is None or row.status in COMPLETED or task in world.running:
+        return
+    ending = {"finished": world.clock.date(), "progress": 1.0, "allowed_operations": ()}
+    if failure is None:
+        _end(world, task, **ending, status="success")
+    else:
+        _end(world, task, **ending, error_info=tuple(failure.details), status="failure")
+
+
 def _finish(call: "Call", **values: Any) -> None:
+    _end(call.world, call.task, **values)
+
+
+def _end(world: "World", task: str, **values: Any) -> None:
     """Write the end of a task, field by field in the server's order."""
-    database: Database = call.db
-    task = call.task
+    database = world.database
     with database.lock:
-        call.world.running.pop(task, None)
+        world.running.pop(task, None)
         row = database.task.get(task)
         if row is not None:
+            world.made.take(task)
             for field, value in values.items():
                 database.write(row, field, value)
-            ended = call.world.ended
+            ended = world.ended
             ended.put(row)
             while ended.is_full:
                 ended.purge_oldest()

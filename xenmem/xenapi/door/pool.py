@@ -25,6 +25,13 @@ from xenmem.xenapi.world.sessions import NOBODY, Login, User
 Inventory = Fleet | Database | str | os.PathLike[str] | IO[bytes]
 
 
+def carry_out(call: Call, arguments: Sequence[Any]) -> Any:
+    """The result of an admitted call, as rows hold values, with time passing where it waits."""
+    if not call.message.locked:
+        return call.message.body(call, *arguments)
+    return process.carry_out(call, arguments)
+
+
 class Pool(World):
     """A pool in memory.
 
@@ -84,21 +91,30 @@ class Pool(World):
         ------
         Failure : any of the API's
         """
-        message, is_async, name = find(method)
-        if message is None:
-            raise self._unknown(name, sent)
+        message, is_async = self.resolve(method, sent)
         if is_async:
             return message, True, self.perform_async(message, sent, method)
         return message, False, self.perform(message, sent)
 
+    def resolve(self, method: str, sent: Sequence[Any]) -> tuple[Message, bool]:
+        """The message that is meant, and whether it is asked for asynchronously; parameters and failures as of
+        `dispatch`."""
+        message, is_async, name = find(method)
+        if message is None:
+            raise self._unknown(name, sent)
+        return message, is_async
+
     def perform(self, message: Message, sent: Sequence[Any]) -> Any:
         """Carry out a call; parameters and failures as of `dispatch`, the result as rows hold values."""
+        call, arguments = self.admit(message, sent)
+        return carry_out(call, arguments)
+
+    def admit(self, message: Message, sent: Sequence[Any]) -> tuple[Call, list[Any]]:
+        """A call that may be carried out, with its arguments as rows hold values; failures as of `dispatch`."""
         call, arguments = self._admit(message, sent)
         if call.login.role < message.gate:
             self._check_role(call.login, message, arguments)
-        if not message.locked:
-            return message.body(call, *arguments)
-        return process.carry_out(call, arguments)
+        return call, arguments
 
     def perform_async(self, message: Message, sent: Sequence[Any], method: str) -> str:
         """Begin a call in a task.

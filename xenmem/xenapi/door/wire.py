@@ -8,8 +8,9 @@ src/lib/xmlrpc.ml, jsonrpc.ml; xapi-project/xen-api, ocaml/xapi/api_server.ml). 
 import base64
 import binascii
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from xmlrpc.client import DateTime
 
@@ -30,7 +31,7 @@ from xenmem.datamodel.types import (
     Type,
 )
 from xenmem.inventory.xmlrpc import XMLRPCError, parse_call
-from xenmem.xenapi.calls.message import MESSAGES
+from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.store.encoding import value_xml
 
 if TYPE_CHECKING:
@@ -56,7 +57,17 @@ def answer_xml(pool: "Pool", body: bytes) -> bytes:
     ------
     WireError : the body is too long, or no call
     """
-    return _answer(pool, *decode_xml(body), encode_xml, encode_xml_failure, encode_bare_xml)
+    return answer(pool, read_xml(body))
+
+
+def read_xml(body: bytes) -> "Question":
+    """The call of an XML-RPC request.
+
+    Raises
+    ------
+    WireError : the body is too long, or no call
+    """
+    return Question(*decode_xml(body), encode_xml, encode_xml_failure, encode_bare_xml, ("xml",))
 
 
 def decode_xml(body: bytes) -> tuple[str, list[Any]]:
@@ -163,15 +174,20 @@ def answer_json(pool: "Pool", body: bytes) -> bytes:
     ------
     WireError : the body is too long, or no call
     """
+    return answer(pool, read_json(body))
+
+
+def read_json(body: bytes) -> "Question":
+    """The call of a JSON-RPC request.
+
+    Raises
+    ------
+    WireError : the body is too long, or no call
+    """
     request = decode_json(body)
-
-    def encode(type: Type[Any], value: Any) -> bytes:
-        return encode_json(request, type, value)
-
-    def encode_failure(failure: Failure) -> bytes:
-        return encode_json_failure(request, failure)
-
-    return _answer(pool, request.method, request.parameters, encode, encode_failure, encode)
+    encode = partial(encode_json, request)
+    spelling = ("json", request.is_2, request.id)
+    return Question(request.method, request.parameters, encode, partial(encode_json_failure, request), encode, spelling)
 
 
 def decode_json(body: bytes) -> JSONRequest:
@@ -272,26 +288,60 @@ def _json(answer: dict[str, Any]) -> bytes:
 Encode = Callable[[Type[Any], Any], bytes]
 
 
-def _answer(
-    pool: "Pool",
-    method: str,
-    parameters: Sequence[Any],
-    encode: Encode,
-    encode_failure: Callable[[Failure], bytes],
-    encode_bare: Encode,
-) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A call as it came, and how its answer is spelled.
+
+    Attributes
+    ----------
+    method, parameters : what is called with what
+    encode, encode_failure : make the answer's body of a result, with its type, and of a failure
+    encode_bare : makes it of a result that goes without envelope
+    spelling : equal where the same result makes the same body
+    """
+
+    method: str
+    parameters: Sequence[Any]
+    encode: Encode
+    encode_failure: Callable[[Failure], bytes]
+    encode_bare: Encode
+    spelling: Hashable
+
+
+def answer(pool: "Pool", question: Question) -> bytes:
+    """Carry out a call, and give the answer's body."""
     try:
-        _check_text(parameters)
-        if method == "system.listMethods":
-            return encode_bare(STRINGS, sorted(MESSAGES))
-        if method.startswith("system.isAlive:") and parameters:
-            return encode(STRING, STRING.accept(parameters[0]))
-        message, is_async, value = pool.dispatch(method, parameters)
-        return encode(_TASK if is_async else message.result, value)
-    except Failure as failure:
-        return encode_failure(failure)
+        if (known := answer_without_pool(question)) is not None:
+            return known
+        message, is_async, value = pool.dispatch(question.method, question.parameters)
+        return encode_result(question, message, is_async, value)
     except Exception as error:
-        return encode_failure(INTERNAL_ERROR(f"{type(error).__name__}: {error}"))
+        return question.encode_failure(as_failure(error))
+
+
+def answer_without_pool(question: Question) -> bytes | None:
+    """The answer's body where no session is needed for it: system.listMethods and system.isAlive; else None.
+
+    Raises
+    ------
+    Failure : a text is not valid UTF-8
+    """
+    _check_text(question.parameters)
+    if question.method == "system.listMethods":
+        return question.encode_bare(STRINGS, sorted(MESSAGES))
+    if question.method.startswith("system.isAlive:") and question.parameters:
+        return question.encode(STRING, STRING.accept(question.parameters[0]))
+    return None
+
+
+def encode_result(question: Question, message: Message, is_async: bool, value: Any) -> bytes:
+    """The answer's body of what `Pool.dispatch` answered."""
+    return question.encode(_TASK if is_async else message.result, value)
+
+
+def as_failure(error: Exception) -> Failure:
+    """What the API answers where this was raised."""
+    return error if isinstance(error, Failure) else INTERNAL_ERROR(f"{type(error).__name__}: {error}")
 
 
 def _check_length(body: bytes) -> None:

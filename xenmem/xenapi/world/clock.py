@@ -78,9 +78,17 @@ class Clock:
         with self._changed:
             heapq.heappush(self._due, (moment, next(self._number), action))
             self._changed.notify_all()
-            if self.pace is Pace.REAL and self._driver is None:
-                self._driver = threading.Thread(target=self._drive, name="xenmem clock", daemon=True)
-                self._driver.start()
+            self._rouse()
+
+    def _rouse(self) -> None:
+        """Something is to fall due: have it happen when it does; a subclass that has an event loop asks that."""
+        if self.pace is Pace.REAL and self._driver is None:
+            self._driver = threading.Thread(target=self._drive, name="xenmem clock", daemon=True)
+            self._driver.start()
+
+    def _move(self, moment: float) -> None:
+        """It is this late now, or later."""
+        self._now = max(self._now, moment)
 
     def _drive(self) -> None:
         """Let what is due happen when it is, as long as something will be."""
@@ -169,10 +177,10 @@ class Clock:
         while True:
             with self._changed:
                 if not self._due or self._due[0][0] > end:
-                    self._now = max(self._now, end)
+                    self._move(end)
                     self._changed.notify_all()
                     return
                 moment, _, action = heapq.heappop(self._due)
-                self._now = max(self._now, moment)
+                self._move(moment)
                 self._changed.notify_all()
             action()

@@ -118,6 +118,10 @@ class Sessions:
     clock : the pool's time
     users : who may log in; None lets in anybody with any password as pool-admin, as the server's own local socket does
     ended : called with a session that has ended, the database locked
+
+    Attributes
+    ----------
+    on_end : called likewise, after `ended`; whoever wants to know adds to it
     """
 
     def __init__(
@@ -127,7 +131,7 @@ class Sessions:
         self._clock = clock
         self._users = users
         self._stranger = _ANYBODY if users is None else _stranger()
-        self._ended = ended
+        self.on_end: Final = [ended]
         self._logins: dict[str, Login] = {}
         self._groups: dict[tuple[str, str], dict[str, Login]] = {}
         self._bytes = 0
@@ -143,9 +147,26 @@ class Sessions:
         ------
         Failure : SESSION_AUTHENTICATION_FAILED
         """
+        return self.open(user, self.known(user, password), originator, is_local=is_local)
+
+    def admit(self, users: Mapping[str, User]) -> None:
+        """Let others log in from now on; who is logged in stays so."""
+        self._users, self._stranger = users, _stranger()
+
+    def known(self, user: str, password: str) -> User:
+        """Who may log in by a name and a password. It takes some 10 ms, and may be asked in any thread.
+
+        Raises
+        ------
+        Failure : SESSION_AUTHENTICATION_FAILED
+        """
         known = self._stranger if self._users is None else self._users.get(user, self._stranger)
         if not known.is_known_by(password):
             raise errors.SESSION_AUTHENTICATION_FAILED(user, "Authentication failure")
+        return known
+
+    def open(self, user: str, known: User, originator: str = "", *, is_local: bool = False) -> str:
+        """A new session of somebody who is known; answers its reference."""
         database = self._database
         with database.lock:
             now, date = self._clock.now(), self._clock.date()
@@ -227,5 +248,6 @@ class Sessions:
             del same[session]
             if not same:
                 del self._groups[login.group]
-            self._ended(session)
+            for ended in self.on_end:
+                ended(session)
             self._database.destroy(self._database.session[session])
