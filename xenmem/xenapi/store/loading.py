@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 from typing import IO, Any, Final
 
 import numpy as np
@@ -153,6 +154,11 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
         if len(fleet.pools) != 1:
             raise ValueError(f"fleet: has {len(fleet.pools)} pools, and a database is that of one")
         pool = 0
+    with _collector_resting():
+        return _from_fleet(fleet, pool, seed)
+
+
+def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
     database = Database(seed=seed)
     database.assume(Model(fleet.pools.model[pool]))
     tables = (fleet.hosts, fleet.vms, fleet.vm_groups, fleet.srs, fleet.networks)
@@ -389,13 +395,15 @@ class _Chosen:
 
 
 def _load_columns(database: Database, class_name: str, refs: list[str], columns: Mapping[str, Any]) -> None:
-    row_class = ROW_CLASSES[class_name]
-    loaded = [row_class(ref) for ref in refs]
-    for name, column in columns.items():
-        values = column.tolist() if isinstance(column, np.ndarray) else column
-        for row, value in zip(loaded, values, strict=True):
-            setattr(row, name, value)
-    database.load(class_name, loaded)
+    """Take rows of these fields in; the others have their defaults."""
+    if not refs:
+        return
+    fields = CLASSES[class_name].fields
+    values = [
+        column.tolist() if isinstance(column := columns.get(name, repeat(fields[name].default)), np.ndarray) else column
+        for name in stored_fields(class_name)
+    ]
+    database.load(class_name, list(map(filler(class_name), refs, *values)))
 
 
 def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: int | None) -> Database:
