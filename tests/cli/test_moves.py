@@ -116,7 +116,7 @@ def test_options_reach_the_plan(answers: Answers, busy: str) -> None:
     pack = ["pack", busy, "--running", "--objective=fewest-migrations", "--policy=dynamic_min", "--format=json"]
     pack += ["--pin=dns=alpha", "--together=web-1,web-2", "--apart=files,wiki", "--headroom=1GiB"]
     pack += [f"--host={host}" for host in ("alpha", "bravo", "charlie", "delta")]
-    rebalance = ["rebalance", busy, "--format", "json", "--no-vm-groups", "--time-limit", "0.3", "--seed", "5"]
+    rebalance = ["rebalance", busy, "--format", "json", "--vm-groups", "ignored", "--time-limit", "0.3", "--seed", "5"]
     packed, two, none, started, infeasible = answers(
         pack,
         [*rebalance, "--migrations", "2"],

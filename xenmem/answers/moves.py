@@ -836,7 +836,7 @@ def _emptied(
 def _packed(fleet: Fleet, worked_out: _WorkedOut) -> tuple[Outcome, str]:
     refused = _refused("No way to these places was found", worked_out)
     plan = worked_out.plan
-    if refused is not None:
+    if refused is not None and plan.is_complete:
         return refused
     if not plan.is_complete:
         lost = int((plan.host < 0).sum())

@@ -54,7 +54,13 @@ def plan_options(policy: str) -> Decorator:
         click.option(
             "--headroom", metavar="SIZE", callback=size, default="0", show_default=True, help="Keep free on each host."
         ),
-        click.option("--no-vm-groups", is_flag=True, help="Let VMs share a host although a VM group keeps them apart."),
+        click.option(
+            "--vm-groups",
+            type=click.Choice(("apart", "strict", "ignored")),
+            default="apart",
+            show_default=True,
+            help="VM groups: apart as far as can be, as the pool has it; as a rule; or of no matter.",
+        ),
         policy_option(policy),
         bandwidth_option,
         time_limit_option,
@@ -111,7 +117,7 @@ def _constraints(
     together: Sequence[str],
     apart: Sequence[str],
     headroom: int,
-    no_vm_groups: bool,
+    vm_groups: str,
 ) -> dict[str, Any]:
     """The options as arguments of the question, with rows for names."""
     pinned: dict[int, int] = {}
@@ -139,7 +145,7 @@ def _constraints(
         "same_host": groups("--together", together),
         "anti_affinity": groups("--apart", apart),
         "headroom": headroom,
-        "vm_groups": not no_vm_groups,
+        "vm_groups": {"apart": True, "strict": "strict", "ignored": False}[vm_groups],
     }
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from xenmem.columns import Rows
 from xenmem.planning._pools import search_each
+from xenmem.planning.checks import LARGEST_AMOUNT
+from xenmem.planning.company import Level, as_apart_as_can_be, at_level
 from xenmem.planning.effort import Effort, Report
 from xenmem.planning.plan import OBJECTIVES, Obstacle, Plan, Status, listed
 from xenmem.planning.question import Constraints, Question, free_after, least_free, question_of_fleet, question_of_sizes
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
 
 SHRUNK_VMS = 60
+RUNS: Final = 2 * LARGEST_AMOUNT + 1
+"""What a VM on a host has of priority before all that are on none: it would have to be stopped."""
 
 
 def pack(
@@ -61,7 +65,7 @@ def pack(
 
     Returns
     -------
-    Plan
+    Plan : where not all fit, VMs that are on a host keep a place before others get one, whatever their priority
 
     Raises
     ------
@@ -74,7 +78,13 @@ def pack(
     """
     effort = Effort(time_limit, seed, progress)
     _check_objective(objective)
-    return solve(question_of_fleet(fleet, vms, hosts, policy, constraints), objective, effort)
+    question = question_of_fleet(fleet, vms, hosts, policy, constraints)
+    question = replace(question, priority=question.priority + np.where(question.away >= 0, RUNS, 0))
+
+    def ask(level: Level) -> Plan:
+        return solve(at_level(question, constraints, level), objective, effort)
+
+    return as_apart_as_can_be(ask, constraints, bool(question.groups))
 
 
 def pack_sizes(
