@@ -32,6 +32,7 @@ from xenmem.inventory.assemble import COLUMNS
 from xenmem.inventory.error import InventoryError
 from xenmem.inventory.records import read_tables
 from xenmem.inventory.source import Progress, Source, read_pools
+from xenmem.rules.mobility.matrix import Mobility
 from xenmem.rules.upgrade import overhead_growth
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def read(
     Parameters
     ----------
     source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
-    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
+    format : ``statedb``, ``records`` or ``xe``; by default what its first bytes say. Any may be gzip, bzip2, xz, zstd, tar or zip
     lenient : skip bad rows and count them in ``Fleet.notes``
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
 
@@ -94,7 +95,7 @@ class Fleet:
     Made by `xenmem.read`, `Fleet.from_records`, `Fleet.from_session` or `Fleet.concatenate`.
     """
 
-    __slots__ = ("hosts", "networks", "notes", "pools", "srs", "vm_groups", "vms")
+    __slots__ = ("_mobility", "hosts", "networks", "notes", "pools", "srs", "vm_groups", "vms")
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Fleet:
         self.srs = srs
         self.networks = networks
         self.notes = tuple(notes)
+        self._mobility: Mobility | None = None
         check_references(self._tables)
 
     def __repr__(self) -> str:
@@ -179,6 +181,13 @@ class Fleet:
     def replace(self, **tables: Table) -> Self:
         """The same with other tables in place of some, by name."""
         return type(self)(**(self._tables._asdict() | tables))
+
+    @property
+    def mobility(self) -> Mobility:
+        """Where each VM can run, memory apart."""
+        if self._mobility is None:
+            self._mobility = Mobility(self._tables)
+        return self._mobility
 
     def amount(self, policy: str = "dynamic_min") -> Bytes:
         """The memory of each VM that counts under a policy, without overhead.

@@ -165,9 +165,7 @@ def test_what_may_be_stopped_is(tmp_path: Path) -> None:
     assert {field.ref for field in result.fields if field.field == "resident_on" and field.after.endswith("NULL")} == {
         "p-vm-wiki"
     }
-    assert b"xe vm-shutdown uuid=p-vm-wiki-uuid || xe vm-shutdown uuid=p-vm-wiki-uuid force=true" in as_xe(
-        [], actions(plan)
-    )
+    assert b"shutdown_vm p-vm-wiki-uuid" in as_xe([], actions(plan))
 
 
 def test_a_guest_that_cannot_migrate_is_not_suspended() -> None:

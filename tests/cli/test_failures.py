@@ -210,7 +210,7 @@ def test_capacity_table_and_csv(answer: Answer, small: str) -> None:
     arguments = ["capacity", small, "--shape", "16GiB:4:2", "--shape", "1GiB:1", "--failures", "1"]
     result = answers.capacity(library.read(small), [answers.Wanted(16 * GIB, 4, 2), answers.Wanted(GIB, 1)], 1)
     text = answer(*arguments)
-    assert f"{result.count} more hvm VMs fit such that any 1 host may fail" in text
+    assert text.startswith(f"{result.count} more VMs fit such that any 1 host may fail")
     required = format_size(result.pools[0].shapes[0].required)
     assert f"\n16GiB, 4 vCPUs: each needs {required}, model 26.3; 2 of 3 VMs.\n" in text
     counts = [row["count"] for row in rows(answer(*arguments, "--format", "csv"))]
@@ -244,8 +244,7 @@ def test_balloon_formats_equal_the_answer(answer: Answer, small: str) -> None:
     ]
     assert (found[-1]["target"], found[-1]["squeezed"]) == ("", "")
     text = answer("balloon", small, uuid)
-    assert f"starts on {expected.host.name_label}\n" in text
-    assert text.endswith(f"{expected.reason[0].upper()}{expected.reason[1:]}.\n")
+    assert f" starts on {expected.host.name_label}: {expected.reason}.\n" in text
 
 
 def test_balloon_emits_scripts_that_run(answer: Answer, small: str, tmp_path: Path) -> None:
@@ -291,7 +290,7 @@ def test_balloon_emits_scripts_that_run(answer: Answer, small: str, tmp_path: Pa
         (["capacity", "SMALL", "--shape", "0:4"], "'0:4' makes no VM"),
         (["capacity", "SMALL", "--shape", "1GiB:1:0"], "'1GiB:1:0' makes no VM"),
         (["capacity", "SMALL", "--shape", "1GiB:1", "--memory", "1GiB"], "exclude each other"),
-        (["capacity", "SMALL", "--shape", f"1GiB:1:{1 << 70}"], "is outside"),
+        (["capacity", "SMALL", "--shape", f"1GiB:1:{1 << 70}", "--shape", "2GiB:1"], "is outside"),
         (["balloon", "SMALL", "nobody"], "there is no VM 'nobody' in the inventory"),
         (["balloon", "SMALL", "lab-git-011", "--host", "nowhere"], "there is no host 'nowhere' in the inventory"),
         (["balloon", "SMALL", "lab-git-011", "--emit", "xe", "--format", "csv"], "--emit and --format exclude"),

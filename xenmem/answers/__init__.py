@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from xenmem.answers.place import Placement, place
     from xenmem.answers.report import Report, report
     from xenmem.answers.rolling_update import RollingPlan, rolling_update
+    from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
     from xenmem.answers.what_if import WhatIf, what_if
 
@@ -58,6 +59,7 @@ __all__ = [
     "rebalance",
     "report",
     "rolling_update",
+    "schema",
     "unprotecting",
     "upgrade_check",
     "warm_up",
@@ -80,6 +82,7 @@ __getattr__, __dir__ = attach(
         "place": "Placement place",
         "report": "Report report",
         "rolling_update": "RollingPlan rolling_update",
+        "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",
         "what_if": "WhatIf what_if",
     },

@@ -9,7 +9,7 @@ import numpy as np
 
 from xenmem import planning
 from xenmem.answers import script
-from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, as_question, identity, name_of, pool_head
+from xenmem.answers.naming import Answer, Named, PoolHead, QuestionError, as_question, identity, name_of, pool_head
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
 from xenmem.planning.ballooning import check_newcomer
@@ -37,7 +37,7 @@ class SqueezedVM(Named, frozen=True):
     fair: int | None
 
 
-class BalloonReport(Result, frozen=True):
+class BalloonReport(Answer, frozen=True):
     """What starting a VM does to those on a host.
 
     Attributes
@@ -95,7 +95,10 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
     granted = answer.squeezed.granted_kib
     overhead = int(fleet.overhead()[vm])
     newcomer = dict(answer.squeezed.balanced).get(NEWCOMER)
+    starts = "does not start" if answer.fair.missing_kib else "starts"
     return BalloonReport(
+        verdict=f"VM {vms.label(vm)} {starts} on {fleet.hosts.label(host)}: {answer.reason}.",
+        outcome="no" if answer.fair.missing_kib else "yes",
         pool=pool_head(fleet, int(vms.pool[vm])),
         **identity(vms, vm),
         power_state=PowerState(vms.power_state[vm]).name.capitalize(),

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 from xenmem import kernel
 from xenmem.answers.naming import (
     NOT_CHECKED,
+    Answer,
     Named,
     PoolHead,
     Result,
@@ -21,6 +22,7 @@ from xenmem.answers.naming import (
 from xenmem.answers.report import kind_of
 from xenmem.fleet import POLICIES, Fleet, PowerState
 from xenmem.rules.start import start_policy
+from xenmem.text import counted
 from xenmem.units import MIB, format_size
 
 NOT_CHECKED_AT_START: Final = (*NOT_CHECKED, "licences", "HA plan")
@@ -101,7 +103,7 @@ class HostFit(Named, frozen=True):
     reasons: list[str]
 
 
-class Explanation(Result, frozen=True):
+class Explanation(Answer, frozen=True):
     """One VM.
 
     Attributes
@@ -228,7 +230,16 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
     policy = start_policy(int(vms.accounted_domain_type[vm]))
     obstacles = vm_obstacles(fleet, vm)
     stored = int(vms.memory_overhead[vm])
+    operation = {PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm], "migrate")
+    fits = host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles))
+    able = sum(there.fits for there in fits)
     return Explanation(
+        verdict=(
+            f"VM {vms.label(vm)} takes {format_size(shape.static_max + overhead.total)}, "
+            f"{format_size(overhead.total)} of it overhead; it could {operation} "
+            f"{'to' if operation == 'migrate' else 'on'} {able} of {counted(len(fits), 'host')}."
+        ),
+        outcome="yes",
         pool=pool_head(fleet, pool),
         **identity(vms, vm),
         kind=kind_of(fleet, vm),
@@ -247,9 +258,9 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
         overhead=overhead,
         required=required,
         boot_policy=policy,
-        operation={PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm], "migrate"),
+        operation=operation,
         obstacles=obstacles,
-        hosts=host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles)),
+        hosts=fits,
         not_checked=list(NOT_CHECKED_AT_START),
     )
 

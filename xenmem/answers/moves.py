@@ -1008,8 +1008,9 @@ def actions(plan: MovePlan) -> list[script.Action]:
 def _action(move: PlannedMove) -> script.Action:
     if move.target is None:
         return script.shutdown(move.vm) if move.action == "shutdown" else script.suspend(move.vm)
-    act = {"migrate": script.migrate, "start": script.start, "resume": script.resume}[move.action]
-    return act(move.vm, move.target)
+    if move.action == "migrate":
+        return script.migrate(move.vm, move.target, move.source)
+    return (script.start if move.action == "start" else script.resume)(move.vm, move.target)
 
 
 def heading(plan: MovePlan) -> list[str]:

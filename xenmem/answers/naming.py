@@ -5,6 +5,7 @@ Amounts are bytes. Sums are exact: they stay integers. Depends on the Fleet and 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -16,6 +17,9 @@ from xenmem.columns import Bools, Bytes, Rows
 from xenmem.fleet import POLICIES, Fleet, Table
 from xenmem.rules.hosts import is_known
 from xenmem.units import format_size
+
+FORMAT_VERSION: Final = 1
+"""Of the commands' JSON: it grows when a key goes away or changes its meaning, not when one is added."""
 
 _MAX_USED: Final = 4 * kernel.MAX_BYTES
 _NAMES_SHOWN: Final = 3
@@ -271,6 +275,39 @@ def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None, avai
     there = fleet.hosts.available if available is None else available
     excess = at_hosts(fleet, fleet.amount(policy) + stored) - there
     return np.where(known_totals(fleet), np.maximum(excess, 0), 0)
+
+
+START_POLICY: Final = "dynamic_min"
+HOLD_POLICY: Final = "static_max"
+"""The rule for policies that nobody names: what starts or moves now counts as xapi's memory check does, with what VMs
+can be squeezed to; what has to hold after host failures counts as its HA planner does, with all that VMs may take."""
+
+
+def upgraded(fleet: Fleet, to: str) -> Fleet:
+    """The fleet after its upgrade, once every VM has been started anew: its overheads, and those of the hosts.
+
+    Parameters
+    ----------
+    to : a kernel model, a version of xapi or a product
+
+    Raises
+    ------
+    QuestionError : it is none of these
+    """
+    try:
+        model = kernel.model_name_for(to)
+    except ValueError as error:
+        raise QuestionError(str(error).removeprefix("version: ")) from None
+    hosts = fleet.hosts
+    return fleet.replace(
+        vms=replace(fleet.vms, memory_overhead=fleet.overhead(model)),
+        hosts=replace(
+            hosts,
+            memory_overhead=hosts.memory_overhead + fleet.host_overhead_growth(model),
+            model=np.full(len(hosts), model, dtype=object),
+        ),
+        pools=replace(fleet.pools, model=np.full(len(fleet.pools), model, dtype=object)),
+    )
 
 
 def free_without(fleet: Fleet, vm: int) -> Bytes:

@@ -20,14 +20,15 @@ from xenmem.answers.explain import (
     vm_obstacles,
 )
 from xenmem.answers.naming import (
+    Answer,
     Named,
     PoolHead,
     QuestionError,
-    Result,
     at_hosts,
     identity,
     known_totals,
     label,
+    listed,
     name_of,
     pool_head,
 )
@@ -35,6 +36,7 @@ from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.xapi.placement import Candidates, chances, host_candidates
 from xenmem.rules.start import start_policy
+from xenmem.text import counted
 
 
 class _Draw(NamedTuple):
@@ -69,7 +71,7 @@ class PossibleHost(Named, frozen=True):
     chance: float | None
 
 
-class Placement(Result, frozen=True):
+class Placement(Answer, frozen=True):
     """Where a VM would start.
 
     Attributes
@@ -158,6 +160,8 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
     if host is not None:
         chosen = _chosen(fleet, vm, host, hosts[rows.index(host)] if host in rows else None, obstacles)
     return Placement(
+        verdict=_verdict(fleet.vms.label(vm), operation, hosts, obstacles, most_room),
+        outcome="yes" if able else "no",
         pool=pool_head(fleet, pool),
         **identity(vms, vm),
         power_state=PowerState(vms.power_state[vm]).name.capitalize(),
@@ -171,6 +175,17 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
         hosts=hosts,
         not_checked=list(NOT_CHECKED_AT_START),
     )
+
+
+def _verdict(
+    name: str, operation: str, hosts: Sequence[PossibleHost], obstacles: Sequence[str], most_room: Named | None
+) -> str:
+    able = sum(there.fits for there in hosts)
+    if most_room is None:
+        why = obstacles or [f"{label(there)}: {reason}" for there in hosts for reason in there.reasons]
+        return f"VM {name} can {operation} nowhere: {listed(why)}."
+    where = f"{able} of {counted(len(hosts), 'host')}"
+    return f"VM {name} can {operation} on {where}; {label(most_room)} leaves the most room."
 
 
 def actions(result: Placement) -> list[script.Action]:

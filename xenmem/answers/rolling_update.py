@@ -324,7 +324,7 @@ def _action(step: UpdateStep) -> script.Action:
         case "resume", vm:
             return script.resume(vm, step.host)
         case _, vm:
-            return script.migrate(vm, step.host)
+            return script.migrate(vm, step.host, step.source)
 
 
 def heading(plan: RollingPlan) -> list[str]:

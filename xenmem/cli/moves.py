@@ -1,6 +1,7 @@
 """What pack, evacuate, consolidate and rebalance share: options, and how a plan is asked for and shown."""
 
 from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 import click
@@ -17,7 +18,6 @@ from xenmem.answers.moves import (
     heading,
 )
 from xenmem.answers.naming import Named, QuestionError, find_host, find_vm
-from xenmem.answers.script import shutdown
 from xenmem.cli.arguments import (
     Command,
     Decorator,
@@ -251,7 +251,7 @@ def _shut_down(page: Page, heading: str, vms: Sequence[Named]) -> None:
     page.line(heading, style="bold")
     for vm in vms:
         if vm.uuid:
-            page.command(f"{shutdown(vm).command}  # {name_of(vm)}")
+            page.command(f"xe vm-shutdown uuid={quote(vm.uuid)}  # {name_of(vm)}")
     page.line()
 
 

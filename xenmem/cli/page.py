@@ -212,7 +212,8 @@ def target(to: str, build: str, model: str) -> str:
 def head(page: Page, pool: PoolHead, *more: str) -> None:
     """Which pool what follows is about."""
     uuid = f" ({pool.uuid})" if pool.uuid and pool.name_label else ""
-    page.line(f"Pool {name_of(pool) or '(no pool record)'}{uuid}", style="bold")
+    name = name_of(pool) or "(no pool record)"
+    page.line(f"{name if name.lower().startswith('pool') else f'Pool {name}'}{uuid}", style="bold")
     version = f"xapi {pool.xapi_version}" if pool.xapi_version else "xapi version unknown"
     kind = f"{pool.format} {pool.schema}".strip()
     page.line(", ".join((version, f"model {pool.model}", f"{kind} from {pool.source}", *more)))

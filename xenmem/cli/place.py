@@ -6,6 +6,7 @@ from xenmem import answers
 from xenmem.answers.naming import find_host, find_vm
 from xenmem.answers.place import Placement, PossibleHost, actions, heading
 from xenmem.cli.arguments import (
+    again,
     command,
     emit_option,
     emitted,
@@ -16,10 +17,10 @@ from xenmem.cli.arguments import (
     read_fleet,
     vm_argument,
 )
-from xenmem.cli.page import Page, amount, head, name_of, not_checked
+from xenmem.cli.layout import Column
+from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
-from xenmem.units import format_size
 
 
 @command
@@ -47,22 +48,30 @@ def place(
 
 def _table(page: Page, result: Placement) -> None:
     """Where a VM would start."""
-    page.line(f"VM {name_of(result)} ({result.uuid or result.ref}), {result.power_state}", style="bold")
     head(page, result.pool)
     page.table(
-        ("host", "needed", "available", "free after", "rank", "chance", f"<{result.operation}?"),
         (
+            Column("host", "name"),
+            Column("needed", rank=3),
+            Column("available", rank=1),
+            Column("free\nafter"),
+            Column("rank", "number", rank=2),
+            Column("chance", "number"),
+            Column(f"{result.operation}?", "text"),
+        ),
+        [
             (
                 name_of(host),
-                format_size(host.needed),
-                format_size(host.available),
-                amount(host.free_after),
-                "" if host.rank is None else str(host.rank),
+                host.needed,
+                host.available,
+                host.free_after,
+                host.rank,
                 "unknown" if host.chance is None else f"{host.chance:.1%}",
                 "yes" if host.fits else "no: " + "; ".join(host.reasons or result.obstacles),
             )
             for host in result.hosts
-        ),
+        ],
+        noun="host",
     )
     page.bullets("It starts nowhere", result.obstacles, style="yellow")
     page.line()
@@ -74,3 +83,5 @@ def _table(page: Page, result: Placement) -> None:
     if result.most_room is not None:
         page.line(f"Most is free afterwards on {name_of(result.most_room)}, under {result.policy}.")
     page.line(not_checked(result))
+    if result.chosen is not None:
+        page.next([(f"{result.operation.capitalize()} it on {name_of(result.chosen)}", again("--emit", "xe"))])

@@ -16,7 +16,7 @@ from xenmem.columns import Bools, Codes, Objects, PowerState, Rows, Unknown
 from xenmem.inventory.error import named, shown
 from xenmem.inventory.table import RawTable, gather
 from xenmem.rules.mobility import devices, guest, networks, platform, storage
-from xenmem.rules.mobility.cpu import features_of
+from xenmem.rules.mobility.cpu import FEATURES, VENDOR, Levelling, features_of
 
 Columns = dict[str, NDArray[Any]]
 
@@ -72,6 +72,7 @@ class Mobility:
     assembler : with the tables
     vms, hosts : columns of those that are kept; they are given the new ones
     vms_map, hosts_map : their rows by row as read
+    server : how the coordinator compares CPUs
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class Mobility:
         hosts: Columns,
         vms_map: NDArray[np.int32],
         hosts_map: NDArray[np.int32],
+        server: Levelling,
     ) -> None:
         self.assembler = assembler
         self.tables, self.columns = assembler.tables, assembler.columns
         self.vms, self.hosts = vms, hosts
         self.vms_map, self.hosts_map = vms_map, hosts_map
+        self.compared = {FEATURES} if server is Levelling.MASKED else {"features_hvm", "features_pv"}
         self.not_told: Codes = np.zeros(len(vms["ref"]), np.uint8)
         self.undecided: Codes = np.zeros(len(vms["ref"]), np.uint8)
 
@@ -241,14 +244,14 @@ class Mobility:
 
     def _cpus(self) -> None:
         hosts, vms = self.hosts, self.vms
-        keys = ("vendor", "features", "features_hvm", "features_pv")
+        keys = (VENDOR, FEATURES, "features_hvm", "features_pv")
         known: dict[tuple[str | None, ...], dict[str, str]] = {}
         for values in zip(*(hosts[f"cpu_{key}"] for key in keys), strict=True):
             known.setdefault(values, {key: value for key, value in zip(keys, values, strict=True) if value is not None})
         rows = [known[values] for values in zip(*(hosts[f"cpu_{key}"] for key in keys), strict=True)]
         hosts["cpu_info"] = np.fromiter(rows, object, len(rows))
-        live = np.isin(vms["power_state"], _WITH_DOMAIN) & ~vms["is_control_domain"] & ~vms["is_a_template"]
-        if len(rows) and not any(info.keys() - {"vendor"} for info in known.values()):
+        live = np.isin(vms["power_state"], _WITH_DOMAIN)
+        if len(rows) and not any(info.keys() & self.compared for info in known.values()):
             self.not_told[live] |= np.uint8(Unknown.CPU)
             text = "no host tells the features of its CPU: whether VMs that run find theirs elsewhere"
             self.assembler.note("no-cpu-features", f"{text} is not known, and taken to be no obstacle", len(rows), "")

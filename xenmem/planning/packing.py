@@ -21,7 +21,7 @@ from xenmem.planning.effort import Effort, Report
 from xenmem.planning.plan import OBJECTIVES, Obstacle, Plan, Status, listed
 from xenmem.planning.question import Constraints, Question, free_after, least_free, question_of_fleet, question_of_sizes
 from xenmem.planning.search import bounds, exact
-from xenmem.planning.search.fewest_moves import fewest_at_least, fewest_migrations
+from xenmem.planning.search.fewest_moves import at_home, fewest_at_least, fewest_migrations
 from xenmem.planning.search.greedy import greedy
 from xenmem.planning.search.migrations import in_order
 from xenmem.planning.search.problem import Problem, problems
@@ -266,7 +266,10 @@ def _solve_pool(question: Question, problem: Problem, objective: str, effort: Ef
     best: Rows | None = None
     none = False
     try:
-        best, none = exact.place_all(problem, effort)
+        if objective == "fewest-migrations":
+            best, _ = at_home(problem, effort.part())
+        if best is None:
+            best, none = exact.place_all(problem, effort)
         if best is None:
             host_of, bound, proved = exact.place_most(problem, effort)
             value = int(problem.weight[host_of >= 0].sum())
@@ -378,9 +381,11 @@ def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort)
         if len(reach) and reach.max() >= problem.sizes[alone]:
             text = f"{named(items)} needs {size}, and every host with that free has a VM of its anti-affinity group"
             return text, obstacle(items)
-        return f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)", obstacle(
-            items
-        )
+        bars = question.bars(int(vms_of(items)[0]))
+        if not len(reach) and bars:
+            return f"{named(items)} can run on none of these hosts: it {bars}", obstacle(items)
+        text = f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)"
+        return f"{text}; it {bars}" if bars else text, obstacle(items)
     crowded = exact.crowded_group(problem)
     if crowded is not None:
         items, places = crowded

@@ -32,6 +32,7 @@ from xenmem.planning.question import (
 from xenmem.planning.search import bounds, exact
 from xenmem.planning.search.displaced import crowd_of, fewest_displaced
 from xenmem.planning.search.fewest_moves import fewest_migrations
+from xenmem.planning.search.leveling import levelled
 from xenmem.planning.search.problem import Problem, problems
 from xenmem.units import format_size
 
@@ -59,6 +60,8 @@ def rebalance(
     **constraints: Unpack[Constraints],
 ) -> Plan:
     """At most so many migrations in every pool, after which the fullest host has the most memory free.
+
+    Among plans that leave as much there, the one that brings the hosts nearest together.
 
     Parameters
     ----------
@@ -106,15 +109,18 @@ def _balanced(counted: Question, question: Question, migrations: int, effort: Ef
 
     def search_pool(number: int, part: Effort) -> Placed:
         problem = pools[number]
-        best, limit = problem.origin.copy(), _most_free(pools_as_used[number], migrations)
+        best, limit, seen = problem.origin.copy(), _most_free(pools_as_used[number], migrations), False
         try:
             for found in _levels(problem, migrations, limit, part):
                 best = found
+            best, seen = levelled(problem, best, migrations, limit, part)
         except KeyboardInterrupt:
             part.stop()
         placed = question.origin.astype(np.int64)
         placed[problem.vms] = problem.vm_hosts(best)
         value = int(free_after(question, placed)[problem.hosts].min())
+        if seen and not (question.need > question.used)[problem.vms].any():
+            limit = value
         return Placed(best, value, max(limit, value))
 
     answers = search_each(search_pool, range(len(pools)), effort, min)

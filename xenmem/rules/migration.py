@@ -39,8 +39,7 @@ def refusals(vms: "VMs", hosts: "Hosts") -> dict[int, str]:
 
     Notes
     -----
-    What the guest says counts in pools of whose guests anything is known. A vGPU is taken to be none that migrates,
-    which only some of Nvidia's are.
+    What the guest says counts in pools of whose guests anything is known.
     """
     here = whereabouts(vms)
     known = np.zeros(int(vms.pool.max(initial=-1)) + 1, np.bool_)
@@ -62,8 +61,9 @@ def refusals(vms: "VMs", hosts: "Hosts") -> dict[int, str]:
         (vms.is_immobile, "VM_IS_IMMOBILE"),
         (vms.refuses_suspend, "VM_NON_SUSPENDABLE"),
         (lacking, "VM_LACKS_FEATURE"),
-        ((vms.attached_PCIs > 0) & (vms.VGPUs == 0), "VM_HAS_PCI_ATTACHED"),
-        (vms.VGPUs > 0, "VM_HAS_VGPU"),
+        (vms.has_reset_disk, "VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION"),
+        (vms.has_foreign_pci, "VM_HAS_PCI_ATTACHED"),
+        (vms.has_pinned_vgpu, "VM_HAS_VGPU"),
         (vms.VUSBs > 0, "VM_HAS_VUSBS"),
     ]
     found: dict[int, str] = {}

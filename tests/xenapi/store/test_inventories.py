@@ -87,6 +87,20 @@ def test_odd_texts_are_saved(tmp_path: Path) -> None:
         assert rows(loading.read(tmp_path / format), internal=False) == rows(database, internal=False)
 
 
+@pytest.mark.parametrize("format", saving.FORMATS)
+def test_odd_references_and_unknown_columns_are_saved(tmp_path: Path, format: str) -> None:
+    """References may hold blanks; columns that no attribute can be called are kept in records alone."""
+    tables = pool()
+    odd = "a\n b\tc\r"
+    tables["VM"][odd] = tables["VM"].pop("OpaqueRef:00000000-0000-4000-8000-000000000004")
+    tables["VM"][odd] |= {"x y": "1", "]]>": "2", "ref": "3", "__ctime": "4", "_ref": "5", "": "6", "plain": "7"}
+    database = loading.read(io.BytesIO(json.dumps(tables).encode()))
+    saving.save(database, tmp_path / "saved", format)
+    again = loading.read(tmp_path / "saved")
+    assert again.VM.rows.keys() == database.VM.rows.keys()
+    assert again.VM[odd].unknown["plain"] == "7"
+
+
 def test_what_xml_cannot_hold_is_replaced_in_dumps(tmp_path: Path) -> None:
     database = Database(seed=1)
     odd = "a\x00\x07\x1f\ufffe\uffffb"

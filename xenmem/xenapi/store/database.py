@@ -277,12 +277,14 @@ class Database:
     generation : counts the changes, from 1
     observers : called with `add`, `mod` or `del` and the row, after each change, the database locked
     recounts : counts the changes of what hosts have and what is used of it
-    regroupings : counts the hosts and host metrics that came or went, and changes of the coordinator
+    regroupings : counts the hosts and host metrics that came or went, and changes of the coordinator or of a CPU
     configured : generation in which a VM last came or got another other_config
     author : who makes the changes now being made; set by whoever holds the lock
     the_pool : the one row of its table
     tables : of every class, by its name; those that the server itself needs have attributes of their own
     unknown : tables that the data model does not know, as they came: by name, reference and column
+    lacks : classes of which the inventory says nothing, which is not the same as that there are none
+    has_internal_fields : the inventory has the fields that only a server's own database has
     """
 
     def __init__(
@@ -303,6 +305,8 @@ class Database:
             name: Table(row_class.schema) for name, row_class in ROW_CLASSES.items()
         }
         self.unknown: dict[str, dict[str, dict[str, Any]]] = {}
+        self.lacks: frozenset[str] = frozenset()
+        self.has_internal_fields = True
         self.VM: Final[Table[rows.VM]] = self.tables["VM"]
         self.VM_metrics: Final[Table[rows.VM_metrics]] = self.tables["VM_metrics"]
         self.VM_guest_metrics: Final[Table[rows.VM_guest_metrics]] = self.tables["VM_guest_metrics"]
@@ -310,6 +314,11 @@ class Database:
         self.host: Final[Table[rows.host]] = self.tables["host"]
         self.host_metrics: Final[Table[rows.host_metrics]] = self.tables["host_metrics"]
         self.pool: Final[Table[rows.pool]] = self.tables["pool"]
+        self.SR: Final[Table[rows.SR]] = self.tables["SR"]
+        self.VDI: Final[Table[rows.VDI]] = self.tables["VDI"]
+        self.VBD: Final[Table[rows.VBD]] = self.tables["VBD"]
+        self.VIF: Final[Table[rows.VIF]] = self.tables["VIF"]
+        self.network: Final[Table[rows.network]] = self.tables["network"]
         self.task: Final[Table[rows.task]] = self.tables["task"]
         self.session: Final[Table[rows.session]] = self.tables["session"]
         self._random = random.Random(seed) if seed is not None else random.SystemRandom()
@@ -339,6 +348,12 @@ class Database:
             hosts = (model_name(host.software_version) for host in self.host)
             self._model = kernel.MODELS[pool_model(own, hosts, self._assumed).name]
         return self._model
+
+    @property
+    def software_version(self) -> Mapping[str, str]:
+        """The coordinator's; nothing where it is unknown."""
+        coordinator = self.host.rows.get(self.the_pool.master)
+        return coordinator.software_version if coordinator is not None else {}
 
     def forget_model(self) -> None:
         """Hosts, their versions or the coordinator are others: the model is chosen anew."""

@@ -412,6 +412,9 @@ def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: i
     if len(tables["pool"]) > 1:
         raise InventoryError(origin.source, "", f"holds {len(tables['pool'])} pool records")
     database = Database(seed=seed)
+    if codec.format != "statedb":
+        database.lacks = frozenset(name for name, table in tables.items() if not len(table))
+        database.has_internal_fields = False
     loaded = {name: _rows(CLASSES[name], table, codec, origin) for name, table in tables.items()}
     database.load_all({name: rows for name, rows in loaded.items() if name != "VM"})
     lacks = {column.result: (~tables["VM"].column(column.result)).tolist() for column in _PRESENCES["VM"]}
