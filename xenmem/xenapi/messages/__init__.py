@@ -4,10 +4,13 @@ from collections.abc import Iterable
 
 from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.messages import (
+    devices,
     event,
     generic,
     host,
+    neutral,
     pool,
+    role,
     session,
     task,
     vm_group,
@@ -17,12 +20,18 @@ from xenmem.xenapi.messages import (
     vm_vcpus,
 )
 
+from xenmem.xenapi.messages import remaining  # isort: skip  (what is left when all others are declared)
+
 __all__ = [
     "all_messages",
+    "devices",
     "event",
     "generic",
     "host",
+    "neutral",
     "pool",
+    "remaining",
+    "role",
     "session",
     "task",
     "vm_group",

@@ -8,11 +8,11 @@ import math
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from xenmem.datamodel import CLASSES, Qualifier, enum, errors
-from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, int64, shown_float
+from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, RefType, SetType, int64, shown_float
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
-from xenmem.xenapi.rules import boot, ha, lifecycle, operations
+from xenmem.xenapi.rules import boot, devices, ha, lifecycle, operations
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Operation = Annotated[str, enum("vm_operations")]
 OnCrash = Annotated[str, enum("on_crash_behaviour")]
+SRRef = Annotated[str, RefType("SR")]
+VDIRefs = Annotated[tuple[str, ...], SetType(RefType("VDI"))]
 OperationToString = Annotated[dict[str, str], MapType(enum("vm_operations"), STRING)]
 
 _OPERATION: Final = (
@@ -76,7 +78,7 @@ _NOT_COPIED: Final[dict[str, Any]] = {
     "crash_dumps": (),
     "attached_PCIs": (),
 }
-"""What a clone has of its own; devices are no part of the inventory."""
+"""What a clone has of its own; of its devices `copy_devices` makes some."""
 
 
 @message("VM", errors=(errors.VM_BAD_POWER_STATE, errors.INTERNAL_ERROR, errors.INVALID_VALUE))
@@ -128,14 +130,42 @@ def clone(call: Call, vm: VMRef, new_name: String) -> VMRef:
     The overhead is copied, even if it is stale. Protection by HA, delays, order and groups are not. A clone of a
     default template is none. Source: xapi_vm_clone.ml: copy_vm_record; xapi_vm.ml: clone.
     """
+    return _copied(call, vm, new_name, "clone")
+
+
+@message("VM", errors=(*_OPERATION, errors.NO_HOSTS_AVAILABLE))
+def copy(call: Call, vm: VMRef, new_name: String, sr: SRRef) -> VMRef:
+    """As clone, with the disks' images in a storage repository, or where they are if it is null."""
+    made = _copied(call, vm, new_name, "copy")
+    if sr != NULL:
+        for ref in call.db.VM[made].VBDs:
+            image = call.db.tables["VDI"].get(getattr(call.db.tables["VBD"][ref], "VDI"))  # noqa: B009
+            if image is not None and getattr(call.db.tables["VBD"][ref], "type") == "Disk":  # noqa: B009
+                call.db.write(image, "SR", call.db.tables["SR"][sr].ref)
+    return made
+
+
+@message(
+    "VM",
+    errors=(*(code for code in _OPERATION if code is not errors.VM_BAD_POWER_STATE), errors.NO_HOSTS_AVAILABLE),
+)
+def snapshot(call: Call, vm: VMRef, new_name: String, ignore_vdis: VDIRefs = ()) -> VMRef:
+    """A halted copy of a VM that stays as it is: a snapshot of its disks. Source: xapi_vm_snapshot.ml: snapshot."""
+    made = call.db.VM[_copied(call, vm, new_name, "snapshot", with_state=False)]
+    changes = {"is_a_snapshot": True, "is_a_template": True, "snapshot_of": vm, "snapshot_time": call.clock.date()}
+    call.db.update(made, changes)
+    return made.ref
+
+
+def _copied(call: Call, vm: str, new_name: str, operation: str, *, with_state: bool = True) -> str:
     source = call.db.VM[vm]
-    operations.begin(call, source, "clone")
+    operations.begin(call, source, operation)
     if not boot.some_live_host_has_storage(call, source):
         raise errors.NO_HOSTS_AVAILABLE()
     values = lifecycle.stored(source) | _NOT_COPIED
     values["uuid"] = call.db.new_uuid()
     values["name_label"] = new_name
-    if source.power_state == "Suspended" and not source.is_a_snapshot:
+    if source.power_state == "Suspended" and not source.is_a_snapshot and with_state:
         values |= {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
     values["other_config"] = _other_config_of_clone(call, source)
     if source.generation_id:
@@ -144,9 +174,10 @@ def clone(call: Call, vm: VMRef, new_name: String) -> VMRef:
     values["metrics"] = lifecycle.copied(call, call.db.new_row("VM_metrics") if metrics is None else metrics)
     if guest is not None:
         values["guest_metrics"] = lifecycle.copied(call, guest)
-    made = call.db.new_row("VM", **values)
+    made: rows.VM = call.db.new_row("VM", **values)
     call.db.create(made)
-    return str(made.ref)
+    devices.copy_devices(call, source, made)
+    return made.ref
 
 
 def _other_config_of_clone(call: Call, source: "rows.VM") -> dict[str, str]:
@@ -172,6 +203,7 @@ def destroy(call: Call, self: VMRef) -> None:
     for row in (call.db.VM_metrics.get(vm.metrics), call.db.VM_guest_metrics.get(vm.guest_metrics)):
         if row is not None:
             call.db.destroy(row)
+    devices.remove_devices(call, vm)
     call.db.destroy(vm)
 
 
