@@ -53,6 +53,18 @@ def triplets(items: int, seed: int) -> Instance:
     return Instance(f"t{items}_{seed:02}", capacity, sizes, items // 3)
 
 
+def narrow(items: int, seed: int) -> tuple[int, list[int]]:
+    """Bin and items of 15 to 20 % of it, five or six in a bin: as Schwerin and Waescher's (1997). Optimum unknown."""
+    draw = random.Random(f"narrow {items} {seed}")
+    return 1000, [draw.randint(150, 200) for _ in range(items)]
+
+
+def wide(items: int, seed: int) -> tuple[int, list[int]]:
+    """Bin and items of up to 80 % of it, nearly all of different sizes: as Schoenfield's Hard28. Optimum unknown."""
+    draw = random.Random(f"wide {items} {seed}")
+    return 1000, [draw.randint(1, 800) for _ in range(items)]
+
+
 def read(path: Path) -> list[Instance]:
     """The instances of a file of the OR-Library, or the one of a file that begins with its number of items."""
     words = path.read_text().split()

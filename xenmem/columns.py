@@ -1,4 +1,4 @@
-"""What a table is: the pools, hosts, VMs and VM groups of an inventory as columns.
+"""What a table is: the pools, hosts, VMs, VM groups, SRs and networks of an inventory as columns.
 
 A table is a structure of read-only arrays, one entry per row, named as the XenAPI fields. Amounts are bytes in int64;
 a reference is the int32 row in the table it points into, -1 for none. Knows no file and no rule: xenmem.inventory fills
@@ -6,7 +6,7 @@ the columns, xenmem.fleet asks them.
 """
 
 from dataclasses import dataclass, fields
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.uint8]
+Signs = NDArray[np.int8]
 Rows = NDArray[np.int32]
 Counts = NDArray[np.int32]
 Bytes = NDArray[np.int64]
@@ -31,6 +32,15 @@ class PowerState(IntEnum):
     PAUSED = 1
     RUNNING = 2
     SUSPENDED = 3
+
+
+class Unknown(IntFlag):
+    """What of a VM's needs is not known: parts of what decides where it can run."""
+
+    STORAGE = 1
+    NETWORKS = 2
+    CPU = 4
+    DEVICES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ class Table:
 
     @classmethod
     def references(cls) -> dict[str, str]:
-        """The columns that hold rows of a table, and which: ``vms``, ``hosts``, ``pools`` or ``vm_groups``."""
+        """The columns that hold rows of a table, and the name of that one among the `Tables`."""
         return {
             column.name: column.type.__metadata__[0] for column in fields(cls) if isinstance(column.type, _Annotated)
         }
@@ -147,9 +157,25 @@ class VMs(Table):
     has_feature_suspend : it announces feature-suspend with the value 1
     refuses_suspend : it has a data-cant-suspend-reason: VM_NON_SUSPENDABLE
     VUSBs, VGPUs, attached_PCIs : number of these devices; 0 where the inventory cannot tell it (xe text)
+    has_foreign_pci : of the attached PCI devices one is no virtual function of an Nvidia vGPU
+    has_pinned_vgpu : of the vGPUs one is none that migrates live
+    has_reset_disk : of the disks one is reset at boot and cached on the host
+    needed_srs : tuples of rows in srs: those of the disks, in the order in which they are asked for, and of the image
+        of a suspended VM
+    needed_networks : tuples of rows in networks: those of the VIFs, in the order in which they are asked for
+    cpu_vendor, cpu_features : str, what the VM booted with; None if it does not say
+    hardware_platform_version : of the virtual hardware
+    needs_iommu : a vGPU passes a PCI function through
+    usb_hosts, gpu_hosts, vf_hosts : tuples of rows in hosts: where its USB devices are, where there is room for its
+        vGPUs, and enough idle virtual functions for its VIFs, as things are; None where it has no need of any
+    device_names : tuples of what messages call the USB devices, the vGPUs and the SR-IOV networks; None without any
+    not_told : Unknown, what the inventory has no records of: taken to be no obstacle, and said not to be known
+    undecided : Unknown, what its records contradict, or leave to the server: such a VM is not moved
     resident_on, scheduled_to_be_resident_on, affinity : row in hosts
     ha_always_run, ha_restart_priority, order, start_delay : protection by HA and order of start; seconds
     groups : tuples of rows in vm_groups
+    tags : tuples of str
+    auto_poweron : other_config says that it is to start with a host, where that of the pool says so, too
     accounted_static_max, accounted_VCPUs_max, accounted_shadow_multiplier, accounted_domain_type : what the server
         computes with. Up to XenServer 7.2 the values a live VM was booted with (its last_booted_record), else the
         columns above, as the same arrays (inventories.md, 4.4)
@@ -185,6 +211,21 @@ class VMs(Table):
     VUSBs: Counts
     VGPUs: Counts
     attached_PCIs: Counts  # noqa: N815  (the field's own name)
+    has_foreign_pci: Bools
+    has_pinned_vgpu: Bools
+    has_reset_disk: Bools
+    needed_srs: Annotated[Objects, "srs"]
+    needed_networks: Annotated[Objects, "networks"]
+    cpu_vendor: Objects
+    cpu_features: Objects
+    hardware_platform_version: Bytes
+    needs_iommu: Bools
+    usb_hosts: Annotated[Objects, "hosts"]
+    gpu_hosts: Annotated[Objects, "hosts"]
+    vf_hosts: Annotated[Objects, "hosts"]
+    device_names: Objects
+    not_told: Codes
+    undecided: Codes
     resident_on: Annotated[Rows, "hosts"]
     scheduled_to_be_resident_on: Annotated[Rows, "hosts"]
     affinity: Annotated[Rows, "hosts"]
@@ -193,6 +234,8 @@ class VMs(Table):
     order: Bytes
     start_delay: Bytes
     groups: Annotated[Objects, "vm_groups"]
+    tags: Objects
+    auto_poweron: Bools
     accounted_static_max: Bytes
     accounted_VCPUs_max: Counts  # noqa: N815  (the field's own name)
     accounted_shadow_multiplier: Floats
@@ -221,6 +264,14 @@ class Hosts(Table):
     xapi_version : software_version's xapi_build, else its xapi, else empty
     model : the kernel model that this xapi computes with; empty if unknown
     cpu_count : logical CPUs; 0 is unknown
+    cpu_info : dict of str, what of cpu_info decides where VMs can run
+    attached_srs : tuples of rows in srs: those with an attached PBD here, in ascending order
+    networks, enslaved_networks : tuples of rows in networks: those with a PIF here, and those whose PIF here belongs
+        to a bond, in ascending order
+    hvm, iommu : 1 if the host builds domains that need the CPU's own virtualisation, and passes PCI functions through;
+        0 if it does not, -1 if it does not say
+    virtual_hardware_platform_versions : tuples of int
+    current_operations : tuples of str, the operations that are under way on the host
     control_domain : row in vms of domain 0
     """
 
@@ -238,6 +289,14 @@ class Hosts(Table):
     xapi_version: Objects
     model: Objects
     cpu_count: Counts
+    cpu_info: Objects
+    attached_srs: Annotated[Objects, "srs"]
+    networks: Annotated[Objects, "networks"]
+    enslaved_networks: Annotated[Objects, "networks"]
+    hvm: Signs
+    iommu: Signs
+    virtual_hardware_platform_versions: Objects
+    current_operations: Objects
     control_domain: Annotated[Rows, "vms"]
 
     @property
@@ -257,6 +316,8 @@ class Pools(Table):
     model : the kernel model that the coordinator computes with
     ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit : high availability
     restrict_dmc : ballooning is not licensed
+    cpuid_feature_mask : str, by which servers before 7.0 mask CPU features; may be empty
+    auto_poweron : other_config says that VMs of auto_poweron start with a host
     source, format : where the pool was read from, and in which format
     schema : schema version of a database dump, such as ``5.909``; else empty
     """
@@ -268,6 +329,8 @@ class Pools(Table):
     ha_plan_exists_for: Bytes
     ha_allow_overcommit: Bools
     restrict_dmc: Bools
+    cpuid_feature_mask: Objects
+    auto_poweron: Bools
     source: Objects
     format: Objects
     schema: Objects
@@ -287,6 +350,39 @@ class VMGroups(Table):
     placement: Objects
 
 
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class SRs(Table):
+    """The rows of the class SR.
+
+    Attributes
+    ----------
+    pool : row in pools
+    shared : marked as shared by the hosts; what a host sees is in hosts.attached_srs
+    type : str, the storage driver
+    """
+
+    pool: Annotated[Rows, "pools"]
+    shared: Bools
+    type: Objects
+
+
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class Networks(Table):
+    """The rows of the class network.
+
+    Attributes
+    ----------
+    pool : row in pools
+    has_pifs : some host has a PIF on it
+    is_pinning : VMs that run on it hold each other on the host where they are: it has no PIF, and is not assumed to be
+        shared
+    """
+
+    pool: Annotated[Rows, "pools"]
+    has_pifs: Bools
+    is_pinning: Bools
+
+
 class Tables(NamedTuple):
     """What is read of a pool, or of several: the tables, and notes of what was assumed or skipped."""
 
@@ -294,7 +390,20 @@ class Tables(NamedTuple):
     hosts: Hosts
     pools: Pools
     vm_groups: VMGroups
+    srs: SRs
+    networks: Networks
     notes: tuple[Note, ...] = ()
+
+
+TABLE_TYPES: Final[dict[str, type[Table]]] = {
+    "vms": VMs,
+    "hosts": Hosts,
+    "pools": Pools,
+    "vm_groups": VMGroups,
+    "srs": SRs,
+    "networks": Networks,
+}
+"""The tables of `Tables` by name."""
 
 
 def check_references(tables: Tables) -> None:
@@ -304,13 +413,14 @@ def check_references(tables: Tables) -> None:
     ------
     ValueError : one does not; names table, column, row and value
     """
-    for name in ("vms", "hosts", "pools", "vm_groups"):
+    for name in TABLE_TYPES:
         table: Table = getattr(tables, name)
         for column, target in table.references().items():
             rows = getattr(table, column)
             count = len(getattr(tables, target))
             if rows.dtype == object:
-                bad = [row for row, items in enumerate(rows) if items and not (0 <= min(items) <= max(items) < count)]
+                wrong = {items for items in set(rows.tolist()) if items and not 0 <= min(items) <= max(items) < count}
+                bad = [row for row, items in enumerate(rows) if items in wrong] if wrong else []
             else:
                 least = 0 if column == "pool" else -1
                 bad = np.flatnonzero((rows < least) | (rows >= count)).tolist()

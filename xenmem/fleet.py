@@ -5,7 +5,7 @@ bytes in int64. Knows no file format: xenmem.inventory fills the columns.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from xenmem import kernel
 from xenmem.columns import (
     POLICIES,
+    TABLE_TYPES,
     Bytes,
     Hosts,
+    Networks,
     Note,
     Objects,
     Pools,
     PowerState,
+    SRs,
     Table,
     Tables,
     VMGroups,
@@ -34,7 +37,20 @@ from xenmem.rules.upgrade import overhead_growth
 if TYPE_CHECKING:
     import XenAPI
 
-__all__ = ["POLICIES", "Fleet", "Hosts", "Note", "Pools", "PowerState", "Table", "VMGroups", "VMs", "read"]
+__all__ = [
+    "POLICIES",
+    "Fleet",
+    "Hosts",
+    "Networks",
+    "Note",
+    "Pools",
+    "PowerState",
+    "SRs",
+    "Table",
+    "VMGroups",
+    "VMs",
+    "read",
+]
 
 
 def read(
@@ -62,11 +78,11 @@ def read(
 
 
 class Fleet:
-    """The VMs, hosts, pools and VM groups of an inventory.
+    """The VMs, hosts, pools, VM groups, SRs and networks of an inventory.
 
     Parameters
     ----------
-    vms, hosts, pools, vm_groups : the tables; references between them are row numbers
+    vms, hosts, pools, vm_groups, srs, networks : the tables; references between them are row numbers
     notes : what was assumed or skipped while reading
 
     Raises
@@ -78,13 +94,24 @@ class Fleet:
     Made by `xenmem.read`, `Fleet.from_records`, `Fleet.from_session` or `Fleet.concatenate`.
     """
 
-    __slots__ = ("hosts", "notes", "pools", "vm_groups", "vms")
+    __slots__ = ("hosts", "networks", "notes", "pools", "srs", "vm_groups", "vms")
 
-    def __init__(self, vms: VMs, hosts: Hosts, pools: Pools, vm_groups: VMGroups, notes: Iterable[Note] = ()) -> None:
+    def __init__(
+        self,
+        vms: VMs,
+        hosts: Hosts,
+        pools: Pools,
+        vm_groups: VMGroups,
+        srs: SRs,
+        networks: Networks,
+        notes: Iterable[Note] = (),
+    ) -> None:
         self.vms = vms
         self.hosts = hosts
         self.pools = pools
         self.vm_groups = vm_groups
+        self.srs = srs
+        self.networks = networks
         self.notes = tuple(notes)
         check_references(self._tables)
 
@@ -101,7 +128,7 @@ class Fleet:
         ----------
         records : class name to reference to record, as the ``get_all_records`` calls answer; ints may be numbers or
             text. Read are ``VM``, ``VM_metrics``, ``VM_guest_metrics``, ``host``, ``host_metrics``, ``pool`` and
-            ``VM_group``
+            ``VM_group``; and for where VMs can run storage, networks and devices (docs/reference/inventories.md, 3)
         source : what messages call the records
         lenient : skip bad rows and count them in notes
 
@@ -147,7 +174,11 @@ class Fleet:
 
     @property
     def _tables(self) -> Tables:
-        return Tables(self.vms, self.hosts, self.pools, self.vm_groups, self.notes)
+        return Tables(self.vms, self.hosts, self.pools, self.vm_groups, self.srs, self.networks, self.notes)
+
+    def replace(self, **tables: Table) -> Self:
+        """The same with other tables in place of some, by name."""
+        return type(self)(**(self._tables._asdict() | tables))
 
     def amount(self, policy: str = "dynamic_min") -> Bytes:
         """The memory of each VM that counts under a policy, without overhead.
@@ -323,9 +354,6 @@ def _check_model(model: str) -> None:
         raise ValueError(f"model: {model!r} is none of {', '.join(kernel.MODELS)}")
 
 
-_TABLES: Final = (("vms", VMs), ("hosts", Hosts), ("pools", Pools), ("vm_groups", VMGroups))
-
-
 def _concatenated(pools: Sequence[Tables]) -> Tables:
     """The tables of several inventories one after the other.
 
@@ -336,7 +364,7 @@ def _concatenated(pools: Sequence[Tables]) -> Tables:
     _check_once(pools)
     if len(pools) == 1:
         return pools[0]
-    offsets = {name: 0 for name, _ in _TABLES}
+    offsets = dict.fromkeys(TABLE_TYPES, 0)
     parts: dict[str, list[dict[str, NDArray[Any]]]] = {name: [] for name in offsets}
     for tables in pools:
         for name in offsets:
@@ -347,7 +375,7 @@ def _concatenated(pools: Sequence[Tables]) -> Tables:
             parts[name].append(columns)
         for name in offsets:
             offsets[name] += len(getattr(tables, name))
-    joined: dict[str, Any] = {name: kind(**_join(parts[name])) for name, kind in _TABLES}
+    joined: dict[str, Any] = {name: kind(**_join(parts[name])) for name, kind in TABLE_TYPES.items()}
     return Tables(**joined, notes=tuple(note for tables in pools for note in tables.notes))
 
 
@@ -369,7 +397,8 @@ def _shift(rows: NDArray[Any], offset: int) -> NDArray[Any]:
     if offset == 0:
         return rows
     if rows.dtype == object:
-        return np.fromiter((tuple(row + offset for row in group) for group in rows), object, len(rows))
+        shifted = {group: group and tuple(row + offset for row in group) for group in set(rows.tolist())}
+        return np.fromiter((shifted[group] for group in rows), object, len(rows))
     return np.where(rows >= 0, rows + np.int32(offset), rows).astype(np.int32)
 
 

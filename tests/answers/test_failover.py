@@ -248,4 +248,4 @@ def test_shrunk_vms_count_as_the_server_counts_them(records: Records) -> None:
 
 
 def with_vms(fleet: xenmem.Fleet, vms: xenmem.fleet.VMs) -> xenmem.Fleet:
-    return xenmem.Fleet(vms, fleet.hosts, fleet.pools, fleet.vm_groups, fleet.notes)
+    return fleet.replace(vms=vms)

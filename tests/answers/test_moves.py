@@ -123,7 +123,8 @@ def test_vms_that_cannot_migrate_stay(tmp_path: Path) -> None:
     assert not {move.vm.name_label for move in plan.pools[0].moves} & {"wiki", "mail", "proxy", "test-2"}
     assert [warning.kind for warning in plan.warnings] == ["stays"]
     assert plan.warnings[0].text == (
-        "3 VMs stay where they are (mail: it is Paused, proxy: it is migrating to charlie, wiki: VM_LACKS_FEATURE)"
+        "3 VMs stay where they are: mail (it is Paused), proxy (it is migrating to charlie), "
+        "wiki (no guest tools, VM_LACKS_FEATURE)"
     )
     plan = answers.evacuate(fleet, find_host(fleet, "delta"))
     assert plan.status == "infeasible"
@@ -149,7 +150,7 @@ def test_a_vm_that_could_not_come_back_stays(tmp_path: Path) -> None:
         assert plan.status != "infeasible"
         assert "dns" not in {move.vm.name_label for move in plan.pools[0].moves}
         assert_kept(plan, carried_out(tmp_path, inventory, plan))
-        assert "dns: 64 vCPUs on 32 CPUs" in plan.warnings[0].text
+        assert "dns (64 vCPUs on 32 CPUs)" in plan.warnings[0].text
     plan = answers.evacuate(fleet, find_host(fleet, "charlie"))
     assert plan.status == "infeasible"
     assert "dns" in plan.reason
@@ -175,7 +176,7 @@ def test_vms_that_would_not_start_are_left_out() -> None:
     (pool,) = plan.pools
     assert [(move.action, move.vm.name_label) for move in pool.moves] == [("start", "test-2")]
     assert [warning.kind for warning in plan.warnings] == ["cannot-start"]
-    assert "test-1: HVM_shadow_multiplier 0.5 is below 1" in plan.warnings[0].text
+    assert "test-1 (HVM_shadow_multiplier 0.5 is below 1)" in plan.warnings[0].text
 
 
 def test_an_overcommitted_host_is_told_of() -> None:

@@ -27,7 +27,9 @@ def small() -> str:
 @pytest.fixture
 def environment() -> dict[str, str]:
     """The environment of the process, without what changes the output."""
-    return {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "FORCE_COLOR", "NO_COLOR")}
+    changing = ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "XENMEM_INVENTORY")
+    inherited = {name: value for name, value in os.environ.items() if name not in changing}
+    return inherited | {"XENMEM_CONFIG": os.devnull}
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_messages_are_all_declared(answer: Answer) -> None:
     assert {one["name"] for one in some} == {name for name, message in MESSAGES.items() if not message.generated}
     host = json.loads(answer("messages", "host", "--all", "--format", "json"))["messages"]
     assert {one["name"] for one in host} == {name for name in MESSAGES if name.startswith("host.")}
-    table = answer("messages")
+    table = answer("messages", "--wide")
     assert all(f"{one['name']}(" in table for one in some)
 
 

@@ -180,7 +180,7 @@ def test_vms_that_cannot_migrate_are_known_from_the_inventory(answer: Answer, tm
 
 BAD_ARGUMENTS: list[tuple[list[str], str]] = [
     (["place", "BUSY"], "Missing argument 'VM'"),
-    (["place", "BUSY", "test"], "there is no VM 'test' in the inventory; similar: test-1, test-2"),
+    (["place", "BUSY", "test"], "VM 'test' is ambiguous: test-1, test-2"),
     (["place", "BUSY", "db-1"], "VM db-1 is Running: it is on a host already"),
     (["place", "BUSY", "test-1", "--host", "x"], "there is no host 'x' in the inventory"),
     (["place", "BUSY", "test-1", "--emit", "sh"], "'sh' is not one of"),

@@ -35,7 +35,7 @@ def test_head_gets_its_line(environment: Environment, small: str) -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.startswith(b"Pool ")
+    assert done.stdout.startswith(b"3 hosts have ")
     assert done.stderr == b""
 
 
@@ -174,7 +174,7 @@ def test_no_progress_in_a_pipe(environment: Environment, small: str) -> None:
     assert report.startswith(b"pool_uuid,")
 
 
-@pytest.mark.parametrize("columns", [100, 140])
+@pytest.mark.parametrize("columns", [80, 100, 140])
 @pytest.mark.parametrize("term", ["dumb", "xterm"])
 def test_table_on_a_terminal_is_no_wider_than_it(environment: Environment, small: str, columns: int, term: str) -> None:
     ours, theirs = terminal(columns)
@@ -185,10 +185,8 @@ def test_table_on_a_terminal_is_no_wider_than_it(environment: Environment, small
         shown = re.sub(r"\x1b\[[0-9;]*m", "", drained(ours))
     assert process.returncode == 0
     lines = shown.replace("\r", "").splitlines()
-    first = next(number for number, line in enumerate(lines) if line.startswith("──"))
-    table = lines[first : lines.index("Warnings") - 1]
-    assert max(map(len, table)) <= columns
-    assert any("114.52GiB" in line for line in table)
+    assert max(map(len, lines)) <= columns
+    assert any("114.52" in line for line in lines)
 
 
 def test_start_up_imports_no_more_than_is_needed(environment: Environment, small: str) -> None:

@@ -19,7 +19,6 @@ KINDS = {
     Kind.ENTRY: (MapType,),
     Kind.TOLD: (MapType,),
     Kind.OPERATIONS: (MapType,),
-    Kind.NUMBER: (SetType,),
     Kind.BOOT_RECORD: (StringType,),
 }
 COLUMNS = [(table.name, column) for table in TABLES.values() for column in table.columns]

@@ -63,6 +63,22 @@ def test_fewest_hosts_of_instances(capacity: int, sizes: list[int], hosts: int) 
     assert plan.value <= hosts
 
 
+@pytest.mark.parametrize(
+    ("capacity", "sizes"),
+    [
+        make(items, seed)
+        for make in (known_optima.narrow, known_optima.wide)
+        for items in (120, 160)
+        for seed in range(4)
+    ],
+)
+def test_fewest_hosts_is_proved_where_rules_and_sums_do_not(capacity: int, sizes: list[int]) -> None:
+    free = np.full(len(sizes), capacity)
+    plan = planning.pack_sizes(sizes, free, "fewest-hosts")
+    planning.verify(plan, sizes=sizes, free=free)
+    assert plan.status == "optimal"
+
+
 sizes_and_room = st.tuples(
     st.lists(st.integers(1, 1 << 50), min_size=0, max_size=40), st.lists(st.integers(-(1 << 50), 1 << 50), max_size=8)
 )
@@ -266,7 +282,7 @@ def test_pack_of_bad_rows() -> None:
         planning.pack(pool([0], []))
     fleet = pool([9000], [(3000, None), (2000, None)])
     vms = replace(fleet.vms, memory_static_max=fleet.vms.memory_static_max * [1, 0])
-    nothing = xenmem.Fleet(vms, fleet.hosts, fleet.pools, fleet.vm_groups)
+    nothing = fleet.replace(vms=vms)
     with pytest.raises(ValueError, match="vms: VM p-v1 has no memory: memory_static_max is 0"):
         planning.pack(nothing)
 

@@ -152,14 +152,17 @@ class WatchedDatabase(Database):
             self.watched.append((threading.current_thread(), author))
 
 
-class Instant(Guests):
-    """Guests that need no time: what the model is about is the accounting."""
+class Smallest(Guests):
+    """Guests that never have more than dynamic_min: what the model is about is the accounting."""
 
-    def set_dynamic_range(self, vm: Any) -> None:
+    def set_dynamic_range(self, vm: Any, before: int) -> None:
         pass
 
-    def stop(self, vm: Any) -> None:
-        self._database.write(vm, "memory_target", 0)
+    def start(self, vm: Any, host: Any) -> int:
+        return int(vm.memory_dynamic_min)
+
+    def left(self, vm: Any, host: str) -> None:
+        pass
 
 
 def build_pool() -> tuple[Pool, WatchedDatabase]:
@@ -189,7 +192,7 @@ def build_pool() -> tuple[Pool, WatchedDatabase]:
             **limits,
         )
         database.load("VM", [made])
-    return Pool(database, clock=Clock(0.0), guests=Instant(database), seed=1), database
+    return Pool(database, clock=Clock(0.0), guests=Smallest(database), seed=1), database
 
 
 vms, hosts, sizes = st.sampled_from(VMS), st.sampled_from(tuple(HOSTS)), st.sampled_from(SIZES)

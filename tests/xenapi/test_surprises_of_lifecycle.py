@@ -51,10 +51,11 @@ def test_6_order_of_the_parameters_of_set_memory_limits(session: Session, add_vm
 
 
 @pytest.mark.parametrize("message", ["clean_shutdown", "hard_shutdown", "suspend"])
-def test_7_target_is_dynamic_min_and_0_after_a_halt(session: Session, run: AddVM, message: str) -> None:
+def test_7_target_is_what_squeezed_gives_and_0_after_a_halt(session: Session, run: AddVM, message: str) -> None:
+    """The message stores dynamic_min, and the host's next event what its guest is told: all it may have."""
     vm = run()
     session.xenapi.VM.set_memory_dynamic_range("vm", str(1 * GIB), str(3 * GIB))
-    assert vm.memory_target == 1 * GIB
+    assert vm.memory_target == 3 * GIB
     getattr(session.xenapi.VM, message)("vm")
     assert vm.memory_target == 0
 

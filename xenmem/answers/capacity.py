@@ -11,7 +11,7 @@ import numpy as np
 
 from xenmem import kernel, planning
 from xenmem.answers.explain import Shape, host_obstacles, requirement
-from xenmem.answers.failover import MOMENT, check_failures, restart_pools
+from xenmem.answers.failover import MOMENT, check_failures, counted_in, restart_pools
 from xenmem.answers.naming import NOT_CHECKED, Named, PoolHead, QuestionError, Result, identity, pool_head, written
 from xenmem.fleet import Fleet
 from xenmem.planning.failures.capacity import Capacity
@@ -119,7 +119,7 @@ def capacity(
     *,
     domain_type: kernel.DomainType = kernel.DomainType.HVM,
     shadow_multiplier: float = 1.0,
-    vms: str = "protected",
+    vms: str | None = None,
     policy: str = "static_max",
     time_limit: float = TIME_LIMIT,
     progress: Callable[[planning.Progress], None] | None = None,
@@ -187,7 +187,7 @@ def capacity(
         )
     return CapacityReport(
         num_failures=num_failures,
-        counted=vms,
+        counted=" or ".join(dict.fromkeys(counted_in(fleet, row, vms) for row in range(len(fleet.pools)))),
         policy=policy,
         domain_type=domain_type.name.lower(),
         HVM_shadow_multiplier=shadow_multiplier,

@@ -13,17 +13,22 @@ from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.naming import (
     NOT_CHECKED,
+    Answer,
     Named,
     NamedHost,
+    Outcome,
     PoolHead,
     QuestionError,
     Result,
     as_question,
     exact_sum,
     identity,
+    label,
+    listed,
     name_of,
     named,
     pool_head,
+    together,
     written,
 )
 from xenmem.columns import Bools
@@ -32,6 +37,7 @@ from xenmem.planning import xapi
 from xenmem.planning.failures.results import Failover
 from xenmem.planning.failures.shrinking import largest_static_max, memory_at_minimum
 from xenmem.rules.hosts import able
+from xenmem.rules.start import is_protected
 from xenmem.text import counted
 
 COUNTED: Final = ("protected", "running")
@@ -100,6 +106,7 @@ class PoolVerdict(Result, frozen=True):
 
     Attributes
     ----------
+    counted : of COUNTED
     num_failures : hosts that fail
     one_by_one : one after another, with restarts in between, instead of together
     answer : ``survives``, ``loses``, or ``unknown`` where the search was ended before
@@ -116,6 +123,7 @@ class PoolVerdict(Result, frozen=True):
     own : what the pool's own planner says
     """
 
+    counted: str
     num_failures: int
     one_by_one: bool
     answer: str
@@ -185,17 +193,15 @@ class PoolSurvival(Result, frozen=True):
     remedies: Remedies | None
 
 
-class Survival(Result, frozen=True):
+class Survival(Answer, frozen=True):
     """What each pool of a fleet survives.
 
     Attributes
     ----------
-    counted : of COUNTED
     policy : which amount counts as the memory of a VM
     not_checked : what the pool checks besides before it starts a VM
     """
 
-    counted: str
     policy: str
     pools: list[PoolSurvival]
     not_checked: list[str]
@@ -206,7 +212,7 @@ def failover(
     num_failures: int | None = None,
     *,
     one_by_one: bool = False,
-    vms: str = "protected",
+    vms: str | None = None,
     policy: str = "static_max",
     remedies: bool = False,
     time_limit: float = TIME_LIMIT,
@@ -219,7 +225,7 @@ def failover(
     ----------
     num_failures : hosts that fail; None asks how many may
     one_by_one : one after another, with restarts in between, instead of together
-    vms : one of COUNTED
+    vms : one of COUNTED; None asks of those that HA protects, and of those that run in a pool where it protects none
     policy : which amount counts as the memory of a VM; HA plans with static_max
     remedies : also what would make the pool survive
     time_limit : seconds for each pool, and as many for its remedies
@@ -253,16 +259,87 @@ def failover(
         found.append(
             PoolSurvival(
                 pool=pool_head(fleet, row),
-                verdict=_verdict(fleet, row, pool, vms, answer, *limits),
+                verdict=_verdict(fleet, row, pool, counted_in(fleet, row, vms), answer, *limits),
                 hosts=_shares(fleet, pool, answer),
                 waiting=_vms(fleet, pool, pool.vms[pool.resident_on < 0].tolist()),
                 remedies=remedy,
             )
         )
-    return Survival(counted=vms, policy=policy, pools=found, not_checked=list(NOT_CHECKED))
+    outcomes = [_outcome(pool.verdict, num_failures) for pool in found]
+    return Survival(
+        verdict=_sentence(found, outcomes, num_failures, vms),
+        outcome=together(outcomes),
+        policy=policy,
+        pools=found,
+        not_checked=list(NOT_CHECKED),
+    )
 
 
-def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartPool]:
+def _outcome(verdict: PoolVerdict, num_failures: int | None) -> Outcome:
+    """Yes if the pool survives, or if it is told how many failures it survives, and it runs even now."""
+    if num_failures is None:
+        at_least, at_most = verdict.at_least or 0, verdict.at_most or 0
+        return "yes" if at_least == at_most and at_least >= 0 else "no" if at_most < 0 else "unknown"
+    outcomes: dict[str, Outcome] = {"survives": "yes", "loses": "no"}
+    return outcomes.get(verdict.answer, "unknown")
+
+
+def _sentence(
+    pools: Sequence[PoolSurvival], outcomes: Sequence[Outcome], num_failures: int | None, vms: str | None
+) -> str:
+    """The answer in a sentence, of several pools that of the worst."""
+    order: dict[Outcome, int] = {"no": 0, "unknown": 1, "yes": 2}
+    worst = min(range(len(pools)), key=lambda row: (order[outcomes[row]], pools[row].verdict.at_most or 0))
+    verdict, name = pools[worst].verdict, label(pools[worst].pool)
+    text = _of_pool(verdict, num_failures is None)
+    if vms is None and verdict.counted == "running":
+        text = f"HA protects no VM, so the {counted(verdict.vms, 'VM')} that run are asked of: {text}"
+    if len(pools) > 1:
+        text = f"{outcomes.count(outcomes[worst])} of {len(pools)} pools, such as {name}: {text}"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _of_pool(verdict: PoolVerdict, how_many: bool) -> str:
+    if not verdict.vms:
+        return "there is no VM to run again"
+    if how_many:
+        at_least, at_most = verdict.at_least or 0, verdict.at_most or 0
+        if at_most < 0:
+            return "not all can run even now"
+        if at_least < at_most:
+            return f"{max(at_least, 0)} to {counted(at_most, 'host')} may fail, more is not known"
+        return f"{counted(at_most, 'host')} may fail, and no more" if at_most else "no host may fail"
+    hosts = "any host" if verdict.num_failures == 1 else f"any {verdict.num_failures} hosts"
+    if verdict.answer == "survives":
+        return f"{hosts} may fail, and all run again" if verdict.num_failures else "all can run"
+    if verdict.answer != "loses":
+        return f"whether {hosts} may fail was not found out"
+    if not verdict.num_failures:
+        return "not all can run even now"
+    failed = listed([label(host) for host in verdict.failed_hosts])
+    down = f", and {counted(len(verdict.stays_down), 'VM stays', 'VMs stay')} down" if verdict.stays_down else ""
+    return f"not {hosts} may fail: {failed} may not{down}"
+
+
+def counted_in(fleet: Fleet, pool: int, vms: str | None) -> str:
+    """Which VMs of a pool are to run again.
+
+    Parameters
+    ----------
+    vms : one of COUNTED; None: those that HA protects, if there are any, else those that run
+
+    Raises
+    ------
+    QuestionError : it is none of these
+    """
+    if vms is not None and vms not in COUNTED:
+        raise QuestionError(f"{vms!r} is none of {', '.join(COUNTED)}")
+    table = fleet.vms
+    protected = is_protected(table.ha_always_run, table.ha_restart_priority) & table.is_guest & (table.pool == pool)
+    return vms or ("protected" if protected.any() else "running")
+
+
+def restart_pools(fleet: Fleet, vms: str | None, policy: str) -> list[planning.RestartPool]:
     """What planning asks about host failures of: each pool of the fleet.
 
     Parameters
@@ -275,10 +352,10 @@ def restart_pools(fleet: Fleet, vms: str, policy: str) -> list[planning.RestartP
     """
     if not len(fleet.pools):
         raise QuestionError("the inventory has no pool")
-    protected = _protected(fleet, vms)
+    asked = [counted_in(fleet, row, vms) for row in range(len(fleet.pools))]
     with as_question():
         return [
-            planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=protected)
+            planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=_protected(fleet, asked[row]))
             for row in range(len(fleet.pools))
         ]
 
@@ -304,8 +381,6 @@ def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_fail
 
 def _protected(fleet: Fleet, vms: str) -> Bools | None:
     """None stands for those that HA protects."""
-    if vms not in COUNTED:
-        raise QuestionError(f"{vms!r} is none of {', '.join(COUNTED)}")
     return None if vms == "protected" else fleet.vms.is_guest & (fleet.vms.resident_on >= 0)
 
 
@@ -323,6 +398,7 @@ def _verdict(
         PoolVerdict,
         fleet,
         answer,
+        counted=vms,
         at_least=at_least,
         at_most=at_most,
         vms=len(pool.vms),
@@ -406,7 +482,7 @@ def unprotecting(result: Survival) -> list[script.Action]:
     ------
     QuestionError : VMs were counted that HA does not protect, there are several pools, or the time was not enough
     """
-    if result.counted != "protected":
+    if any(pool.verdict.counted != "protected" for pool in result.pools):
         raise QuestionError("only VMs that HA protects can be unprotected: ask about these")
     if len(result.pools) != 1:
         raise QuestionError(f"a script is for one pool, and the inventories hold {len(result.pools)}")

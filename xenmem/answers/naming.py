@@ -5,10 +5,11 @@ Amounts are bytes. Sums are exact: they stay integers. Depends on the Fleet and 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any, Final, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from xenmem import kernel
 from xenmem.columns import Bools, Bytes, Rows
@@ -39,6 +40,30 @@ def as_question() -> Iterator[None]:
 
 class Result(msgspec.Struct, frozen=True):
     """Base of all results."""
+
+
+Outcome = Literal["yes", "no", "unknown"]
+"""What an answer comes to; the command makes its exit status of it."""
+
+
+class Answer(Result, frozen=True):
+    """Base of what each question is answered with.
+
+    Attributes
+    ----------
+    verdict : the answer in one sentence, for people; without newlines
+    outcome : whether it is yes or no; ``yes`` also where all that was asked for is told, ``unknown`` where it was not
+        found out
+    """
+
+    verdict: str
+    outcome: Outcome
+
+
+def together(outcomes: Iterable[Outcome]) -> Outcome:
+    """The outcome over several pools: yes if it is for all, no if it is for any."""
+    found = set(outcomes)
+    return "no" if "no" in found else "unknown" if "unknown" in found else "yes"
 
 
 class Named(Result, frozen=True):
@@ -264,7 +289,7 @@ def free_without(fleet: Fleet, vm: int) -> Bytes:
 
 
 def find_vm(fleet: Fleet, name: str) -> int:
-    """The row of the VM of this name, uuid or reference.
+    """The row of the VM of this name, uuid or reference, or of the only one whose name or uuid begins so.
 
     Snapshots and templates count only where no VM has the name.
 
@@ -273,26 +298,39 @@ def find_vm(fleet: Fleet, name: str) -> int:
     QuestionError : there is none, or there are several; lists them
     """
     rows = fleet.vms.find(name)
+    if not len(rows):
+        rows = _beginning(fleet.vms, name)
     vms = rows[~fleet.vms.is_a_template[rows]]
     return _only(fleet.vms, "VM", name, vms if len(vms) else rows)
 
 
 def find_host(fleet: Fleet, name: str) -> int:
-    """The row of the host of this name, hostname, uuid or reference.
+    """The row of the host of this name, hostname, uuid or reference, or of the only one whose name or uuid begins so.
 
     Raises
     ------
     QuestionError : there is none, or there are several; lists them
     """
     rows = fleet.hosts.find(name)
-    return _only(fleet.hosts, "host", name, rows if len(rows) else np.flatnonzero(fleet.hosts.hostname == name))
+    if not len(rows):
+        rows = np.flatnonzero(fleet.hosts.hostname == name)
+    if not len(rows):
+        rows = _beginning(fleet.hosts, name)
+    return _only(fleet.hosts, "host", name, rows)
+
+
+def _beginning(table: Table, name: str) -> NDArray[np.int64]:
+    """The rows whose name or uuid begins with this text, which is not empty."""
+    texts = zip(table.name_label, table.uuid, strict=True)
+    return np.flatnonzero([bool(name) and any(text.startswith(name) for text in both) for both in texts])
 
 
 def _only(table: Table, noun: str, name: str, rows: Any) -> int:
     if len(rows) == 1:
         return int(rows[0])
     if len(rows):
-        candidates = ", ".join(table.uuid[row] or table.ref[row] for row in rows[:10])
+        begins = any(table.label(row) != table.label(rows[0]) for row in rows)
+        candidates = ", ".join(table.label(row) if begins else table.uuid[row] or table.ref[row] for row in rows[:10])
         more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
         raise QuestionError(f"{noun} {name!r} is ambiguous: {candidates}{more}")
     folded = name.casefold()

@@ -196,7 +196,7 @@ def _with_fresh_overhead(fleet: Fleet, vm: int) -> Fleet:
     """As VM.start leaves it before it looks for a host: the VM's overhead recomputed (planning.md, 7.4)."""
     overhead = fleet.vms.memory_overhead.copy()
     overhead[vm] = fleet.overhead()[vm]
-    return Fleet(replace(fleet.vms, memory_overhead=overhead), fleet.hosts, fleet.pools, fleet.vm_groups, fleet.notes)
+    return fleet.replace(vms=replace(fleet.vms, memory_overhead=overhead))
 
 
 def _candidates(fleet: Fleet, vm: int) -> Candidates | None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from xenmem import kernel
 from xenmem.answers.naming import (
     Amounts,
+    Answer,
     Finding,
     Named,
     PoolHead,
@@ -77,7 +78,12 @@ class HostReport(Named, frozen=True):
 
 
 class Totals(Result, frozen=True):
-    """Sums over the hosts of a pool; unknown amounts are left out."""
+    """Sums over the hosts of a pool; unknown amounts are left out.
+
+    Attributes
+    ----------
+    free : on hosts that are enabled and live: elsewhere no VM starts
+    """
 
     hosts: int
     memory_total: int
@@ -132,7 +138,7 @@ class PoolReport(Result, frozen=True):
     vms: list[VMReport] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Report(Result, frozen=True):
+class Report(Answer, frozen=True):
     """All pools of a fleet, and what was assumed or skipped while it was read."""
 
     pools: list[PoolReport]
@@ -176,7 +182,29 @@ def report(fleet: Fleet, *, model: str | None = None, vms: bool = False) -> Repo
                 vms=_vms(fleet, vm_rows, computed, belongs_to, model) if vms else msgspec.UNSET,
             )
         )
-    return Report(pools=pools, notes=list(fleet.notes))
+    return Report(verdict=_verdict(hosts), outcome="yes", pools=pools, notes=list(fleet.notes))
+
+
+def _verdict(hosts: list[HostReport]) -> str:
+    if not hosts:
+        return "No hosts are known: nothing can be said of what is free."
+    free = _totals(hosts).free
+    able = [host for host in hosts if host.enabled and host.live]
+    where = counted(len(able), "host") + ("" if len(able) == len(hosts) else f" of {len(hosts)}")
+    crowded = sorted(
+        (host for host in hosts if host.overcommitted.static_max), key=lambda host: -host.overcommitted.static_max
+    )
+    if not crowded:
+        amiss = "no host is overcommitted"
+    elif len(crowded) == 1:
+        amiss = f"{label(crowded[0])} is overcommitted by {format_size(crowded[0].overcommitted.static_max)}"
+    else:
+        most = f"{label(crowded[0])} most, by {format_size(crowded[0].overcommitted.static_max)}"
+        amiss = f"{len(crowded)} hosts are overcommitted, {most}"
+    return (
+        f"{where} {'has' if len(hosts) == 1 else 'have'} {format_size(free.dynamic_min)} free for new VMs "
+        f"({format_size(free.static_max)} if all VMs take their most); {amiss}."
+    )
 
 
 def _hosts(fleet: Fleet) -> list[HostReport]:
@@ -234,7 +262,7 @@ def _totals(hosts: list[HostReport]) -> Totals:
         memory_overhead=sum(host.memory_overhead for host in hosts),
         control_domains=_total_usage([host.control_domains for host in hosts]),
         vms=_total_usage([host.vms for host in hosts]),
-        free=total(host.free for host in hosts),
+        free=total(host.free for host in hosts if host.enabled and host.live),
         overcommitted=total(host.overcommitted for host in hosts),
         memory_free=sum(host.memory_free or 0 for host in hosts),
     )

@@ -62,6 +62,24 @@ def resume(vm: Named, host: Named) -> Action:
     )
 
 
+def shutdown(vm: Named) -> Action:
+    """A VM is shut down: by its guest if that does it, else hard."""
+    uuid = _uuid("VM", vm)
+    return Action(
+        f"shut down VM {label(vm)}",
+        f"xe vm-shutdown uuid={uuid} || xe vm-shutdown uuid={uuid} force=true",
+        "VM.shutdown",
+        [_reference("VM", vm)],
+    )
+
+
+def suspend(vm: Named) -> Action:
+    """A running VM is suspended."""
+    return Action(
+        f"suspend VM {label(vm)}", f"xe vm-suspend uuid={_uuid('VM', vm)}", "VM.suspend", [_reference("VM", vm)]
+    )
+
+
 def disable(host: Named) -> Action:
     """No VM starts on the host any more."""
     return Action(

@@ -3,19 +3,24 @@
 Whatever is wrong with arguments becomes a click exception, hence one line and exit status 2.
 """
 
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from math import isinf
 from typing import Any
 
 import click
 
 from xenmem import Fleet, kernel, read
+from xenmem.answers.naming import Outcome
 from xenmem.answers.script import WRITERS, Action
-from xenmem.cli.streams import Reading
+from xenmem.cli.defaults import GIVEN, Asked
+from xenmem.cli.display import display_options
+from xenmem.cli.status import OF_OUTCOME
+from xenmem.cli.streams import Output, Reading
 from xenmem.kernel import MAX_BYTES, DomainType, model_name_for
 from xenmem.text import documentation
-from xenmem.units import format_size, parse_size
+from xenmem.units import MIB, format_size, parse_size
 
 
 def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
@@ -42,6 +47,9 @@ def size(context: click.Context, parameter: click.Parameter, text: str | None) -
         size = parse_size(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+    if 0 < size < MIB and text.strip().isdigit():
+        hint = f"{text.strip()}GiB, or {text.strip()}B if bytes are meant"
+        raise click.BadParameter(f"{text!r} has no unit and is less than 1MiB: write {hint}")
     if size > MAX_BYTES:
         raise click.BadParameter(f"{text!r} is more than {format_size(MAX_BYTES)}")
     return size
@@ -88,9 +96,32 @@ def _one_kind(context: click.Context, parameter: click.Parameter, chosen: str | 
     return chosen
 
 
-def emitted(writer: str, heading: Sequence[str], actions: Sequence[Action]) -> bytes:
-    """A plan as a script, headed by what it is."""
-    return WRITERS[writer](heading, actions)
+def emitted(writer: str, heading: Sequence[str], actions: Sequence[Action], outcome: Outcome = "yes") -> Output:
+    """A plan as a script, headed by what it is, with the status that its outcome comes to."""
+    return Output(WRITERS[writer](heading, actions), OF_OUTCOME[outcome])
+
+
+def again(*arguments: str, command: str | None = None, without: Collection[str] = ()) -> str:
+    """The command that runs, to be pasted, with more arguments; or another one about the same inventory.
+
+    Parameters
+    ----------
+    command : another one than that which runs: it gets the inventory alone
+    without : options, each with a value, that are left out beside those that choose a form
+    """
+    context = click.get_current_context()
+    if command is not None:
+        given = context.params.get("inventories") or [context.params.get("inventory")]
+        return shlex.join(["xenmem", command, *filter(None, given), *arguments])
+    left_out = {"--format", "--emit", "-o", "--output", "--color", *without}
+    words = []
+    given = iter(context.meta.get(GIVEN, []))
+    for word in given:
+        if word in left_out:
+            next(given, None)
+        elif word.partition("=")[0] not in left_out:
+            words.append(word)
+    return shlex.join(["xenmem", context.info_name or "", *words, *arguments])
 
 
 Command = Callable[..., Any]
@@ -98,8 +129,11 @@ Decorator = Callable[[Command], Command]
 
 
 def command(function: Command) -> click.Command:
-    """Make the decorated function a command of its name, with its docstring as help."""
-    return click.command(help=documentation(function))(function)
+    """Make the decorated function a command of its name, with its docstring as help and the common options."""
+    made = click.command(cls=Asked, help=documentation(function))(function)
+    known = {spelling for parameter in made.params for spelling in parameter.opts}
+    made.params += [option for option in display_options() if not known & set(option.opts)]
+    return made
 
 
 inventories_argument: Decorator = click.argument("inventories", metavar="INVENTORY...", nargs=-1, required=True)
@@ -129,6 +163,8 @@ shadow_multiplier_option: Decorator = click.option(
 
 
 def format_option(*formats: str) -> Decorator:
+    if "csv" in formats:
+        formats = (*formats, "ndjson")
     return click.option(
         "--format",
         "form",
@@ -136,7 +172,7 @@ def format_option(*formats: str) -> Decorator:
         callback=_one_kind,
         default="table",
         show_default=True,
-        help="Tables are for people; the other formats give bytes.",
+        help="Tables are for people; in the other formats amounts are bytes.",
     )
 
 
@@ -188,7 +224,5 @@ hosts_option: Decorator = click.option("--hosts", "host_rows", is_flag=True, hel
 counted_option: Decorator = click.option(
     "--vms",
     type=click.Choice(("protected", "running")),
-    default="protected",
-    show_default=True,
-    help="Which VMs must run again: those that HA protects, or all that run now.",
+    help="VMs that must run again: those that HA protects, by default if there are any, or all that run now.",
 )

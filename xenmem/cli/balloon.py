@@ -17,6 +17,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, head, name_of
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.text import counted
 from xenmem.units import format_size
 
@@ -28,7 +29,7 @@ from xenmem.units import format_size
 @emit_option
 @lenient_option
 @format_option("table", "json", "csv")
-def balloon(inventory: str, vm: str, host: str | None, writer: str | None, lenient: bool, form: str) -> bytes:
+def balloon(inventory: str, vm: str, host: str | None, writer: str | None, lenient: bool, form: str) -> Output:
     """The targets of the VMs on a host once another one starts there: as the pool sets them, and fair ones.
 
     VM is a name, a uuid or a reference. --emit writes a script that starts it with the fair targets.

@@ -19,7 +19,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
-from xenmem.cli.streams import Search
+from xenmem.cli.streams import Output, Search
 from xenmem.kernel import DomainType
 from xenmem.planning import Progress
 from xenmem.text import counted
@@ -71,12 +71,12 @@ def capacity(
     failures: int,
     domain_type: DomainType,
     shadow_multiplier: float,
-    vms: str,
+    vms: str | None,
     policy: str,
     time_limit: float | None,
     lenient: bool,
     form: str,
-) -> bytes:
+) -> Output:
     """How many more VMs of a shape, or of a mix, each pool takes such that any so many hosts may still fail.
 
     The new VMs must run again after failures, too. Without failures it is how many fit.

@@ -14,6 +14,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
 from xenmem.text import counted
 from xenmem.units import format_size
@@ -25,7 +26,7 @@ from xenmem.units import format_size
 @model_option
 @lenient_option
 @format_option("table", "json")
-def explain(inventory: str, vm: str, model: str | None, lenient: bool, form: str) -> bytes:
+def explain(inventory: str, vm: str, model: str | None, lenient: bool, form: str) -> Output:
     """One VM's memory piece by piece, what it needs to start, and on which hosts it could start now.
 
     VM is a name, a uuid or a reference.

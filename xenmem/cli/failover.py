@@ -20,7 +20,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
-from xenmem.cli.streams import Search
+from xenmem.cli.streams import Output, Search
 from xenmem.planning import Progress
 from xenmem.text import counted
 from xenmem.units import format_size
@@ -42,13 +42,13 @@ def failover(
     failures: int | None,
     one_by_one: bool,
     remedy: bool,
-    vms: str,
+    vms: str | None,
     policy: str,
     time_limit: float | None,
     writer: str | None,
     lenient: bool,
     form: str,
-) -> bytes:
+) -> Output:
     """Whether all VMs run again after any hosts of a pool have failed, exactly, and what the pool itself would say.
 
     Without --failures the answer is how many may fail. --remedy says which memory to add, and which VMs to unprotect or
@@ -100,13 +100,11 @@ def _table(page: Page, result: Survival) -> None:
 
 def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
     verdict = pool.verdict
-    kind = "HA protects" if result.counted == "protected" else "run now"
+    kind = "HA protects" if verdict.counted == "protected" else "run now"
     page.line(
         f"{counted(len(pool.hosts), 'host')}; to run again: {counted(verdict.vms, 'VM')} that {kind}, "
         f"{format_size(verdict.memory)} to start."
     )
-    if not verdict.vms and result.counted == "protected":
-        page.line("To ask about all VMs that run now: --vms running.", style="yellow")
     page.line()
     page.table(
         ("host", "VMs\nto run\nagain", "memory\nto start\nthem", "free", "<fails"),

@@ -17,6 +17,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, head, name_of
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.kernel import DomainType
 from xenmem.text import counted
 from xenmem.units import format_size
@@ -44,7 +45,7 @@ def fit(
     model: str | None,
     lenient: bool,
     form: str,
-) -> bytes:
+) -> Output:
     """How many more VMs of a size fit on each enabled, live host.
 
     With --count, each VM in turn goes to the host with most free memory, which levels free memory as xapi does.

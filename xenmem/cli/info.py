@@ -5,11 +5,12 @@ from xenmem.answers.info import Installation
 from xenmem.cli.arguments import command, format_option
 from xenmem.cli.page import Page
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 
 
 @command
 @format_option("table", "json")
-def info(form: str) -> bytes:
+def info(form: str) -> Output:
     """Version, models, backends, SIMD level, threads, CPU."""
     return show(answers.info(), form, _table)
 

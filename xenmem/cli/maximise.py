@@ -17,6 +17,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, name_of
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.text import counted
 from xenmem.units import format_size
 
@@ -39,7 +40,7 @@ def maximise(
     model: str | None,
     lenient: bool,
     form: str,
-) -> bytes:
+) -> Output:
     """The largest memory_static_max with which a VM still starts, on each host of its pool.
 
     Filled is what is free now under dynamic_min; what the VM itself uses where it is resident stays in use.

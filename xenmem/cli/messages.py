@@ -7,13 +7,14 @@ from xenmem.answers.messages import Declarations, MessageDeclaration
 from xenmem.cli.arguments import command, format_option
 from xenmem.cli.page import Page
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 
 
 @command
 @click.argument("name", metavar="[NAME]", default="")
 @click.option("--all", "generated", is_flag=True, help="Also those that read or set a field, or list records.")
 @format_option("table", "json")
-def messages(name: str, generated: bool, form: str) -> bytes:
+def messages(name: str, generated: bool, form: str) -> Output:
     """The messages that `what-if` and the library answer, as they are declared.
 
     NAME is a message (VM.set_memory) or a class (VM).
@@ -45,6 +46,7 @@ def _table(page: Page, result: Declarations) -> None:
             )
             for message in result.messages
         ),
+        every=True,
     )
 
 

@@ -1,15 +1,17 @@
 """What pack, evacuate, consolidate and rebalance share: options, and how a plan is asked for and shown."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
-from xenmem.answers.moves import HostChange, MovePlan, PlannedMove, PoolMoves, actions, heading
-from xenmem.answers.naming import QuestionError, find_host, find_vm
+from xenmem.answers.moves import HostChange, Leave, MovePlan, PlannedMove, PoolMoves, Selection, actions, heading
+from xenmem.answers.naming import Named, QuestionError, find_host, find_vm
+from xenmem.answers.script import shutdown
 from xenmem.cli.arguments import (
     Command,
     Decorator,
+    again,
     bandwidth_option,
     emit_option,
     emitted,
@@ -22,9 +24,10 @@ from xenmem.cli.arguments import (
     size,
     time_limit_option,
 )
-from xenmem.cli.page import EARLY, Page, amount, duration, head, name_of, not_checked
+from xenmem.cli.layout import Column
+from xenmem.cli.page import EARLY, Page, duration, head, name_of, not_checked
 from xenmem.cli.show import show
-from xenmem.cli.streams import Search
+from xenmem.cli.streams import Output, Search
 from xenmem.fleet import Fleet
 from xenmem.planning import Progress
 from xenmem.text import counted
@@ -58,6 +61,32 @@ def plan_options(policy: str) -> Decorator:
         return command
 
     return decorate
+
+
+def leave_options(command: Command) -> Command:
+    """What may become of VMs that stand in the way."""
+    for name, what in (
+        ("--ignore", "May stay where it is"),
+        ("--may-suspend", "May be suspended"),
+        ("--may-stop", "May be shut down"),
+    ):
+        text = f"{what}: a VM, all with a tag, or `immobile`, those that cannot move; repeat."
+        command = click.option(name, metavar="VM|TAG|immobile", multiple=True, help=text)(command)
+    return command
+
+
+def leave_of(fleet: Fleet, may_stop: Sequence[str], may_suspend: Sequence[str], ignore: Sequence[str]) -> Leave:
+    """The options as the question has them."""
+    return Leave(*(_selection(fleet, names) for names in (may_stop, may_suspend, ignore)))
+
+
+def _selection(fleet: Fleet, names: Sequence[str]) -> Selection:
+    found: set[int] = set()
+    for name in names:
+        tagged = {row for row, tags in enumerate(fleet.vms.tags) if name in tags}
+        if name != "immobile":
+            found |= tagged or {find_vm(fleet, name)}
+    return Selection(frozenset(found), "immobile" in names)
 
 
 def rows(find: Callable[[Fleet, str], int], fleet: Fleet, names: Sequence[str]) -> list[int]:
@@ -117,14 +146,16 @@ def planned(
     lenient: bool,
     form: str,
     in_bytes: bool = False,
+    leave: tuple[Sequence[str], Sequence[str], Sequence[str]] | None = None,
     **constraints: Any,
-) -> bytes:
+) -> Output:
     """The answer to one of the questions that share `plan_options`.
 
     Parameters
     ----------
     ask : the question, of a fleet and the keywords of planning
     in_bytes : whether the value of the objective is an amount
+    leave : of a question that takes them, the values of `leave_options`
     """
     fleet = read_fleet(inventories, lenient)
     with Search(_described(in_bytes)) as search:
@@ -135,6 +166,7 @@ def planned(
             time_limit=time_limit,
             seed=seed,
             progress=search,
+            **({} if leave is None else {"leave": leave_of(fleet, *leave)}),
             **_constraints(fleet, **constraints),
         )
     return search.answer(_shown(result, form, writer, host_rows))
@@ -149,7 +181,7 @@ def _described(in_bytes: bool) -> Callable[[Progress], str]:
     return text
 
 
-def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> bytes:
+def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> Output:
     if writer is not None:
         return emitted(writer, heading(result), actions(result))
     if host_rows:
@@ -158,66 +190,115 @@ def _shown(result: MovePlan, form: str, writer: str | None, host_rows: bool) -> 
 
 
 def _table(page: Page, result: MovePlan) -> None:
-    """A plan of moves, pool by pool."""
+    """What stands in the way, who moves, what that changes; then what is proved, was checked, and what to do next."""
+    _in_the_way(page, result)
     for pool in result.pools:
         head(page, pool.pool)
+        if pool.moves:
+            _move_table(page, pool)
+            page.line()
         _host_table(page, pool, result.policy)
-        _move_table(page, pool)
-        page.bullets("Without a place", map(name_of, pool.unplaced), style="yellow")
+        page.bullets("Without a place", _without_a_place(result, pool), style="yellow")
         page.line()
-    page.line(f"{result.title}.", style="bold")
-    page.line(result.verdict)
-    copied = f"{format_size(result.copied)} to copy: {duration(result.seconds)}"
-    page.line(f"{counted(result.migrations, 'migration')}, {copied} at {format_size(result.bandwidth)} a second.")
-    emptied = [name_of(host) for pool in result.pools for host in pool.emptied]
-    if emptied and result.disabled is None:
-        page.line(f"Left without guests: {', '.join(emptied)}.")
+    page.line(result.proof)
+    if result.migrations:
+        speed = f"at {format_size(result.bandwidth)} a second"
+        page.line(f"{format_size(result.copied)} are copied, in {duration(result.seconds)} {speed}.")
     if result.own_plan is not None:
         page.line(result.own_plan.text)
     if result.interrupted:
         page.line(EARLY, style="yellow")
-    if result.blocked:
-        page.line(f"The migrations stop short: {result.blocked}.", style="yellow")
+    page.line(f"Checked: {', '.join(result.checked)}.")
     page.line(not_checked(result))
     page.bullets("Warnings", (warning.text for warning in result.warnings), style="yellow")
+    page.next(_next(result))
+
+
+def _in_the_way(page: Page, result: MovePlan) -> None:
+    """Who cannot move, why, and the commands that free the host."""
+    shut_down: Sequence[Named] = result.held
+    if result.held:
+        page.bullets("Cannot move", (f"{name_of(vm)}: {vm.why}" for vm in result.held), style="yellow")
+        page.line()
+        page.line("Shut down first", style="bold")
+    elif result.stopped is not None and result.outcome == "no":
+        least, shut_down = result.stopped, result.stopped.vms
+        proved = least.memory == least.bound
+        sure = "less does not do" if proved else f"less than {format_size(least.bound)} does not do"
+        page.line(f"Shut down first: {format_size(least.memory)} in all, {sure}", style="bold")
+    for vm in shut_down:
+        if vm.uuid:
+            page.command(f"{shutdown(vm).command}  # {name_of(vm)}")
+    if shut_down:
+        page.line()
+
+
+def _next(result: MovePlan) -> Iterator[tuple[str, str]]:
+    if result.held:
+        yield "shut down first what cannot move", again("--may-stop", "immobile")
+        yield "leave it where it is", again("--ignore", "immobile")
+    elif result.stopped is not None and result.outcome == "no":
+        names = [word for vm in result.stopped.vms for word in ("--may-stop", vm.uuid or vm.name_label)]
+        yield "shut down first what is in the way", again(*names)
+    if result.outcome == "yes" and any(pool.moves for pool in result.pools):
+        yield "the plan as a script", again("--emit", "xe", "-o", "plan.sh")
+
+
+def _without_a_place(result: MovePlan, pool: PoolMoves) -> list[str]:
+    held = {vm.ref for vm in result.held}
+    return [name_of(vm) for vm in pool.unplaced if vm.ref not in held]
 
 
 def _host_table(page: Page, pool: PoolMoves, policy: str) -> None:
+    """The hosts that the plan changes; all where it changes none."""
+    changed = [host for host in pool.hosts if host.before != host.after]
+    times = ("before", "after")
     page.table(
         (
             "host",
-            *(f"VMs\n{time}" for time in ("before", "after")),
-            *(f"{what}\n{policy}\n{time}" for what in ("memory", "free") for time in ("before", "after")),
+            *(Column(f"VMs\n{time}", "number") for time in times),
+            *(Column(f"free\n{policy}\n{time}") for time in times),
+            *(Column(f"used\n{policy}\n{time}", rank=1) for time in times),
         ),
         (
             (
                 name_of(host) + ("" if host.enabled else " (disabled)") + ("" if host.live else " (not live)"),
                 *(str(load.vms) for load in (host.before, host.after)),
-                *(format_size(load.memory) for load in (host.before, host.after)),
-                *(amount(load.free) for load in (host.before, host.after)),
+                *(load.free for load in (host.before, host.after)),
+                *(load.memory for load in (host.before, host.after)),
             )
-            for host in pool.hosts
+            for host in (changed or pool.hosts)
         ),
+        noun="host",
     )
+    left = len(pool.hosts) - len(changed)
+    if changed and left:
+        page.line(f"{counted(left, 'host')} unchanged.")
 
 
 def _move_table(page: Page, pool: PoolMoves) -> None:
-    if not pool.moves:
-        return
-    page.line()
-    notes = ["<"] if any(move.temporary or move.source is None for move in pool.moves) else []
+    notes = ["<"] if any(move.temporary or move.action != "migrate" for move in pool.moves) else []
     page.table(
-        ("", "<VM", "<from", "<to", "copied", "time", *notes),
+        (
+            Column("", "number"),
+            Column("VM", "name"),
+            Column("from", "name"),
+            Column("to", "name"),
+            Column("copied"),
+            Column("time", "number", rank=1),
+            *notes,
+        ),
         (
             (
                 str(move.number),
                 name_of(move.vm),
                 name_of(move.source) or "-",
-                name_of(move.target),
-                format_size(move.copied),
-                duration(move.seconds),
-                *("for a while" if move.temporary else "" if move.source else move.action for _ in notes),
+                name_of(move.target) or "-",
+                move.copied if move.action == "migrate" else "",
+                duration(move.seconds) if move.action == "migrate" else "",
+                *("for a while" if move.temporary else "" if move.action == "migrate" else move.action for _ in notes),
             )
             for move in pool.moves
         ),
+        noun="move",
     )

@@ -9,6 +9,7 @@ from xenmem.answers.moves import MovePlan
 from xenmem.answers.naming import find_vm
 from xenmem.cli.arguments import command, inventories_argument
 from xenmem.cli.moves import plan_options, planned, rows
+from xenmem.cli.streams import Output
 from xenmem.fleet import Fleet
 
 
@@ -26,7 +27,7 @@ from xenmem.fleet import Fleet
 @plan_options("static_max")
 def pack(
     inventories: tuple[str, ...], objective: str, vm_names: tuple[str, ...], running: bool, **options: Any
-) -> bytes:
+) -> Output:
     """A host for each VM, halted ones included, and the migrations and starts that lead there.
 
     Objectives: all VMs have a place, the fewest hosts run guests, the fullest host has the most free, or the fewest VMs

@@ -1,110 +1,172 @@
-"""Text and tables for people, with rich: sizes as 16GiB, at most as wide as the terminal, plain text elsewhere.
+"""Text and tables for people: the verdict first, at most as wide as the terminal, 80 columns elsewhere.
 
-Nothing is cut off: what does not fit is folded. The only module that imports rich, once a page begins. Knows no
-command's result.
+Prose is folded at blanks on a terminal and stays whole elsewhere. Knows no command's result.
 """
 
-import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from xenmem.answers.naming import PoolHead
+import click
+
+from xenmem.answers.naming import Answer, PoolHead
+from xenmem.cli.display import display
+from xenmem.cli.layout import Cell, Column, laid_out, wrapped
 from xenmem.fleet import POLICIES
-from xenmem.text import printable
+from xenmem.text import counted, printable
 from xenmem.units import format_size
 
 POLICY_LINES: Final = tuple(policy.replace("_", "\n") for policy in POLICIES)
 """The names of the policies, folded for the headings of columns."""
 
 EARLY: Final = "The search ended early: this is the best so far."
-_UNBOUNDED: Final = 10_000
-_HEIGHT: Final = 25  # of no effect, but without it rich takes 80 columns for any dumb terminal
-_ROOMY: Final = 120
-_FOLDED: Final = 8
+
+_WIDTH: Final = 80
+MOST_ROWS: Final = 30
+"""A table with more shows the first and the last of them, unless it is to show all."""
+_FIRST: Final = 20
+_STYLES: Final[dict[str, dict[str, Any]]] = {
+    "": {},
+    "bold": {"bold": True},
+    "yellow": {"fg": "yellow"},
+    "red": {"fg": "red"},
+    "yes": {"bold": True},
+    "no": {"fg": "red", "bold": True},
+    "unknown": {"fg": "yellow", "bold": True},
+}
+"""Colour says something: yellow is worth a look, red is what is wrong."""
 
 
 class Page:
     """What is to be printed, for the kind of standard output there is."""
 
     def __init__(self) -> None:
-        from rich.box import ASCII, SIMPLE_HEAD
-        from rich.console import Console
-
-        self._is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        asked = display()
+        to_file = asked.output not in (None, "-")
+        is_terminal = not to_file and sys.stdout is not None and sys.stdout.isatty()
         columns = os.environ.get("COLUMNS", "")
-        if columns.isascii() and columns.isdigit() and int(columns) > 0:
-            width = int(columns)
-        else:
-            width = os.get_terminal_size(sys.stdout.fileno()).columns if self._is_terminal else _UNBOUNDED
-        self._encoding = (sys.stdout and sys.stdout.encoding) or "utf-8"
-        self._box = SIMPLE_HEAD if self._encoding.lower().startswith("utf") else ASCII
-        self._text = io.StringIO()
-        self._width = width or _UNBOUNDED
-        self._gap = int(self._width >= _ROOMY)
-        self._console = Console(
-            file=self._text,
-            width=self._width,
-            height=_HEIGHT,
-            force_terminal=self._is_terminal,
-            color_system="auto" if self._is_terminal else None,
-            no_color=None if self._is_terminal else True,
-            highlight=False,
-            legacy_windows=False,
-        )
+        told = int(columns) if columns.isascii() and columns.isdigit() else 0
+        seen = os.get_terminal_size(sys.stdout.fileno()).columns if is_terminal else 0
+        width = told or seen or _WIDTH
+        self._width = None if asked.wide else width
+        self._prose = width if is_terminal or told else None
+        self._all = asked.all
+        self._encoding = "utf-8" if to_file else (sys.stdout and sys.stdout.encoding) or "utf-8"
+        self._is_unicode = self._encoding.lower().startswith("utf")
+        dumb = os.environ.get("TERM") == "dumb"
+        self._styled = asked.color == "always" or (asked.color == "auto" and is_terminal and not dumb)
+        self._colored = asked.color == "always" or not os.environ.get("NO_COLOR")
+        self._lines: list[str] = []
+        self._left_out: list[str] = []
 
-    def line(self, text: str = "", style: str = "") -> None:
-        """One line, however wide."""
-        from rich.text import Text
+    def _add(self, text: str, style: str = "") -> None:
+        options = {name: value for name, value in _STYLES[style].items() if name != "fg" or self._colored}
+        self._lines.append(click.style(text, **options) if self._styled and options and text else text)
 
-        self._console.print(Text(printable(text), style=style), soft_wrap=True)
+    def line(self, text: str = "", style: str = "", indent: str = "") -> None:
+        """A line of prose; on a terminal folded, with this indent from the second line on."""
+        for part in wrapped(printable(text), self._prose, indent):
+            self._add(part, style)
+
+    def verdict(self, answer: Answer) -> None:
+        """The sentence that answers the question, and an empty line."""
+        self.line(answer.verdict, answer.outcome)
+        self.line()
 
     def bullets(self, heading: str, lines: Iterable[str], style: str = "") -> None:
-        """A heading and lines below it; nothing where there are no lines."""
-        shown = list(lines)
+        """A heading and lines below it; nothing where there are no lines, and not all where there are many."""
+        found = list(lines)
+        shown = found if self._all or len(found) <= MOST_ROWS else found[:_FIRST]
         if shown:
             self.line()
-            self.line(heading, style="bold")
+            self.line(heading, "bold")
             for text in shown:
-                self.line(f"  {text}", style=style)
+                self.line(f"  {text}", style, "    ")
+            if len(shown) < len(found):
+                self.line(f"  and {len(found) - len(shown)} more (--all)")
 
-    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, last: Sequence[str] = ()) -> None:
-        """A table: its first column, and those whose heading begins with `<`, are text, others amounts.
+    def command(self, text: str) -> None:
+        """A command to paste, in one piece."""
+        self._add(f"    {printable(text)}")
 
-        Text is folded where room lacks. Amounts never are: a terminal too narrow for them wraps the lines.
+    def next(self, commands: Iterable[tuple[str, str]]) -> None:
+        """What to do next.
+
+        Parameters
+        ----------
+        commands : for each, what it is for, and the command to paste, which stays in one piece
         """
-        from rich.cells import cell_len
-        from rich.table import Table
-        from rich.text import Text
+        shown = list(commands)
+        if shown:
+            self.line()
+            self.line("Next", "bold")
+        for purpose, command in shown:
+            self.line(f"  {purpose}:", indent="    ")
+            self.command(command)
 
-        body = [[printable(value) for value in row] for row in [*rows, last] if row]
-        table = Table(box=self._box, pad_edge=False, padding=(0, self._gap, 0, 0), show_edge=False)
-        needed = 0
-        for number, heading in enumerate(headings):
-            is_text = number == 0 or heading.startswith("<")
-            heading = heading.removeprefix("<")
-            widest = max(map(cell_len, [*heading.split("\n"), *(row[number] for row in body)]))
-            needed += self._gap + 1 + (min(widest, _FOLDED) if is_text else widest)
-            table.add_column(
-                Text(heading),
-                justify="left" if is_text else "right",
-                overflow="fold",
-                no_wrap=not is_text,
-                vertical="bottom",
-            )
-        for row in body:
-            if last and row is body[-1]:
-                table.add_section()
-            table.add_row(*map(Text, row))
-        self._console.width = max(needed, self._width)
-        self._console.print(table)
+    def table(
+        self,
+        headings: Sequence[str | Column],
+        rows: Iterable[Sequence[Cell]],
+        *,
+        last: Sequence[Cell] = (),
+        noun: str = "row",
+        styles: Sequence[str] = (),
+        every: bool = False,
+    ) -> None:
+        """A table: the most important columns that fit, and of many rows the first and the last.
+
+        Parameters
+        ----------
+        headings : a text stands for a name in the first column, and else for a text with a `<` before it, or a number
+        rows : in an order in which the middle matters least
+        last : the row of sums
+        noun : what a row is
+        styles : of each row
+        every : of many rows, too
+        """
+        columns = [
+            heading if isinstance(heading, Column) else Column(heading.removeprefix("<"), _kind(number, heading))
+            for number, heading in enumerate(headings)
+        ]
+        body = list(rows)
+        marks = [*styles, *[""] * (len(body) - len(styles))]
+        omitted = 0 if every or self._all or len(body) <= MOST_ROWS else len(body) - MOST_ROWS
+        if omitted:
+            body = [*body[:_FIRST], *body[_FIRST + omitted :]]
+            marks = [*marks[:_FIRST], *marks[_FIRST + omitted :]]
+        table = laid_out(
+            columns, [*body, *([last] if last else [])], self._width, "\u2026" if self._is_unicode else "~"
+        )
+        rule = ("\u2500" if self._is_unicode else "-") * table.width
+        for text in table.heading:
+            self._add(text, "bold")
+        self._add(rule)
+        for number, lines in enumerate(table.rows):
+            if number == len(body):
+                self._add("")
+            if omitted and number == _FIRST:
+                self._add(f"... {omitted} more ...")
+            for text in lines:
+                self._add(text, marks[number] if number < len(body) else "")
+        if omitted:
+            self.line(f"{counted(omitted, noun)} in the middle left out: --all shows all.")
+        if table.left_out:
+            self.line(f"Left out for width: {', '.join(table.left_out)}; --wide shows all.")
 
     def bytes(self) -> bytes:
         """The page in the encoding of standard output."""
-        lines = self._text.getvalue().removesuffix("\n").split("\n")
-        shown = lines if self._is_terminal else [line.rstrip() for line in lines]
-        return "".join(f"{line}\n" for line in shown).encode(self._encoding, errors="backslashreplace")
+        lines = [line.rstrip() for line in self._lines]
+        while lines and not lines[-1]:
+            lines.pop()
+        text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines).lstrip("\n"))
+        return f"{text}\n".encode(self._encoding, errors="backslashreplace")
+
+
+def _kind(number: int, heading: str) -> Any:
+    return "text" if heading.startswith("<") else "number" if number else "name"
 
 
 def amount(size: int | None) -> str:
@@ -126,9 +188,14 @@ def name_of(item: Any) -> str:
     return item.name_label or item.uuid or item.ref if item is not None else ""
 
 
-def by_policy(amounts: Any) -> list[str]:
-    """The amounts under each policy."""
-    return [format_size(getattr(amounts, policy)) for policy in POLICIES]
+def host_name(host: Any) -> str:
+    """A host in a row, with its state where that keeps it from taking VMs."""
+    return name_of(host) + ("" if host.enabled else " (disabled)") + ("" if host.live else " (not live)")
+
+
+def by_policy(amounts: Any) -> list[int]:
+    """The amounts under each policy, for columns of sizes."""
+    return [getattr(amounts, policy) for policy in POLICIES]
 
 
 def not_checked(result: Any) -> str:

@@ -18,6 +18,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import Page, amount, head, name_of, not_checked
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.units import format_size
 
 
@@ -31,7 +32,7 @@ from xenmem.units import format_size
 @format_option("table", "json", "csv")
 def place(
     inventory: str, vm: str, host: str | None, policy: str, writer: str | None, lenient: bool, form: str
-) -> bytes:
+) -> Output:
     """On which hosts a VM could start now, which of them the pool would take, and which leaves the most room.
 
     The pool draws from a category of hosts, by chance but preferring the best. VM is a name, a uuid or a reference.

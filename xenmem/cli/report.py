@@ -1,6 +1,7 @@
 """The command `report`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeVar
 
 import click
 import msgspec
@@ -8,12 +9,26 @@ import msgspec
 from xenmem import answers
 from xenmem.answers.report import HostReport, PoolReport, Report, Usage, VMReport
 from xenmem.cli import values
-from xenmem.cli.arguments import command, format_option, inventories_argument, lenient_option, model_option, read_fleet
-from xenmem.cli.page import POLICY_LINES, Page, amount, by_policy, head, name_of
+from xenmem.cli.arguments import (
+    again,
+    command,
+    format_option,
+    inventories_argument,
+    lenient_option,
+    model_option,
+    read_fleet,
+)
+from xenmem.cli.display import display
+from xenmem.cli.layout import Column
+from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, by_policy, head, host_name, name_of
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
 from xenmem.text import counted
-from xenmem.units import format_size
+
+_FEW_POOLS: Final = 3
+
+Row = TypeVar("Row")
 
 
 @command
@@ -25,7 +40,7 @@ from xenmem.units import format_size
 @format_option("table", "json", "csv")
 def report(
     inventories: tuple[str, ...], vms: bool, sort: str | None, model: str | None, lenient: bool, form: str
-) -> bytes:
+) -> Output:
     """Where the memory of each pool's hosts is, what is free under each policy, and what is amiss.
 
     Free memory counts the overheads that are stored in the inventory, as xapi does. With --model, what is computed
@@ -50,78 +65,137 @@ def report(
 
 def _table(page: Page, result: Report) -> None:
     """The report of every pool, and the notes of reading."""
-    for number, pool in enumerate(result.pools):
-        if number:
-            page.line()
-        coordinator = [f"coordinator {name_of(host)}" for host in pool.hosts if host.is_coordinator]
-        head(page, pool.pool, *coordinator)
-        if isinstance(pool.vms, list):
-            _vm_table(page, pool.vms)
-        else:
-            _host_table(page, pool)
-        page.bullets("Warnings", (warning.text for warning in pool.warnings), style="yellow")
+    if len(result.pools) > _FEW_POOLS and not display().all:
+        _overview(page, result.pools)
+    else:
+        for pool in result.pools:
+            _pool(page, pool)
     page.bullets("Notes on reading", map(str, result.notes))
+    page.next(_next(result))
+
+
+def _pool(page: Page, pool: PoolReport) -> None:
+    coordinator = [f"coordinator {name_of(host)}" for host in pool.hosts if host.is_coordinator]
+    head(page, pool.pool, *coordinator)
+    if isinstance(pool.vms, list):
+        _vm_table(page, pool.vms)
+    else:
+        _host_table(page, pool)
+    page.bullets("Warnings", (warning.text for warning in pool.warnings), style="yellow")
+    page.line()
+
+
+def _next(result: Report) -> Iterator[tuple[str, str]]:
+    if len(result.pools) > _FEW_POOLS and not display().all:
+        yield "Every pool, host by host", again("--all")
+    if any(pool.total.overcommitted.static_max for pool in result.pools):
+        yield "Which migrations would help", again("--migrations", "5", command="rebalance")
+
+
+def _overview(page: Page, pools: Sequence[PoolReport]) -> None:
+    shown = sorted(pools, key=lambda pool: pool.total.free.static_max - pool.total.overcommitted.static_max)
+    page.table(
+        (
+            Column("pool", "name"),
+            Column("hosts", "number"),
+            Column("VMs", "number"),
+            Column("total", rank=2),
+            *(Column(f"free\n{policy}", rank=rank) for policy, rank in zip(POLICY_LINES, (0, 3, 0), strict=True)),
+            Column("over-\ncommitted"),
+            Column("warnings", "number", rank=1),
+        ),
+        [
+            (
+                name_of(pool.pool),
+                pool.total.hosts,
+                pool.total.vms.count,
+                pool.total.memory_total,
+                *by_policy(pool.total.free),
+                pool.total.overcommitted.static_max,
+                len(pool.warnings),
+            )
+            for pool in shown
+        ],
+        noun="pool",
+        styles=["red" if pool.total.overcommitted.static_max else "" for pool in shown],
+    )
 
 
 def _host_table(page: Page, pool: PoolReport) -> None:
     total = pool.total
+    hosts = _shown(pool.hosts, _room)
     page.table(
         (
-            "host",
-            "total",
-            "host\noverhead",
-            "control\ndomain",
-            "VMs",
-            "VM\nmemory\n(static)",
-            "VM\noverhead",
-            *(f"free\n{policy}" for policy in POLICY_LINES),
-            "free\nas\nmeasured",
+            Column("host", "name"),
+            Column("VMs", "number"),
+            Column("total"),
+            Column("host\nitself", rank=3),
+            Column("control\ndomain", rank=3),
+            Column("VMs\n(static)", rank=1),
+            Column("VM over-\nhead", rank=2),
+            *(Column(f"free\n{policy}", rank=rank) for policy, rank in zip(POLICY_LINES, (0, 4, 0), strict=True)),
+            Column("free\nas mea-\nsured", rank=5),
         ),
-        (
+        [
             (
-                name_of(host),
-                amount(host.memory_total),
-                format_size(host.memory_overhead),
+                host_name(host),
+                host.vms.count,
+                host.memory_total,
+                host.memory_overhead,
                 *_usages(host.control_domains, host.vms),
                 *by_policy(host.free),
-                amount(host.memory_free),
+                host.memory_free,
             )
-            for host in pool.hosts
-        ),
+            for host in hosts
+        ],
         last=(
             counted(total.hosts, "host"),
-            format_size(total.memory_total),
-            format_size(total.memory_overhead),
+            total.vms.count,
+            total.memory_total,
+            total.memory_overhead,
             *_usages(total.control_domains, total.vms),
             *by_policy(total.free),
-            format_size(total.memory_free),
+            total.memory_free,
         ),
+        noun="host",
+        styles=[
+            "red" if host.overcommitted.static_max else "" if host.enabled and host.live else "yellow" for host in hosts
+        ],
     )
 
 
-def _usages(control_domains: Usage, vms: Usage) -> tuple[str, ...]:
+def _room(host: HostReport) -> int:
+    return host.free.dynamic_min - host.overcommitted.static_max
+
+
+def _shown(rows: list[Row], key: Callable[[Row], int]) -> list[Row]:
+    """Many rows in an order whose middle matters least, unless one was asked for."""
+    asked = click.get_current_context().params["sort"] is not None
+    return rows if asked or len(rows) <= MOST_ROWS else sorted(rows, key=key)
+
+
+def _usages(control_domains: Usage, vms: Usage) -> tuple[int, ...]:
     return (
-        format_size(control_domains.memory.static_max + control_domains.memory_overhead),
-        str(vms.count),
-        format_size(vms.memory.static_max),
-        format_size(vms.memory_overhead),
+        control_domains.memory.static_max + control_domains.memory_overhead,
+        vms.memory.static_max,
+        vms.memory_overhead,
     )
 
 
-def _vm_table(page: Page, vms: Iterable[VMReport]) -> None:
+def _vm_table(page: Page, vms: list[VMReport]) -> None:
     page.table(
         (
-            "VM",
-            "<state",
-            "<type",
-            "<host",
-            "vCPUs",
-            *POLICY_LINES,
-            "overhead\nstored",
-            "overhead\ncomputed",
-            "to start\ndynamic\nmin",
+            Column("VM", "name"),
+            Column("state", "text"),
+            Column("type", "text", rank=3),
+            Column("host", "name"),
+            Column("vCPUs", "number", rank=2),
+            *(Column(policy, rank=rank) for policy, rank in zip(POLICY_LINES, (0, 4, 1), strict=True)),
+            Column("over-\nhead\nstored", rank=0),
+            Column("over-\nhead\ncomputed", rank=1),
+            Column("to start\ndynamic\nmin", rank=2),
         ),
-        (
+        [
             (
                 name_of(vm),
                 vm.power_state,
@@ -129,12 +203,13 @@ def _vm_table(page: Page, vms: Iterable[VMReport]) -> None:
                 " -> ".join(
                     dict.fromkeys(name_of(host) for host in (vm.resident_on, vm.scheduled_to_be_resident_on) if host)
                 ),
-                str(vm.VCPUs_max),
-                *(format_size(getattr(vm, f"memory_{policy}")) for policy in POLICIES),
-                format_size(vm.memory_overhead),
-                format_size(vm.compute_memory_overhead),
-                format_size(vm.start_memory.dynamic_min),
+                vm.VCPUs_max,
+                *(getattr(vm, f"memory_{policy}") for policy in POLICIES),
+                vm.memory_overhead,
+                vm.compute_memory_overhead,
+                vm.start_memory.dynamic_min,
             )
-            for vm in vms
-        ),
+            for vm in _shown(vms, lambda vm: -vm.memory_static_max)
+        ],
+        noun="VM",
     )

@@ -19,7 +19,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.page import EARLY, Page, duration, head, name_of, not_checked, target
 from xenmem.cli.show import show
-from xenmem.cli.streams import Search
+from xenmem.cli.streams import Output, Search
 from xenmem.planning import Progress
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT
 from xenmem.text import counted
@@ -50,7 +50,7 @@ def rolling_update(
     host_rows: bool,
     lenient: bool,
     form: str,
-) -> bytes:
+) -> Output:
     """When each host restarts, where its VMs wait meanwhile, and when each comes home.
 
     Every migration fits at its moment, each host counting by the model of the version that it runs then.

@@ -1,35 +1,44 @@
-"""The end of every command: its answer as a table for people, as JSON, or as CSV."""
+"""The end of every command: its answer as a table for people, as JSON, as CSV or as lines of JSON, and its status."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+import click
 import msgspec
 
+from xenmem.answers.naming import Answer
 from xenmem.cli import values
 from xenmem.cli.page import Page
+from xenmem.cli.status import OF_OUTCOME, Status
+from xenmem.cli.streams import Output
 
-Answer = TypeVar("Answer", bound=msgspec.Struct)
+Shown = TypeVar("Shown", bound=msgspec.Struct)
 
 
 def show(
-    result: Answer,
+    result: Shown,
     form: str,
-    table: Callable[[Page, Answer], None],
+    table: Callable[[Page, Shown], None],
     row_type: type[msgspec.Struct] = msgspec.Struct,
     pools: Iterable[tuple[Any, Sequence[Any]]] = (),
-) -> bytes:
-    """An answer in the form that was asked for.
+) -> Output:
+    """An answer in the form that was asked for, with the status that its outcome comes to.
 
     Parameters
     ----------
-    form : ``table``, ``json`` or ``csv``
-    table : writes the answer on a page
-    row_type, pools : of csv: as for ``values.to_csv``
+    form : ``table``, ``json``, ``csv`` or ``ndjson``
+    table : writes on a page what stands below the verdict
+    row_type, pools : of csv and ndjson: as for ``values.to_csv``
     """
+    status = OF_OUTCOME[result.outcome] if isinstance(result, Answer) else Status.YES
     if form == "json":
-        return values.to_json(result)
+        return Output(values.to_json(result, click.get_current_context().info_name or ""), status)
     if form == "csv":
-        return values.to_csv(row_type, pools)
+        return Output(values.to_csv(row_type, pools), status)
+    if form == "ndjson":
+        return Output(values.to_ndjson(row_type, pools), status)
     page = Page()
+    if isinstance(result, Answer):
+        page.verdict(result)
     table(page, result)
-    return page.bytes()
+    return Output(page.bytes(), status)

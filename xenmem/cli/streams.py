@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, Self
 
+from xenmem.cli.status import Status
 from xenmem.text import printable
 from xenmem.units import format_size
 
@@ -27,17 +28,30 @@ def complain(problem: str) -> None:
             sys.stderr.write(f"xenmem: error: {line}\n")
 
 
-class Interrupted(bytes):
-    """An answer that Ctrl-C cut short."""
+class Output(bytes):
+    """An answer as it is written, and the exit status that says what it comes to."""
+
+    status: Status
+
+    def __new__(cls, content: bytes, status: Status = Status.YES) -> Self:
+        output = super().__new__(cls, content)
+        output.status = status
+        return output
 
 
-def deliver(answer: bytes) -> int:
-    """Write an answer to standard output.
+def deliver(answer: Output, path: str | None = None) -> int:
+    """Write an answer to standard output, or to a file: all of it or nothing.
+
+    Parameters
+    ----------
+    path : of the file; None and ``-`` are standard output
 
     Returns
     -------
-    exit status: 0, or 130 if the answer is Interrupted, or 2 if it cannot be written
+    exit status: the answer's, or 2 if it cannot be written
     """
+    if path not in (None, "-"):
+        return _write(answer, path)
     if sys.stdout is None:
         complain("<stdout>: is closed")
         return 2
@@ -46,7 +60,32 @@ def deliver(answer: bytes) -> int:
         sys.stdout.buffer.flush()
     except OSError as error:
         return give_up(error)
-    return 130 if isinstance(answer, Interrupted) else 0
+    return answer.status
+
+
+def _write(answer: Output, path: str) -> int:
+    """A regular file is replaced when all of it is on disk; a pipe or a device is written to."""
+    temporary = ""
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - pathlib would delay the command
+            with open(path, "wb") as file:  # noqa: PTH123
+                file.write(answer)
+            return answer.status
+        real = os.path.realpath(path)
+        temporary = f"{real}.{os.getpid()}.tmp"
+        with open(temporary, "xb") as file:  # noqa: PTH123
+            file.write(answer)
+            file.flush()
+            os.fsync(file.fileno())
+        if os.path.exists(real):  # noqa: PTH110
+            os.chmod(temporary, os.stat(real).st_mode & 0o7777)  # noqa: PTH101, PTH116
+        os.replace(temporary, real)  # noqa: PTH105
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        complain(f"{path}: {error.strerror}")
+        return Status.MISTAKE
+    return answer.status
 
 
 def give_up(error: OSError) -> int:
@@ -168,6 +207,6 @@ class Search(_StatusLine):
             line = f"searching: {self._describe(report)}"
             self._show(line, line)
 
-    def answer(self, content: bytes) -> bytes:
+    def answer(self, content: Output) -> Output:
         """The answer of the search, which is the best so far if Ctrl-C ended it."""
-        return Interrupted(content) if self.interrupted else content
+        return Output(content, Status.INTERRUPTED) if self.interrupted else content

@@ -9,6 +9,7 @@ from xenmem.answers.upgrade_check import HostUpgrade, UpgradeCheck
 from xenmem.cli.arguments import command, format_option, inventories_argument, lenient_option, read_fleet
 from xenmem.cli.page import Page, head, name_of, target
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.units import format_size
 
 
@@ -19,7 +20,7 @@ from xenmem.units import format_size
 )
 @lenient_option
 @format_option("table", "json", "csv")
-def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: str) -> bytes:
+def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: str) -> Output:
     """What another version of xapi makes of overheads and free memory, and what no longer starts or fits."""
     result = answers.upgrade_check(read_fleet(inventories, lenient), to)
     return show(result, form, _table, HostUpgrade, ((pool.pool, pool.hosts) for pool in result.pools))

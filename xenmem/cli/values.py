@@ -1,4 +1,4 @@
-"""Results as rows of named columns: JSON, CSV and sorting.
+"""Results as rows of named columns: JSON, lines of JSON, CSV and sorting.
 
 A nested result gives one column for each of its fields, the names joined by an underscore. Amounts stay bytes. Texts
 come from inventories and may hold anything: neither form steers a terminal, and no cell of CSV is a formula.
@@ -22,10 +22,33 @@ _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Spreadsheets take a cell that begins so for a formula, unless an apostrophe leads it."""
 
 
-def to_json(result: msgspec.Struct) -> bytes:
-    """A result as indented JSON with a newline at the end; characters that do not print are escaped."""
-    encoded = msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+FORMAT_VERSION: Final = 1
+"""Of the commands' JSON: it grows when a key goes away or changes its meaning, not when one is added."""
+
+
+def to_json(result: msgspec.Struct, command: str) -> bytes:
+    """A result as indented JSON with a newline at the end, led by the version of the format and the command.
+
+    Characters that do not print are escaped.
+    """
+    led = {"format_version": FORMAT_VERSION, "command": command, **msgspec.structs.asdict(result)}
+    encoded = msgspec.json.format(msgspec.json.encode(_set(led)), indent=2) + b"\n"
     return _UNUSUAL.sub(_escaped, encoded.decode()).encode()
+
+
+def _set(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+
+
+def to_ndjson(row_type: type[msgspec.Struct], pools: Iterable[tuple[Any, Sequence[Any]]]) -> bytes:
+    """The rows of ``to_csv`` as JSON, one a line, nested and with their types."""
+    encode = msgspec.json.encode
+    lines = (
+        encode({"pool_uuid": head.uuid, "pool_name_label": head.name_label, **_set(msgspec.structs.asdict(row))})
+        for head, rows in pools
+        for row in rows
+    )
+    return b"".join(_UNUSUAL.sub(_escaped, line.decode()).encode() + b"\n" for line in lines)
 
 
 def _escaped(unusual: re.Match[str]) -> str:

@@ -9,13 +9,13 @@ from xenmem.answers.info import WarmUpReport
 from xenmem.cli.arguments import command, format_option
 from xenmem.cli.page import Page
 from xenmem.cli.show import show
-from xenmem.cli.streams import Compilation
+from xenmem.cli.streams import Compilation, Output
 from xenmem.text import counted
 
 
 @command
 @format_option("table", "json")
-def warm_up(form: str) -> bytes:
+def warm_up(form: str) -> Output:
     """Compile all searches ahead of time, so that no question has to wait for it.
 
     What is compiled is kept on disk: in the folder of the package, or else of the user, or in that which the variable

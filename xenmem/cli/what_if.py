@@ -9,6 +9,7 @@ from xenmem.answers.what_if import FailedMessage, FieldEffect, HostEffect, WhatI
 from xenmem.cli.arguments import command, format_option, inventory_argument, lenient_option
 from xenmem.cli.page import POLICY_LINES, Page, name_of
 from xenmem.cli.show import show
+from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
 from xenmem.text import counted
 from xenmem.units import format_size
@@ -20,7 +21,7 @@ from xenmem.units import format_size
 @click.option("--fields", is_flag=True, help="With csv: the fields that change instead of the hosts.")
 @lenient_option
 @format_option("table", "json", "csv")
-def what_if(inventory: str, script: str, fields: bool, lenient: bool, form: str) -> bytes:
+def what_if(inventory: str, script: str, fields: bool, lenient: bool, form: str) -> Output:
     """Send messages to a copy of the pool in memory: hosts before and after, fields that change, messages that fail.
 
     SCRIPT ends in .py, and is run with `session`, as of XenAPI.Session; or holds JSON lines such as

@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.columns import Bools, Hosts, Note, Objects, Pools, PowerState, Rows, Tables, VMGroups, VMs
+from xenmem.columns import Bools, Hosts, Networks, Note, Objects, Pools, PowerState, Rows, SRs, Tables, VMGroups, VMs
 from xenmem.inventory.error import InventoryError, named, shown
+from xenmem.inventory.mobility import CLASSES as MOBILITY_CLASSES
+from xenmem.inventory.mobility import Mobility
 from xenmem.inventory.schema import TABLES, UNSPECIFIED, TableSchema
-from xenmem.inventory.table import BootRecord, Codec, RawTable, integer_or_none
+from xenmem.inventory.table import BootRecord, Codec, RawTable, gather, integer_or_none
 from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED
@@ -44,28 +46,42 @@ _HAVE_THEIR_OWN_NOTE: Final = frozenset(
     }
 )
 _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
+    "VBDs",
     "VGPUs",
+    "VIFs",
     "VUSBs",
     "attached_PCIs",
     "boot_free_mem",
+    "capabilities",
     "control_domain",
+    "cpu_features",
+    "cpu_features_hvm",
+    "cpu_features_pv",
+    "cpu_vendor",
+    "cpuid_feature_mask",
     "current_domain_type",
     "current_operations",
     "domid",
+    "auto_poweron",
     "groups",
     "guest_metrics",
+    "hardware_platform_version",
     "has_pv_drivers",
     "migration_block",
     "cannot_suspend",
     "feature_suspend",
     "hvm",
+    "iommu",
     "last_booted_record",
     "nested_virt",
     "nomigrate",
     "platform_nested_virt",
     "platform_nomigrate",
+    "suspend_VDI",
+    "tags",
     "vcpu_unrestricted",
     "videoram",
+    "virtual_hardware_platform_versions",
 }
 """Fields without which nothing has to be assumed: an old server has no such thing."""
 
@@ -157,12 +173,14 @@ class _Assembler:
             self.columns[name]["ref"] = np.fromiter(table.rows, object, len(table))
 
     def assembled(self) -> Tables:
-        for table in self.tables.values():
-            self._note_missing(table)
+        for name, table in self.tables.items():
+            if name not in MOBILITY_CLASSES:
+                self._note_missing(table)
         self._fill_limits()
         hosts, hosts_map = self._hosts()
         vms, vms_map = self._vms(hosts_map, len(hosts["ref"]))
         groups = self._vm_groups()
+        Mobility(self, vms, hosts, vms_map, hosts_map).fill()
         pools = self._pools(hosts, hosts_map)
         self._link_control_domains(hosts, vms_map)
         self._note_what_is_not_there(vms, hosts)
@@ -172,7 +190,8 @@ class _Assembler:
         self._account(vms)
         self._fill_overheads(vms, pools)
         hosts["is_coordinator"] = np.arange(len(hosts["ref"])) == pools["master"][0]
-        for columns in (hosts, vms, groups):
+        srs, networks = self.columns["SR"], self.columns["network"]
+        for columns in (hosts, vms, groups, srs, networks):
             columns["pool"] = np.zeros(len(columns["ref"]), dtype=np.int32)
         skipped = [note for table in self.tables.values() for note in table.notes()]
         return Tables(
@@ -180,10 +199,13 @@ class _Assembler:
             Hosts(**_chosen(Hosts, hosts)),
             Pools(**_chosen(Pools, pools)),
             VMGroups(**_chosen(VMGroups, groups)),
+            SRs(**_chosen(SRs, srs)),
+            Networks(**_chosen(Networks, networks)),
             (*skipped, *self.notes),
         )
 
-    def _note(self, kind: str, text: str, count: int, example: str = "") -> None:
+    def note(self, kind: str, text: str, count: int, example: str = "") -> None:
+        """Say what was assumed."""
         self.notes.append(Note(self.origin.source, kind, text, count, example))
 
     def _note_missing(self, table: RawTable) -> None:
@@ -192,20 +214,21 @@ class _Assembler:
             if field and column.result in table.missing and column.result not in _NOT_MISSED:
                 by_count[table.missing[column.result]].append(field)
         for (count, example), names in by_count.items():
-            self._note(
+            self.note(
                 "missing",
                 f"{_counted(count, f'{table.schema.name} row', 'has', 'have')} no {', '.join(names)}: default taken",
                 count,
                 example,
             )
 
-    def _resolve(self, table: str, column: str, keep: NDArray[np.int32]) -> Rows:
+    def resolve(self, table: str, column: str, keep: NDArray[np.int32] | None = None) -> Rows:
         """Row numbers for the codes of a reference column; keep maps rows of the target table as read to final rows."""
         raw = self.tables[table]
         target = next(c.target for c in raw.columns if c.result == column)
         rows = self.tables[target].rows
-        references = [rows.get(ref, _DANGLING) for ref in raw.references(column)]
-        translated = np.array([keep[row] if row >= 0 else row for row in references] + [-1], dtype=np.int32)
+        translated = np.array([rows.get(ref, _DANGLING) for ref in raw.references(column)] + [-1], dtype=np.int32)
+        if keep is not None and len(keep):
+            translated = np.where(translated >= 0, keep[np.maximum(translated, 0)], translated)
         resolved: Rows = translated[self.columns[table][column]]
         return resolved
 
@@ -223,9 +246,6 @@ class _Assembler:
         value = raw.references(column)[self.columns[table][column][row]]
         return f"{raw.named(ref)}: {column}: {shown(value)} is not in the inventory"
 
-    def _all_rows(self, table: str) -> NDArray[np.int32]:
-        return np.arange(len(self.tables[table]), dtype=np.int32)
-
     def _fill_limits(self) -> None:
         """The limits that chosen params of xe leave out: none has a part in the overhead."""
         vms = self.columns["VM"]
@@ -236,7 +256,7 @@ class _Assembler:
         if lacking:
             count, example = max(self.tables["VM"].missing[name] for name in lacking)
             text = f"{_counted(count, 'VM', 'has', 'have')} no {', '.join(lacking)}: the limit above taken"
-            self._note("limits-assumed", f"{text}, so that free memory is a lower bound", count, example)
+            self.note("limits-assumed", f"{text}, so that free memory is a lower bound", count, example)
 
     def _reject_uncountable(self, vms: Columns) -> Bools:
         """Which VMs would have more overhead than can be counted with, in some model and as some domain type."""
@@ -259,7 +279,7 @@ class _Assembler:
         """What the file lacks counts as nothing, though it is there."""
         count = len(hosts["ref"])
         if not len(vms["ref"]):
-            self._note("no-vms", "no VM records: what runs on the hosts is not counted, control domains included", 0)
+            self.note("no-vms", "no VM records: what runs on the hosts is not counted, control domains included", 0)
             return
         resident_on = vms["resident_on"][vms["is_control_domain"]]
         without = np.bincount(resident_on[resident_on >= 0], minlength=count) == 0
@@ -267,13 +287,13 @@ class _Assembler:
             number = int(without.sum())
             text = f"{_counted(number, 'host', 'has', 'have')} no control domain in the inventory"
             example = named("host", hosts["ref"][without.argmax()])
-            self._note("no-control-domain", f"{text}: what it holds is not counted", number, example)
+            self.note("no-control-domain", f"{text}: what it holds is not counted", number, example)
 
     def _hosts(self) -> tuple[Columns, NDArray[np.int32]]:
         hosts = self.columns["host"]
         count = len(hosts["ref"])
         metrics_table = self.columns["host_metrics"]
-        metrics = self._resolve("host", "metrics", self._all_rows("host_metrics"))
+        metrics = self.resolve("host", "metrics")
         if len(self.tables["host_metrics"]):
             keep = ~self._reject_dangling("host", "metrics", metrics)
         else:
@@ -281,14 +301,14 @@ class _Assembler:
         unknown = metrics < 0
         if (unknown & keep).any():
             number = int((unknown & keep).sum())
-            self._note(
+            self.note(
                 "no-host-metrics",
                 f"{_counted(number, 'host', 'has', 'have')} no metrics: memory_total unknown, taken as not live",
                 number,
                 named("host", hosts["ref"][(unknown & keep).argmax()]),
             )
         for name, neutral in (("memory_total", -1), ("memory_free", -1), ("live", False)):
-            hosts[name] = _gather(metrics_table[name], metrics, neutral)
+            hosts[name] = gather(metrics_table[name], metrics, neutral)
         hosts["cpu_count"] = np.array([_in_int32(text) for text in hosts["cpu_count"]], dtype=np.int32)
         for name, told in (("xapi_version", host_rules.xapi_version), ("model", host_rules.model_name)):
             hosts[name] = np.fromiter(map(told, hosts["software_version"]), object, count)
@@ -300,7 +320,7 @@ class _Assembler:
         vms = self.columns["VM"]
         keep = ~self._reject_uncountable(vms)
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
-            resolved = self._resolve("VM", name, hosts_map)
+            resolved = self.resolve("VM", name, hosts_map)
             dangling = resolved == _DANGLING
             if dangling.any():
                 row = int(dangling.argmax())
@@ -308,7 +328,7 @@ class _Assembler:
                 if not len(self.tables["host"]):
                     pass
                 elif name == "affinity":
-                    self._note(
+                    self.note(
                         "dangling-affinity",
                         f"{_counted(number, 'VM', 'has', 'have')} an affinity for a host that is not in the inventory",
                         number,
@@ -319,8 +339,8 @@ class _Assembler:
                 resolved[dangling] = -1
             vms[f"{name}_row"] = resolved
         if not len(self.tables["host"]):
-            self._note("no-hosts", "no host records: nothing is known of where VMs run", 0)
-        metrics = self._resolve("VM", "metrics", self._all_rows("VM_metrics"))
+            self.note("no-hosts", "no host records: nothing is known of where VMs run", 0)
+        metrics = self.resolve("VM", "metrics")
         for name, neutral in (
             ("memory_actual", 0),
             ("nested_virt", False),
@@ -328,28 +348,34 @@ class _Assembler:
             ("hvm", False),
             ("current_domain_type", UNSPECIFIED),
         ):
-            vms[name] = _gather(self.columns["VM_metrics"][name], metrics, neutral)
+            vms[name] = gather(self.columns["VM_metrics"][name], metrics, neutral)
         vms["is_immobile"] = np.where(
             metrics >= 0,
             vms["nomigrate"] | vms["nested_virt"],
             _are_truthy(vms["platform_nomigrate"]) | _are_truthy(vms["platform_nested_virt"]),
         )
-        guest = self._resolve("VM", "guest_metrics", self._all_rows("VM_guest_metrics"))
+        guest = self.resolve("VM", "guest_metrics")
         vms["has_guest_metrics"] = guest >= 0
         told = self.columns["VM_guest_metrics"]
-        vms["has_pv_drivers"] = _gather(told["has_pv_drivers"], guest, False)
-        vms["has_feature_suspend"] = _gather(told["feature_suspend"] == ANNOUNCED, guest, False)
-        vms["refuses_suspend"] = _gather(_are_there(told["cannot_suspend"]), guest, False)
+        vms["has_pv_drivers"] = gather(told["has_pv_drivers"], guest, False)
+        vms["has_feature_suspend"] = gather(told["feature_suspend"] == ANNOUNCED, guest, False)
+        vms["refuses_suspend"] = gather(_are_there(told["cannot_suspend"]), guest, False)
         vms["is_migration_blocked"] = _are_there(vms["migration_block"])
         vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
         vms["video_ram"] = self._video_ram(vms)
         vms["vcpu_unrestricted"] = _are_truthy(vms["vcpu_unrestricted"])
         vms["groups"] = self._groups(vms)
+        vms["auto_poweron"] = vms["auto_poweron"] == "true"
+        if self.codec.format == "xe":  # unlike other sets they are joined by commas, which a tag may contain, too
+            split = {
+                tags: tuple(tag for text in tags for tag in text.split(", ")) for tags in set(vms["tags"].tolist())
+            }
+            vms["tags"] = np.fromiter((split[tags] for tags in vms["tags"]), object, len(vms["tags"]))
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             vms[name] = vms.pop(f"{name}_row")
         count, example = self.tables["VM"].missing.get("scheduled_to_be_resident_on", (0, ""))
         if count and len(self.tables["host"]):
-            self._note(
+            self.note(
                 "no-reservations",
                 f"no scheduled_to_be_resident_on in {self.codec.format}"
                 + ("" if self.codec.format == "xe" else " before 8.2")
@@ -365,7 +391,7 @@ class _Assembler:
         bad = [text for text, number in megabytes.items() if text is not None and str(number) != text.strip()]
         if bad:
             count = sum(text in bad for text in vms["videoram"])
-            self._note(
+            self.note(
                 "videoram",
                 f"{_counted(count, 'VM', 'has', 'have')} a platform:videoram that is no size: ignored",
                 count,
@@ -387,7 +413,7 @@ class _Assembler:
                 dangling += len(refs) - len(groups[row])
         if dangling:
             text = f"{dangling} references to VM groups that are not in the inventory"
-            self._note("dangling-group", text, dangling, example)
+            self.note("dangling-group", text, dangling, example)
         return groups
 
     def _vm_groups(self) -> Columns:
@@ -399,19 +425,21 @@ class _Assembler:
         pools = self.columns["pool"]
         if not len(pools["ref"]):
             pools = self._nameless_pool()
-            self._note("no-pool", "no pool record: the coordinator is unknown", 0)
+            self.note("no-pool", "no pool record: the coordinator is unknown", 0)
         else:
-            master = self._resolve("pool", "master", hosts_map)
+            master = self.resolve("pool", "master", hosts_map)
             if master[0] == _DANGLING:
                 if len(self.tables["host"]):
                     raw = self.tables["pool"]
                     problem = InventoryError(self.origin.source, raw.where(0), self._dangling("pool", "master", 0))
                     if not self.origin.lenient:
                         raise problem
-                    self._note("dangling-master", "the coordinator is unknown", 1, problem.problem)
+                    self.note("dangling-master", "the coordinator is unknown", 1, problem.problem)
                 master[0] = -1
             pools["master"] = master
             pools["restrict_dmc"] = pools["restrict_dmc"] == "true"
+            pools["cpuid_feature_mask"] = np.array([pools["cpuid_feature_mask"][0] or ""], object)
+            pools["auto_poweron"] = pools["auto_poweron"] == "true"
         for name, value in (
             ("source", self.origin.source),
             ("format", self.codec.format),
@@ -433,6 +461,8 @@ class _Assembler:
             "ha_plan_exists_for": np.int64,
             "ha_allow_overcommit": np.bool_,
             "restrict_dmc": np.bool_,
+            "cpuid_feature_mask": np.object_,
+            "auto_poweron": np.bool_,
         }
         return {name: np.array([neutral[dtype]], dtype=dtype) for name, dtype in dtypes.items()}
 
@@ -445,7 +475,7 @@ class _Assembler:
         model = host_rules.pool_model(own, hosts["model"], host_rules.assumed_model(tells))
         if model.because:
             text = f"the coordinator's xapi version is unknown: model {model.name} taken ({model.because})"
-            self._note("model-assumed", text, 1)
+            self.note("model-assumed", text, 1)
         return model.name
 
     def _link_control_domains(self, hosts: Columns, vms_map: NDArray[np.int32]) -> None:
@@ -461,7 +491,7 @@ class _Assembler:
         if dangling.any():
             example = named("host", hosts["ref"][dangling.argmax()])
             number = int(dangling.sum())
-            self._note(
+            self.note(
                 "dangling-control-domain",
                 f"{_counted(number, 'host', 'has', 'have')} a control_domain that is not in the inventory",
                 number,
@@ -485,7 +515,7 @@ class _Assembler:
         vms["domain_type"] = np.where(unspecified, derived, vms["domain_type"]).astype(np.uint8)
         number = int(unspecified.sum())
         lacking = self.tables["VM"].missing.get("has_boot_policy", (0, ""))[0]
-        self._note(
+        self.note(
             "domain-type-derived",
             f"{_counted(number, 'VM', 'names', 'name')} no domain_type: derived from HVM_boot_policy"
             + (f"; {lacking} of them lack that, too, and are taken for hvm unless control domains" if lacking else ""),
@@ -531,7 +561,7 @@ class _Assembler:
                     accounted[name] = vms[field]
             if changed.any():
                 number = int(changed.sum())
-                self._note(
+                self.note(
                     "booted-record",
                     f"{_counted(number, 'VM', 'was', 'were')} changed while live:"
                     " up to 7.2 the server computes with what they booted with",
@@ -564,7 +594,7 @@ class _Assembler:
             vms["accounted_shadow_multiplier"][rows],
             model=pools["model"][0],
         )
-        self._note(
+        self.note(
             "overhead-recomputed",
             f"{_counted(len(rows), 'VM', 'has', 'have')} no memory_overhead: recomputed with model {pools['model'][0]}",
             len(rows),
@@ -578,15 +608,6 @@ def _chosen(table: type[Any], columns: Columns) -> Columns:
 
 def _counted(number: int, noun: str, singular: str, plural: str) -> str:
     return f"1 {noun} {singular}" if number == 1 else f"{number} {noun}s {plural}"
-
-
-def _gather(column: Column, rows: Rows, neutral: object) -> Column:
-    """The values of another table's column, the neutral value where there is no row."""
-    if not len(column):
-        return np.full(len(rows), neutral)
-    gathered = column[np.maximum(rows, 0)]
-    gathered[rows < 0] = neutral
-    return gathered
 
 
 def _are_truthy(texts: Column) -> Bools:

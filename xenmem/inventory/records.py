@@ -18,7 +18,7 @@ from xenmem.inventory.assemble import COLUMNS, Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import BYTE_ORDER_MARK, HEAD_BYTES, head_of
-from xenmem.inventory.schema import TABLES, Column
+from xenmem.inventory.schema import TABLES, Column, recognised
 from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable, check_count
 
 MAX_JSON_BYTES: Final = 2 << 30
@@ -224,6 +224,7 @@ class _Reader(Generic[T]):
         tables = self.target.raw_tables(codec, origin)
         for name, table in tables.items():
             if name in classes:
+                table.given = True
                 self._fill(table, self._records(table, classes[name]), origin)
         if (known := self.target.known) is not None:
             self._keep({name: records for name, records in classes.items() if name not in known}, origin)
@@ -262,10 +263,8 @@ class _Reader(Generic[T]):
         return self.target.assemble(tables, codec, origin)
 
     def _class_of(self, record: Mapping[str, Document] | None) -> str | None:
-        for schema in TABLES.values():
-            if record is not None and schema.signature <= record.keys():
-                return schema.name
-        return None
+        names = recognised(record.keys(), _SIGNATURES) if record is not None else []
+        return names[0] if names else None
 
     def _records(self, table: RawTable, document: Document) -> Iterator[tuple[str, Document]]:
         """References and records of one class."""
@@ -319,6 +318,9 @@ class _Reader(Generic[T]):
                 rows = []
                 size = 0
         table.add(rows, range(len(rows)))
+
+
+_SIGNATURES: Final = {name: schema.signature for name, schema in TABLES.items()}
 
 
 def _decoder(table: RawTable, known: Collection[str] | None) -> Callable[[msgspec.Raw], tuple[Any, ...] | None]:

@@ -4,7 +4,7 @@ One declaration serves every format: a field's path gives its name in the API, i
 (docs/reference/inventories.md, 2.6, 3 and 7.2). Knows neither files nor arrays. Amounts are bytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -12,6 +12,9 @@ from typing import Final
 from xenmem.columns import PowerState
 from xenmem.kernel import MAX_BYTES, MAX_SHADOW_MULTIPLIER, MAX_VCPUS, DomainType
 from xenmem.rules.guest import CANNOT_SUSPEND, FEATURE_SUSPEND, has_drivers
+from xenmem.rules.mobility.cpu import FEATURES, VENDOR
+from xenmem.rules.mobility.devices import NVIDIA_METADATA, WHOLE_GPU
+from xenmem.rules.mobility.networks import SHARED_BY_FLAG
 
 UNSPECIFIED: Final = 255
 """Code of a domain type that is still to be derived."""
@@ -38,7 +41,6 @@ class Kind(Enum):
     ENTRY = auto()  # one entry of a map, as text
     BOOT_RECORD = auto()
     TOLD = auto()  # what a map tells: true or false
-    NUMBER = auto()  # of a set, how many it holds
     OPERATIONS = auto()  # a map of task to operation, of which the operations
 
 
@@ -130,9 +132,20 @@ def _entry(path: str, key: str, name: str, *, xe: str | None = None) -> Column:
     return Column(path, Kind.ENTRY, optional=True, key=key, name=name, xe=xe)
 
 
+def _presence(path: str, *, xe: str | None = None) -> Column:
+    return Column(path, Kind.PRESENT, xe=xe, name=f"has_{path}")
+
+
+def _refs(path: str, target: str, *, xe: str | None = None) -> Column:
+    return Column(path, Kind.REFS, default=(), target=target, xe=xe)
+
+
 def _reference(path: str, target: str, *, xe: str | None = None) -> Column:
     return Column(path, Kind.REF, default=-1, target=target, xe=xe)
 
+
+CPU_KEYS: Final = ("cpu_count", VENDOR, FEATURES, "features_hvm", "features_pv")
+"""Of host.cpu_info."""
 
 _POWER_STATES: Final = {state.name.capitalize(): state.value for state in PowerState}
 _DOMAIN_TYPES: Final = {kind.name.lower(): kind.value for kind in DomainType} | {"unspecified": UNSPECIFIED}
@@ -169,9 +182,15 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 _entry("platform", "nested-virt", "platform_nested_virt"),
                 _entry("blocked_operations", "pool_migrate", "migration_block"),
                 Column("current_operations", Kind.OPERATIONS, default=()),
-                Column("VUSBs", Kind.NUMBER, default=0, xe=""),
-                Column("VGPUs", Kind.NUMBER, default=0, xe=""),
-                Column("attached_PCIs", Kind.NUMBER, default=0, xe=""),
+                Column("VBDs", Kind.REFS, optional=True, target="VBD"),
+                Column("VIFs", Kind.REFS, optional=True, target="VIF"),
+                _refs("VUSBs", "VUSB", xe=""),
+                _refs("VGPUs", "VGPU", xe=""),
+                _refs("attached_PCIs", "PCI", xe=""),
+                _reference("suspend_VDI", "VDI", xe="suspend-VDI-uuid"),
+                Column("hardware_platform_version", Kind.INT, default=0),
+                _entry("last_boot_CPU_flags", VENDOR, "cpu_vendor"),
+                _entry("last_boot_CPU_flags", FEATURES, "cpu_features"),
                 _reference("resident_on", "host"),
                 _reference("scheduled_to_be_resident_on", "host", xe=""),
                 _reference("affinity", "host"),
@@ -179,7 +198,9 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 _text("ha_restart_priority"),
                 Column("order", Kind.INT, default=0, low=-_INT64_MAX),
                 Column("start_delay", Kind.INT, default=0, low=-_INT64_MAX),
-                Column("groups", Kind.REFS, default=(), target="VM_group"),
+                _refs("groups", "VM_group"),
+                Column("tags", Kind.REFS, default=()),
+                _entry("other_config", "auto_poweron", "auto_poweron"),
                 _reference("metrics", "VM_metrics"),
                 _reference("guest_metrics", "VM_guest_metrics", xe="guest_metrics"),
                 Column("last_booted_record", Kind.BOOT_RECORD, optional=True, xe="last-boot-record", last_schema=120),
@@ -217,7 +238,11 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 _amount("boot_free_mem", 0, low=-1, xe=""),
                 _flag("enabled", default=True),
                 Column("software_version", Kind.MAP, default={}),
-                _entry("cpu_info", "cpu_count", "cpu_count", xe="cpu_info"),
+                *(_entry("cpu_info", key, f"cpu_{key.removeprefix('cpu_')}", xe="cpu_info") for key in CPU_KEYS),
+                _entry("chipset_info", "iommu", "iommu"),
+                Column("capabilities", Kind.REFS, optional=True),
+                Column("virtual_hardware_platform_versions", Kind.REFS, default=("0",)),
+                Column("current_operations", Kind.OPERATIONS, default=()),
                 _reference("metrics", "host_metrics"),
                 _reference("control_domain", "VM", xe="control-domain-uuid"),
             ),
@@ -243,6 +268,8 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("ha_plan_exists_for", Kind.INT, default=0),
                 _flag("ha_allow_overcommit"),
                 _entry("restrictions", "restrict_dmc", "restrict_dmc"),
+                _entry("other_config", "cpuid_feature_mask", "cpuid_feature_mask"),
+                _entry("other_config", "auto_poweron", "auto_poweron"),
             ),
             signature=frozenset({"master"}),
         ),
@@ -256,5 +283,178 @@ TABLES: Final[Mapping[str, TableSchema]] = {
             signature=frozenset({"placement"}),
             of_old=False,
         ),
+        TableSchema(
+            "SR",
+            (_text("uuid"), _text("name/label"), _flag("shared"), _text("type")),
+            signature=frozenset({"shared", "type"}),
+        ),
+        TableSchema(
+            "PBD",
+            (
+                _reference("SR", "SR", xe="sr-uuid"),
+                _reference("host", "host", xe="host-uuid"),
+                _flag("currently_attached"),
+            ),
+            signature=frozenset({"SR", "currently_attached"}),
+        ),
+        TableSchema(
+            "VDI",
+            (
+                _reference("SR", "SR", xe="sr-uuid"),
+                _entry("sm_config", "caching", "caching"),
+                _entry("sm_config", "on_boot", "on_boot"),
+            ),
+            signature=frozenset({"SR", "sm_config"}),
+        ),
+        TableSchema(
+            "VBD",
+            (
+                _reference("VM", "VM", xe="vm-uuid"),
+                _reference("VDI", "VDI", xe="vdi-uuid"),
+                _flag("empty"),
+            ),
+            signature=frozenset({"VDI", "empty"}),
+        ),
+        TableSchema(
+            "VIF",
+            (
+                _reference("VM", "VM", xe="vm-uuid"),
+                _reference("network", "network", xe="network-uuid"),
+                _reference("reserved_pci", "PCI"),
+            ),
+            signature=frozenset({"VM", "network"}),
+        ),
+        TableSchema(
+            "network",
+            (
+                _text("uuid"),
+                _text("name/label"),
+                _flag("managed", default=True),
+                _entry("other_config", SHARED_BY_FLAG, "shared_by_flag"),
+                _presence("PIFs", xe="PIF-uuids"),
+                _presence("VIFs", xe="VIF-uuids"),
+            ),
+            signature=frozenset({"PIFs", "VIFs"}),
+        ),
+        TableSchema(
+            "PIF",
+            (
+                _reference("network", "network", xe="network-uuid"),
+                _reference("host", "host", xe="host-uuid"),
+                _reference("bond_slave_of", "Bond"),
+                _reference("VLAN_master_of", "VLAN", xe="vlan-master-of"),
+                _reference("PCI", "PCI"),
+                _presence("physical"),
+            ),
+            signature=frozenset({"bond_slave_of", "physical"}),
+        ),
+        TableSchema(
+            "Bond", (_presence("master"), _presence("slaves")), signature=frozenset({"master", "slaves"}), of_old=False
+        ),
+        TableSchema(
+            "VLAN",
+            (_reference("tagged_PIF", "PIF"), _presence("untagged_PIF")),
+            signature=frozenset({"tagged_PIF", "untagged_PIF"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "network_sriov",
+            (_reference("physical_PIF", "PIF"), _reference("logical_PIF", "PIF")),
+            signature=frozenset({"logical_PIF", "physical_PIF"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "PCI",
+            (
+                _reference("physical_function", "PCI"),
+                _refs("attached_VMs", "VM"),
+                _reference("scheduled_to_be_attached_to", "VM"),
+                _presence("class_id"),
+                _presence("pci_id"),
+            ),
+            signature=frozenset({"class_id", "pci_id"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "PGPU",
+            (
+                _reference("PCI", "PCI"),
+                _reference("GPU_group", "GPU_group", xe="gpu-group-uuid"),
+                _reference("host", "host", xe="host-uuid"),
+                _refs("supported_VGPU_types", "VGPU_type"),
+                _refs("enabled_VGPU_types", "VGPU_type"),
+                Column("size", Kind.INT, default=WHOLE_GPU, high=WHOLE_GPU),
+                Column("supported_VGPU_max_capacities", Kind.MAP, default={}),
+                _entry("compatibility_metadata", NVIDIA_METADATA, "nvidia"),
+            ),
+            signature=frozenset({"GPU_group", "supported_VGPU_types"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "GPU_group",
+            (_text("uuid"), _text("name/label"), _refs("PGPUs", "PGPU"), _text("allocation_algorithm")),
+            signature=frozenset({"PGPUs", "allocation_algorithm"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "VGPU",
+            (
+                _reference("VM", "VM", xe="vm-uuid"),
+                _reference("GPU_group", "GPU_group", xe="gpu-group-uuid"),
+                _reference("type", "VGPU_type"),
+                _reference("resident_on", "PGPU"),
+                _reference("scheduled_to_be_resident_on", "PGPU"),
+                _text("PCI"),
+            ),
+            signature=frozenset({"GPU_group", "VM"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "VGPU_type",
+            (
+                _text("implementation"),
+                Column("size", Kind.INT, default=-1, low=-1, high=WHOLE_GPU),
+                Column("compatible_types_on_pgpu", Kind.REFS, optional=True, target="VGPU_type"),
+                _text("vendor_name"),
+                _text("model_name"),
+            ),
+            signature=frozenset({"model_name", "vendor_name"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "PUSB",
+            (_reference("USB_group", "USB_group", xe="usb-group-uuid"), _reference("host", "host", xe="host-uuid")),
+            signature=frozenset({"USB_group", "host"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "VUSB",
+            (_reference("USB_group", "USB_group", xe="usb-group-uuid"), _reference("VM", "VM", xe="vm-uuid")),
+            signature=frozenset({"USB_group", "VM"}),
+            of_old=False,
+        ),
+        TableSchema(
+            "USB_group",
+            (
+                _text("uuid"),
+                _text("name/label"),
+                _refs("PUSBs", "PUSB", xe="PUSB-uuids"),
+                _presence("VUSBs", xe="VUSB-uuids"),
+            ),
+            signature=frozenset({"PUSBs", "VUSBs"}),
+            of_old=False,
+        ),
     )
 }
+
+
+def recognised(names: Collection[str], signatures: Mapping[str, Collection[str]]) -> list[str]:
+    """The classes of a lone record, by what it shows: of those whose signature includes another's, not that other.
+
+    Parameters
+    ----------
+    names : of the record's fields
+    signatures : by class, names of fields
+    """
+    fit = [name for name, signature in signatures.items() if all(field in names for field in signature)]
+    return [name for name in fit if not any(set(signatures[name]) < set(signatures[other]) for other in fit)]

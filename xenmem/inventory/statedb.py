@@ -28,6 +28,7 @@ _READ_BYTES: Final = 1 << 20
 _LONG_TAG_BYTES: Final = 1 << 16
 _CHUNK_BYTES: Final = 8 << 20
 _ATTRIBUTE: Final = re.compile(rb"=\s*[\"']")
+_REFERENCES: Final = re.compile(r"\('[A-Za-z0-9:-]*'(?:(?: |%\.)'[A-Za-z0-9:-]*')*\)")
 _NAME: Final = re.compile(r"[^\s/>]+")
 _OF_EVERY_ROW: Final = frozenset(("ref", "_ref", "__ctime", "__mtime"))
 _PARENTS: Final = {"database": "", "manifest": "database", "pair": "manifest", "table": "database", "row": "table"}
@@ -79,8 +80,12 @@ class StatedbCodec:
         return self.mapping(value).get(key)
 
     def items(self, value: str) -> Sequence[str]:
-        """An s-expression of texts."""
-        return () if value == "()" else sexpr.parse_set(sexpr.unprotect(value))
+        """An s-expression of texts; of references in xapi's own spelling the apostrophes tell where they are."""
+        if value == "()":
+            return ()
+        if _REFERENCES.fullmatch(value):
+            return value.split("'")[1::2]
+        return sexpr.parse_set(sexpr.unprotect(value))
 
     def operations(self, value: str) -> Iterable[str]:
         """The values of the map."""
@@ -262,6 +267,7 @@ class _Reader(Generic[T]):
     def read_rows(self, table: RawTable) -> None:
         """Until the table ends, keep the needed attributes of its rows."""
         parser, opened = self.parser, self.open
+        table.given = True
         wanted = ("ref", *table.fields)
         names: list[str] = []
         pick: Callable[[list[Any]], tuple[Any, ...]] = tuple

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.columns import Note
+from xenmem.columns import Note, Rows
 from xenmem.inventory.error import InventoryError, named, shown
 from xenmem.inventory.schema import MAX_NAME, Column, Kind, TableSchema
 
@@ -53,7 +53,6 @@ _DTYPES: Final[Mapping[Kind, type[np.generic]]] = {
     Kind.ENTRY: np.object_,
     Kind.BOOT_RECORD: np.object_,
     Kind.TOLD: np.bool_,
-    Kind.NUMBER: np.int32,
     Kind.OPERATIONS: np.object_,
 }
 
@@ -121,6 +120,7 @@ class RawTable:
     rows : row number by reference
     references : per reference column, the references by code
     missing : per column, how many rows lacked it and the first of them
+    given : the inventory has the class, though there may be no rows
     skipped : how many rows were bad, and the error of the first
     """
 
@@ -139,6 +139,7 @@ class RawTable:
         self.fields = tuple(codec.field(column) for column in self.columns)
         self.rows: dict[str, int] = {}
         self.missing: dict[str, tuple[int, str]] = {}
+        self.given = False
         self.skipped = 0
         self.first_skipped = ""
         self._references: dict[str, dict[str, int]] = {
@@ -167,7 +168,6 @@ class RawTable:
             Kind.ENTRY: self._entries,
             Kind.BOOT_RECORD: self._boot_records,
             Kind.TOLD: self._told,
-            Kind.NUMBER: self._numbers,
             Kind.OPERATIONS: self._operations,
         }
 
@@ -186,6 +186,7 @@ class RawTable:
         ------
         InventoryError : a row is bad, unless reading is lenient
         """
+        self.given |= bool(rows)
         try:
             self._add(rows, positions)
         except ValueError:
@@ -284,7 +285,7 @@ class RawTable:
         check_count(self.source, self.codec.place(position), self.schema.name, len(self.rows) + rows)
         for column in self.columns:
             if column.kind in (Kind.MAP, Kind.REFS, Kind.OPERATIONS):
-                self._entries_of[column.result] += sum(map(len, arrays[column.result]))
+                self._entries_of[column.result] += sum(map(len, filter(None, arrays[column.result])))
                 if self._entries_of[column.result] > MAX_ENTRIES:
                     problem = f"{self.schema.name}: {column.api}: more than {MAX_ENTRIES:,} entries in all"
                     raise InventoryError(self.source, self.codec.place(position), problem)
@@ -400,11 +401,17 @@ class RawTable:
         tells = column.tells or bool
         return np.array(_each(values, lambda value: tells(_of_texts(self.codec.mapping(value)))), dtype=np.bool_)
 
-    def _numbers(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
-        return np.array(_each(values, lambda value: len(self.codec.items(value))), dtype=np.int32)
-
     def _operations(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
         return np.fromiter(_each(values, lambda value: tuple(self.codec.operations(value))), object, len(values))
+
+
+def gather(column: NDArray[Any], rows: Rows, neutral: object) -> NDArray[Any]:
+    """The values of another table's column, the neutral value where there is no row."""
+    if not len(column):
+        return np.full(len(rows), neutral)
+    gathered = column[np.maximum(rows, 0)]
+    gathered[rows < 0] = neutral
+    return gathered
 
 
 def _each(values: Sequence[Any], function: Callable[[Any], Any]) -> list[Any]:

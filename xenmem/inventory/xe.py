@@ -14,7 +14,7 @@ from xenmem.inventory.assemble import Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError
 from xenmem.inventory.head import BYTE_ORDER_MARK
-from xenmem.inventory.schema import TABLES, Column, Kind
+from xenmem.inventory.schema import TABLES, Column, Kind, recognised
 from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable
 
 MAX_LINE_BYTES: Final = 16 << 20
@@ -135,7 +135,7 @@ _SIGNING: Final = frozenset().union(*_SIGNATURES.values())
 
 def _classes(record: Mapping[str, str]) -> list[str]:
     """The classes whose fields a record shows: a VM shows its metrics, too, and a host likewise."""
-    return [name for name, signature in _SIGNATURES.items() if signature <= record.keys()]
+    return recognised(record.keys(), _SIGNATURES)
 
 
 def _row(table: RawTable, record: Mapping[str, str]) -> tuple[Any, ...]:

@@ -141,7 +141,7 @@ def _kernel() -> None:
 
 
 def _pack(objective: str) -> None:
-    """From loose to impossible, some that fit to the last byte, and three VMs on each host, which is a search apart."""
+    """From loose to impossible, some that fit to the last byte, and three or six VMs on each host: searches apart."""
     draw = np.random.default_rng(0)
     ask = partial(planning.pack_sizes, objective=objective, time_limit=_TIME_LIMIT)
     sizes, origin = draw.integers(3, 30, 14), draw.integers(-1, 4, 14)
@@ -152,6 +152,7 @@ def _pack(objective: str) -> None:
     ask(sizes, [sizes[host::4].sum() for host in range(4)])
     cuts = draw.integers(260, 370, (20, 2))
     ask(np.column_stack([cuts, 1000 - cuts.sum(axis=1)]).ravel(), np.full(20, 1000))
+    ask(draw.integers(150, 201, 100), np.full(24, 1000))
 
 
 def _migrate() -> None:

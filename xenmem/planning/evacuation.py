@@ -32,6 +32,7 @@ from xenmem.planning.search.displaced import crowd_of, displaced_bound, fewest_d
 from xenmem.planning.search.fewest_moves import fewest_migrations
 from xenmem.planning.search.greedy import stay
 from xenmem.planning.search.problem import Problem, problems
+from xenmem.planning.stopping import forgetting, stopped
 from xenmem.rules.migration import whereabouts
 
 if TYPE_CHECKING:
@@ -84,7 +85,9 @@ def evacuate(
     Returns
     -------
     Plan : its objective is ``fewest-migrations``. First the other VMs stay where they are; if that is impossible, they
-        move as well, and `vms` are then all guests of the pool
+        move as well, and `vms` are then all guests of the pool. Where some of the host's VMs cannot move, the plan is
+        infeasible, they are in `stays`, and it goes as far as the others can: the rest of a whole plan once they are
+        shut down
 
     Raises
     ------
@@ -103,7 +106,17 @@ def evacuate(
     still = cannot_move(fleet, constraints, place_in(others, len(fleet.hosts)))
     held = {vm: still[vm] for vm in running[here].tolist() if vm in still}
     if held:
-        return _held(fleet, host, running[here], held)
+        rest = evacuate(
+            stopped(fleet, held),
+            host,
+            hosts,
+            policy,
+            time_limit=time_limit,
+            seed=seed,
+            progress=progress,
+            **forgetting(constraints, held),
+        )
+        return _held(fleet, host, held, rest)
     plan = _emptied(fleet, running, here, others, policy, constraints, effort)
     grouped = constraints.get("vm_groups", True) and (fleet.vm_groups.placement == "anti_affinity").any()
     if plan.is_complete or not grouped:
@@ -116,20 +129,24 @@ def evacuate(
     return replace(crowded, reason=f"{crowded.reason}; {reason}" if crowded.reason else reason)
 
 
-def _held(fleet: Fleet, host: int, vms: Rows, held: Mapping[int, str]) -> Plan:
-    """The answer where VMs of the host to be emptied cannot migrate."""
+def _held(fleet: Fleet, host: int, held: Mapping[int, str], rest: Plan) -> Plan:
+    """The answer where VMs of the host to be emptied cannot migrate, with the plan for the others."""
     names = [f"{fleet.vms.label(vm)} ({why})" for vm, why in sorted(held.items())]
     count = f"{len(held)} VM{'' if len(held) == 1 else 's'}"
-    return Plan(
-        objective="fewest-migrations",
+    reason = f"{count} of {fleet.hosts.label(host)} cannot migrate: {listed(names)}"
+    if rest.reason and not rest.is_complete:
+        reason = f"{reason}; of the others, {rest.reason}"
+    everybody = np.append(rest.vms, np.array(sorted(held), np.int32))
+    in_order = np.argsort(everybody, kind="stable")
+    return replace(
+        rest,
         status="infeasible",
-        vms=vms,
-        host=np.full(len(vms), -1, np.int32),
-        value=0,
-        bound=len(vms) - len(held),
-        reason=f"{count} of {fleet.hosts.label(host)} cannot migrate: {listed(names)}",
+        vms=everybody[in_order],
+        host=np.append(rest.host, np.full(len(held), -1, np.int32))[in_order],
+        reason=reason,
         obstacle=Obstacle(tuple(sorted(held)), (host,)),
-        stays=dict(held),
+        stays={**rest.stays, **held},
+        emptied=(),
     )
 
 

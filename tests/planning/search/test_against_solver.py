@@ -156,7 +156,7 @@ def test_claims_hold_where_admission_asks_for_more_or_less_than_is_used() -> Non
         asked = pool([max(100, int(share * rng.uniform(0.8, 1.5))) for _ in range(hosts)], guests)
         drift = rng.integers(-200, 201, vms) * MIB * (rng.random(vms) < 0.7)
         stored = np.maximum(asked.vms.memory_overhead + drift, 0)
-        fleet = xenmem.Fleet(replace(asked.vms, memory_overhead=stored), asked.hosts, asked.pools, asked.vm_groups)
+        fleet = asked.replace(vms=replace(asked.vms, memory_overhead=stored))
         valid = [place for place in product(range(hosts), repeat=vms) if is_valid(fleet, place)]
         now = fleet.vms.resident_on.tolist()
         for objective in planning.OBJECTIVES:

@@ -276,7 +276,7 @@ def test_builds_a_domain(pool: Pool, session: Session, make: AddVM, message: str
     )
     assert metrics.VCPUs_number == 2
     assert vm.last_boot_CPU_flags == {"vendor": "v", "features": "f"}
-    assert vm.memory_target == 2 * GIB
+    assert vm.memory_target == 3 * GIB, "dynamic_max, since there is enough (planning.md, 6.6)"
     assert vm.suspend_VDI == NULL
     starts = message.startswith("start")
     assert vm.memory_overhead == (37 * MIB if starts else 1)
@@ -549,7 +549,7 @@ class TestResume:
         vm = make(power_state="Running")
         send(session, "suspend")
         send(session, "resume")
-        assert (vm.power_state, vm.suspend_VDI, vm.memory_target) == ("Running", NULL, 2 * GIB)
+        assert (vm.power_state, vm.suspend_VDI, vm.memory_target) == ("Running", NULL, 3 * GIB)
 
 
 class TestShutdown:

@@ -120,6 +120,146 @@ def test_a_word_that_comes_later_counts_from_then_on(session: Session, add_vm: A
     assert actual(session, "vm") == GIB
 
 
+def level(room: int, ranges: dict[str, tuple[int, int]]) -> dict[str, int]:
+    """Where a host settles (planning.md, 6.7): bytes by VM.
+
+    Parameters
+    ----------
+    room : KiB for all of them, overheads taken off
+    ranges : dynamic_min and dynamic_max of each in KiB
+    """
+    spare = room - sum(low for low, _ in ranges.values()) - 8 * len(ranges)
+    part = min(1.0, max(0, spare) / sum(high - low for low, high in ranges.values()))
+    return {ref: (low + int(part * (high - low))) * KIB for ref, (low, high) in ranges.items()}
+
+
+class TestAtOnce:
+    """Nobody says how a guest balloons: all is done when the message answers."""
+
+    BIG, NEW = (10 * GIB // KIB, 40 * GIB // KIB), (10 * GIB // KIB, 60 * GIB // KIB)
+
+    def told(self, session: Session, *refs: str) -> dict[str, int]:
+        """What VMs are told to have, which they have."""
+        assert all(actual(session, ref) == session.api.VM.get_memory_target(ref) for ref in refs)
+        return {ref: session.api.VM.get_memory_target(ref) for ref in refs}
+
+    @pytest.fixture
+    def scene(self, add_vm: AddVM) -> None:
+        """A VM with all that it may have on h1, and one to come that shares with it."""
+        add_vm("big", **ranged(10 * GIB, 40 * GIB))
+        values = {"power_state": "Halted", "memory_target": 0, "domain_type": "pvh"}
+        add_vm("new", **ranged(10 * GIB, 60 * GIB, **values))
+
+    def room(self, session: Session) -> int:
+        return (ROOM - OVERHEAD - session.api.VM.get_memory_overhead("new")) // KIB
+
+    def test_enough_for_dynamic_max(self, session: Session, add_vm: AddVM) -> None:
+        add_vm("other", **ranged(GIB, 2 * GIB, memory_target=GIB))
+        add_vm(**ranged(GIB, 2 * GIB + 1, power_state="Halted", memory_target=0))
+        session.xenapi.VM.start_on("vm", "h1", False, False)
+        assert self.told(session, "vm", "other") == {"vm": 2 * GIB, "other": GIB}, "whole KiB; nobody else is looked at"
+
+    def test_a_start_squeezes_the_others(self, pool: Pool, session: Session, scene: None) -> None:
+        """Public case 45, and the newcomer's own range."""
+        start = pool.clock.now()
+        session.xenapi.VM.start_on("new", "h1", False, False)
+        told = self.told(session, "big", "new")
+        assert told == level(self.room(session), {"big": self.BIG, "new": self.NEW})
+        used = sum(told.values()) + OVERHEAD + session.api.VM.get_memory_overhead("new")
+        assert 0 <= ROOM - used < MIB, "a state that a host can be in"
+        assert pool.clock.now() == start
+
+    def test_one_without_a_range_squeezes_them_too(self, session: Session, scene: None, add_vm: AddVM) -> None:
+        add_vm("fixed", **limits(30 * GIB))
+        session.xenapi.VM.start_on("fixed", "h1", False, False)
+        assert self.told(session, "fixed") == {"fixed": 30 * GIB}
+        room = (ROOM - 30 * GIB - OVERHEAD - session.api.VM.get_memory_overhead("fixed")) // KIB
+        assert self.told(session, "big") == level(room, {"big": self.BIG})
+
+    @pytest.mark.parametrize("message", ["hard_shutdown", "suspend", "pool_migrate"])
+    def test_who_goes_gives_back(self, session: Session, scene: None, message: str) -> None:
+        session.xenapi.VM.start_on("new", "h1", False, False)
+        getattr(session.xenapi.VM, message)("new", *(("h2", {}) if message == "pool_migrate" else ()))
+        assert self.told(session, "big") == {"big": 40 * GIB}
+        assert session.api.VM.get_memory_target("new") == (60 * GIB if message == "pool_migrate" else 0)
+
+    def test_a_range_that_grows_and_shrinks(self, session: Session, scene: None) -> None:
+        session.xenapi.VM.start_on("new", "h1", False, False)
+        session.xenapi.VM.set_memory_dynamic_range("new", str(10 * GIB), str(20 * GIB))
+        assert self.told(session, "big", "new") == {"big": 40 * GIB, "new": 20 * GIB}
+        session.xenapi.VM.set_memory_dynamic_range("new", str(10 * GIB), str(60 * GIB))
+        assert self.told(session, "big", "new") == level(self.room(session), {"big": self.BIG, "new": self.NEW})
+
+    def test_what_is_reserved_is_kept_free(self, session: Session, scene: None, add_vm: AddVM) -> None:
+        add_vm("to come", **limits(5 * GIB), memory_overhead=0, scheduled_to_be_resident_on="h1")
+        session.xenapi.VM.start_on("new", "h1", False, False)
+        room = self.room(session) - 5 * GIB // KIB
+        assert self.told(session, "big", "new") == level(room, {"big": self.BIG, "new": self.NEW})
+
+    def test_a_control_domain_takes_no_part(self, session: Session) -> None:
+        session.xenapi.VM.set_memory_dynamic_range("h1dom0", str(2 * GIB), str(2 * GIB))
+        assert session.api.VM.get_memory_target("h1dom0") == 2 * GIB
+
+    def test_is_undone_with_the_message(self, pool: Pool, session: Session, scene: None) -> None:
+        before = everything(pool)
+        session.xenapi.VM.start_on("new", "h1", False, False)
+        pool.database.undo()
+        assert everything(pool) == before
+
+
+class TestMigration:
+    """The sender squeezes who migrates for up to 120 s, and sends what is left (planning.md, 6.6)."""
+
+    @pytest.fixture
+    def scene(self, add_vm: AddVM) -> Callable[[str], None]:
+        def build(kind: str) -> None:
+            add_vm("mover", **ranged(GIB, 5 * GIB, resident_on="h2", other_config={GUEST: kind}))
+            add_vm("full", **ranged(57 * GIB, 57 * GIB))
+
+        return build
+
+    @pytest.mark.parametrize(("kind", "seconds"), [("stuck", 180), ("absent", 60)])
+    def test_who_does_not_balloon_needs_all_that_it_has(
+        self, pool: Pool, session: Session, scene: Callable[[str], None], kind: str, seconds: int
+    ) -> None:
+        """Public case 35: 4 GiB less would fit."""
+        scene(kind)
+        start = pool.clock.now()
+        with pytest.raises(Failure) as raised:
+            session.xenapi.VM.pool_migrate("mover", "h1", {})
+        needed, free = 5 * GIB + OVERHEAD, ROOM - 57 * GIB - OVERHEAD
+        assert raised.value.details == ["HOST_NOT_ENOUGH_FREE_MEMORY", str(needed), str(free)]
+        assert pool.clock.now() == start + seconds, "120 s for its driver, if it has one, and 60 s for the memory"
+        assert session.xenapi.VM.get_resident_on("mover") == "h2"
+        assert (actual(session, "mover"), session.api.VM.get_memory_target("mover")) == (5 * GIB, 5 * GIB)
+
+    def test_who_balloons_arrives_small(self, pool: Pool, session: Session, scene: Callable[[str], None]) -> None:
+        scene("cooperative")
+        start = pool.clock.now()
+        session.xenapi.VM.pool_migrate("mover", "h1", {})
+        assert pool.clock.now() == start + 4, "4 GiB at 1 GiB per second"
+        assert actual(session, "mover") == GIB
+        pool.clock.advance(60)
+        room = (ROOM - 57 * GIB - 2 * OVERHEAD) // KIB
+        assert abs(actual(session, "mover") // KIB - room) <= 16
+
+    def test_a_slow_guest_gets_as_far_as_it_gets(
+        self, pool: Pool, session: Session, scene: Callable[[str], None]
+    ) -> None:
+        scene("slow")
+        start = pool.clock.now()
+        session.xenapi.VM.pool_migrate("mover", "h2", {})
+        assert (pool.clock.now(), actual(session, "mover")) == (start, 5 * GIB), (
+            "within a host it stays as large as it is"
+        )
+        for field in ("memory_dynamic_min", "memory_dynamic_max", "memory_target"):
+            pool.database.write(pool.database.VM["full"], field, 30 * GIB)
+        pool.database.write(pool.database.VM_metrics["fullm"], "memory_actual", 30 * GIB)
+        session.xenapi.VM.pool_migrate("mover", "h1", {})
+        assert pool.clock.now() == start + 120
+        assert actual(session, "mover") == 5 * GIB - 120 * 4 * MIB
+
+
 class TestRange:
     def test_slow_guest(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
         """100 MiB at 4 MiB per second; the wait ends a MiB before: after 25 polls, a second apart."""

@@ -7,10 +7,12 @@ What numba compiles stands in compiled/, in files of the same names; the rest de
     -------------------------  ------------------------------------------------  ------------------------------------
     pack `all`                 greedy: stay, best and worst fit (first_fit)      homeless, crowded_group, oversized,
                                exact.place_all: triplets where hosts hold three  hosts_needed (bounds); branch and
-                               each; local search (repack) and branch and        bound that comes to its end; for VMs
-                               bound (branching) in turns                        that are left out, place_most
-    pack `fewest-hosts`        place_all on the roomiest hosts, one more at a    hosts_needed; a number of hosts on
-                               time, from the bound up; then branching           which place_all is excluded; branching
+                               each; local search (repack), branch and bound     bound that comes to its end; Cutting's
+                               (branching), dives of Cutting in turns            bound; for VMs left out, place_most
+    pack `fewest-hosts`        place_all on the roomiest hosts: at the bound,    hosts_needed; Cutting's bound: dual
+                               then one less than the best, in turns with dives  values of patterns; so many hosts, on
+                               of Cutting; where not memory alone decides,       which place_all is excluded; branching
+                               branching
     pack `even`                place_all with a level of free memory on every    least_free; a level on which place_all
                                host, by bisection                                is excluded; branching
     pack `fewest-migrations`   fewest_moves: home what can go home, exact over   fewest_at_least; branching

@@ -25,6 +25,7 @@ from xenmem.planning.search.compiled.arrays import NEVER
 from xenmem.planning.search.compiled.first_fit import closest_fit, first_fit
 from xenmem.planning.search.compiled.repack import repack
 from xenmem.planning.search.compiled.triplets import triplets
+from xenmem.planning.search.cutting import Cutting
 from xenmem.planning.search.greedy import filled, greedy
 from xenmem.planning.search.problem import Problem
 from xenmem.planning.xapi.binpack import biggest_fit_decreasing
@@ -39,6 +40,11 @@ TRIPLET_NODES: Final = 600
 TRIPLET_TRIES: Final = 200
 LARGE: Final = 50_000
 """VMs from which on, without a clock, the greedy rules have the last word."""
+ROOMY_TURNS: Final = 6
+ROOMY_SHARE: Final = 0.02
+"""How often fewer hosts are tried without a clock, and what share of the steps, or time, the first of them takes."""
+PATTERNS_AFTER: Final = 20
+"""Slices of the local search after which packings by patterns are tried, and between two of them."""
 EVEN_TRIES: Final = 5
 """Levels of free memory that may be given up without a proof, and the share of the steps, or time, for each."""
 EVEN_SHARE: Final = 0.03
@@ -105,7 +111,17 @@ def place_all(problem: Problem, effort: Effort, share: float = 1.0) -> tuple[Row
     free, taken = problem.occupied(best)
     rows = (problem.sizes, problem.kind_of, problem.allowed, problem.group_start, problem.group_of)
     exact = Branching.of_places(problem) if exact_is_possible(problem) else None
+    cutting: Cutting | None = None
     for turn in slices(effort, REPACK_SLICES, share):
+        if turn == PATTERNS_AFTER:
+            cutting = Cutting.of(problem, effort)
+            if cutting is not None and cutting.bound > len(problem.hosts):
+                return None, True
+        if cutting is not None and turn % PATTERNS_AFTER == 0:
+            best = cutting.dive(effort)
+            if (best >= 0).all():
+                return best, False
+            free, taken = problem.occupied(best)
         early = effort.time_limit is not None or turn < max(int(BRANCH_SLICES * share), 1)
         if exact is not None and early and exact.run(nodes_in_a_slice(problem), 0):
             return (exact.best, False) if exact.found else (None, True)
@@ -190,19 +206,10 @@ def fewest_hosts(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, i
     best = start
     if (trial >= 0).all() and problem.hosts_in_use(trial) < problem.hosts_in_use(best):
         best = trial
-    large = effort.time_limit is None and len(problem.sizes) > LARGE
-    share = 1.0 if effort.time_limit is None else 0.5
-    # if any set of so many hosts takes all, and memory is all that decides, then the roomiest does
-    while problem.plain and not large and bound < problem.hosts_in_use(best) and not effort.over():
-        effort.tell(problem.hosts_in_use(best), bound)
-        found, none = _on_hosts(problem, roomy[: max(bound, already)], effort, share)
-        if found is not None:
-            return found, bound
-        if not none:
-            best = _fewer_hosts(problem, roomy, bound, best, effort)
-            break
-        bound += 1
-    if bound == problem.hosts_in_use(best) or not exact_is_possible(problem) or problem.plain:
+    if problem.plain:
+        large = effort.time_limit is None and len(problem.sizes) > LARGE
+        return (best, bound) if large else _fewest_roomy(problem, roomy, best, bound, effort)
+    if bound == problem.hosts_in_use(best) or not exact_is_possible(problem):
         return best, bound
     exact = Branching(
         problem,
@@ -223,6 +230,41 @@ def fewest_hosts(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, i
     return best, bound
 
 
+def _fewest_roomy(
+    problem: Problem, roomy: NDArray[np.int64], best: Rows, bound: int, effort: Effort
+) -> tuple[Rows, int]:
+    """As `fewest_hosts`, where memory alone decides: if any set of so many hosts takes all, then the roomiest does.
+
+    By turns a packing by patterns, and one host less than the best known; first the bound itself, which is often met.
+    """
+    already = int(problem.in_use.sum())
+    cutting: Cutting | None = None
+    target = bound
+    try:
+        for turn in slices(effort, ROOMY_TURNS):
+            hosts = problem.hosts_in_use(best)
+            if bound >= hosts:
+                break
+            effort.tell(hosts, bound)
+            share = ROOMY_SHARE * (1 + turn)
+            found, none = _on_hosts(problem, roomy[: max(target, already)], effort, min(share, 0.5))
+            if found is not None:
+                best = found
+            elif none:
+                bound = max(bound, target + 1)
+            elif turn == 0:
+                cutting = Cutting.of(problem, effort)
+                bound = max(bound, 0 if cutting is None else cutting.bound)
+            if cutting is not None and bound < problem.hosts_in_use(best):
+                trial = cutting.dive(effort)
+                if (trial >= 0).all() and problem.hosts_in_use(trial) < problem.hosts_in_use(best):
+                    best = trial
+            target = max(problem.hosts_in_use(best) - 1, bound)
+    except KeyboardInterrupt:  # what was found before is the answer
+        effort.stop()
+    return best, min(bound, problem.hosts_in_use(best))
+
+
 def _on_hosts(problem: Problem, chosen: NDArray[np.int64], effort: Effort, share: float) -> tuple[Rows | None, bool]:
     """All items on these hosts only, or none and whether that is proved."""
     hosts = np.sort(chosen)
@@ -239,17 +281,6 @@ def _on_hosts(problem: Problem, chosen: NDArray[np.int64], effort: Effort, share
     )
     found, none = place_all(smaller, effort, share)
     return (None, none) if found is None else (hosts[found].astype(np.int32), False)
-
-
-def _fewer_hosts(problem: Problem, roomy: NDArray[np.int64], bound: int, best: Rows, effort: Effort) -> Rows:
-    """Where the bound itself is out of reach: the numbers of hosts between it and the best known."""
-    for hosts in range(bound + 1, problem.hosts_in_use(best)):
-        found, _ = _on_hosts(problem, roomy[:hosts], effort, 0.25)
-        if found is not None:
-            return found
-        if effort.over():
-            break
-    return best
 
 
 def level_not_excluded(problem: Problem, low: int, high: int, effort: Effort) -> int:

@@ -508,3 +508,5 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
         lifecycle.cancel_reservation(call, row)
         raise
     lifecycle.settle(call, row, target, memory, {}, {})
+    if source != target.ref:
+        call.world.guests.left(row, source)

@@ -244,7 +244,7 @@ def _set_dynamic_range(call: Call, vm: "rows.VM", dynamic_min: int, dynamic_max:
     try:
         boot.assert_reachable(call.db, host.ref)
         _write_dynamic_range(call, vm, dynamic_min, dynamic_max)
-        call.world.guests.set_dynamic_range(vm)
+        call.world.guests.set_dynamic_range(vm, old_max)
     except Failure:
         if grows:
             write(vm, "memory_dynamic_min", old_min)

@@ -192,9 +192,9 @@ def _leave(
     call: "Call", vm: "rows.VM", values: dict[str, Any], values_of_metrics: dict[str, Any], *guidances: str
 ) -> None:
     """Write what becomes of a VM that has lost its domain; the guidances that this follows are taken off it."""
-    database = call.db
+    database, host = call.db, vm.resident_on
     database.update(vm, values | without_guidances(vm, *guidances))
-    call.world.guests.stop(vm)
+    call.world.guests.left(vm, host)
     metrics = database.VM_metrics.rows.get(vm.metrics)
     if metrics is not None:
         database.update(metrics, values_of_metrics)

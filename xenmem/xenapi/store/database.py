@@ -131,6 +131,7 @@ class Table(Generic[R]):
     changed : generation of each row changed since it was loaded, the latest last
     deleted : of rows lately destroyed, the generations in which they were first made and last destroyed
     loaded : generation in which rows were last loaded
+    version : counts the changes of the table: who keeps what follows from its rows compares it
     """
 
     __slots__ = (
@@ -144,10 +145,12 @@ class Table(Generic[R]):
         "loaded",
         "rows",
         "schema",
+        "version",
     )
 
     def __init__(self, schema: ClassSchema) -> None:
         self.schema = schema
+        self.version = 0
         self.rows: dict[str, R] = {}
         self.changed: dict[str, int] = {}
         self.deleted: dict[str, tuple[int, int]] = {}
@@ -231,6 +234,7 @@ class Table(Generic[R]):
     def _unindex(self, row: R, generation: int) -> None:
         ref = row.ref
         del self.rows[ref]
+        self.version += 1
         self._descending = None
         self.changed.pop(ref, None)
         self.deleted[ref] = self._first_made.pop(ref, row.ctime), generation
@@ -519,7 +523,9 @@ class Database:
     def touched(self, row: Row, operation: str = "mod") -> None:
         """Let a row count as changed in this generation, and tell the observers."""
         row.mtime = generation = self.generation
-        changed = self.tables[row.table].changed
+        table = self.tables[row.table]
+        table.version += 1
+        changed = table.changed
         changed.pop(row.ref, None)
         changed[row.ref] = generation
         if self.observers:

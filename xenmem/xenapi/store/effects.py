@@ -183,7 +183,12 @@ class Relation:
     Parameters
     ----------
     source, field : the class and its field: a reference, or a set of them
-    target, many : the class that it points to, and the field with the references of those who do, in ascending order
+    target, many : the class that it points to, and the field with the references of those who do, the newest first
+
+    Notes
+    -----
+    What an inventory lists keeps its order, and what it leaves out comes first, in descending order of reference, as
+    the server loads it. Source: xapi-project/xen-api, ocaml/database/db_cache_types.ml (add_to_set, reindex).
     """
 
     def __init__(self, source: str, field: str, target: str, many: str) -> None:
@@ -220,8 +225,10 @@ class Relation:
             for ref in self.targets(row):
                 pointing.setdefault(ref, []).append(row.ref)
         for row in database.tables[self.target]:
-            if (listed := pointing.get(row.ref)) is not None or many(row):
-                setattr(row, self.many, tuple(sorted(listed or ())))
+            listed, told = pointing.get(row.ref, ()), many(row)
+            if len(told) != len(listed) or not set(told).issuperset(listed):
+                unlisted = sorted(set(listed).difference(told), reverse=True)
+                setattr(row, self.many, (*unlisted, *(ref for ref in dict.fromkeys(told) if ref in set(listed))))
 
     def _list(self, database: "Database", target: str, ref: str, belongs: bool) -> None:
         row = database.tables[self.target].get(target)
@@ -229,8 +236,8 @@ class Relation:
             return
         listed: tuple[str, ...] = getattr(row, self.many)
         if belongs != (ref in listed):
-            wanted = (*listed, ref) if belongs else (other for other in listed if other != ref)
-            setattr(row, self.many, tuple(sorted(wanted)))
+            wanted = (ref, *listed) if belongs else tuple(other for other in listed if other != ref)
+            setattr(row, self.many, wanted)
             database.touched(row)
 
 

@@ -38,6 +38,7 @@ from xenmem.inventory.source import read_pools
 from xenmem.inventory.table import Codec, RawTable
 from xenmem.kernel import DomainType
 from xenmem.rules import upgrade
+from xenmem.rules.guest import ANNOUNCED, CANNOT_SUSPEND, FEATURE_SUSPEND
 from xenmem.rules.hosts import Model, assumed_model
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Database
@@ -57,6 +58,9 @@ _FLEET_FIELDS: Final = (
     " ha_always_run ha_restart_priority order start_delay"
 )
 _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
+_CPUS_ENOUGH: Final = 1 << 20
+_HVM: Final = ("hvm-3.0-x86_64",)
+_DRIVERS: Final = {"major": "1", "minor": "0"}
 
 
 def _column(field: Field) -> Column:
@@ -125,37 +129,45 @@ def _collector_resting() -> Iterator[None]:
             gc.enable()
 
 
-def from_fleet(fleet: Fleet, *, seed: int | None = None) -> Database:
-    """The database of a Fleet of one pool: what a Fleet does not hold has the schema's defaults.
+def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None) -> Database:
+    """The database of one pool of a Fleet: what a Fleet does not hold has the schema's defaults.
 
     Parameters
     ----------
-    fleet : of one pool
+    fleet : any
+    pool : its row; by default the only one
     seed : see Database
 
     Raises
     ------
-    ValueError : the fleet has several pools
-    """
-    if len(fleet.pools) != 1:
-        raise ValueError(f"fleet: has {len(fleet.pools)} pools, and a database is that of one")
-    database = Database(seed=seed)
-    database.assume(Model(fleet.pools.model[0]))
-    hosts, vms, groups = fleet.hosts, fleet.vms, fleet.vm_groups
-    host_refs, group_refs = hosts.ref.tolist(), groups.ref.tolist()
-    vm_refs = vms.ref.tolist()
+    ValueError : the fleet has several pools, and none is named
 
-    def refs(column: Any, names: list[str]) -> list[str]:
-        named = [*names, NULL]
+    Notes
+    -----
+    Hosts of which a Fleet does not tell it run HVM guests, and have CPUs enough. What decides of guests is told by rows
+    that say the same: their metrics, and as many devices as they have. Operations under way are left behind.
+    """
+    if pool is None:
+        if len(fleet.pools) != 1:
+            raise ValueError(f"fleet: has {len(fleet.pools)} pools, and a database is that of one")
+        pool = 0
+    database = Database(seed=seed)
+    database.assume(Model(fleet.pools.model[pool]))
+    of_pool = {name: np.flatnonzero(getattr(fleet, name).pool == pool) for name in ("hosts", "vms", "vm_groups")}
+    hosts, vms, groups = (_Chosen(getattr(fleet, name), rows) for name, rows in of_pool.items())
+    all_hosts, all_vms = [*fleet.hosts.ref.tolist(), NULL], [*fleet.vms.ref.tolist(), NULL]
+    all_groups = fleet.vm_groups.ref.tolist()
+
+    def refs(column: Any, named: list[str]) -> list[str]:
         return [named[row] for row in column.tolist()]
 
     _load_columns(
         database,
         "VM_group",
-        group_refs,
+        groups.ref.tolist(),
         {"uuid": groups.uuid, "name_label": groups.name_label, "placement": groups.placement},
     )
-    metrics = [f"{ref}/metrics" for ref in host_refs]
+    metrics = [f"{ref}/metrics" for ref in hosts.ref.tolist()]
     _load_columns(
         database,
         "host_metrics",
@@ -165,7 +177,7 @@ def from_fleet(fleet: Fleet, *, seed: int | None = None) -> Database:
     _load_columns(
         database,
         "host",
-        host_refs,
+        hosts.ref.tolist(),
         {
             "uuid": hosts.uuid,
             "name_label": hosts.name_label,
@@ -175,35 +187,75 @@ def from_fleet(fleet: Fleet, *, seed: int | None = None) -> Database:
             "boot_free_mem": hosts.boot_free_mem,
             "enabled": hosts.enabled,
             "software_version": hosts.software_version,
-            "cpu_info": [{"cpu_count": str(count)} if count else {} for count in hosts.cpu_count.tolist()],
+            "cpu_info": [{"cpu_count": str(count or _CPUS_ENOUGH)} for count in hosts.cpu_count.tolist()],
+            "capabilities": [_HVM] * len(hosts.ref),
             "metrics": metrics,
-            "control_domain": refs(hosts.control_domain, vm_refs),
+            "control_domain": refs(hosts.control_domain, all_vms),
         },
     )
+    pools = _Chosen(fleet.pools, np.array([pool]))
     _load_columns(
         database,
         "pool",
-        fleet.pools.ref.tolist() if fleet.pools.ref[0] else [database.new_ref()],
+        pools.ref.tolist() if pools.ref[0] else [database.new_ref()],
         {
-            "uuid": fleet.pools.uuid,
-            "name_label": fleet.pools.name_label,
-            "master": refs(fleet.pools.master, host_refs),
-            "ha_enabled": fleet.pools.ha_enabled,
-            "ha_host_failures_to_tolerate": fleet.pools.ha_host_failures_to_tolerate,
-            "ha_plan_exists_for": fleet.pools.ha_plan_exists_for,
-            "ha_allow_overcommit": fleet.pools.ha_allow_overcommit,
-            "restrictions": [{"restrict_dmc": str(bool(value)).lower()} for value in fleet.pools.restrict_dmc],
+            "uuid": pools.uuid,
+            "name_label": pools.name_label,
+            "master": refs(pools.master, all_hosts),
+            "ha_enabled": pools.ha_enabled,
+            "ha_host_failures_to_tolerate": pools.ha_host_failures_to_tolerate,
+            "ha_plan_exists_for": pools.ha_plan_exists_for,
+            "ha_allow_overcommit": pools.ha_allow_overcommit,
+            "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in pools.auto_poweron.tolist()],
+            "restrictions": [{"restrict_dmc": str(bool(value)).lower()} for value in pools.restrict_dmc],
         },
     )
+    power_states = {state.value: state.name.capitalize() for state in PowerState}
+    domain_types = {kind.value: kind.name.lower() for kind in DomainType}
+    vm_refs = vms.ref.tolist()
     vm_metrics = [f"{ref}/metrics" for ref in vm_refs]
     _load_columns(
         database,
         "VM_metrics",
         vm_metrics,
-        {"uuid": vms.uuid, "memory_actual": vms.memory_actual, "nested_virt": vms.nested_virt},
+        {
+            "uuid": vms.uuid,
+            "memory_actual": vms.memory_actual,
+            "nested_virt": vms.nested_virt,
+            "nomigrate": vms.is_immobile & ~vms.nested_virt,
+            "current_domain_type": [domain_types[code] for code in vms.current_domain_type.tolist()],
+        },
     )
-    power_states = {state.value: state.name.capitalize() for state in PowerState}
-    domain_types = {kind.value: kind.name.lower() for kind in DomainType}
+    told = vms.has_guest_metrics.any()
+    reported = np.flatnonzero(vms.has_guest_metrics if told else vms.resident_on >= 0)
+    suspends = vms.has_feature_suspend if told else np.ones(len(vm_refs), np.bool_)
+    guests = {int(row): f"{vm_refs[row]}/guest_metrics" for row in reported.tolist()}
+    _load_columns(
+        database,
+        "VM_guest_metrics",
+        list(guests.values()),
+        {
+            "uuid": vms.uuid[reported],
+            "PV_drivers_version": [_DRIVERS if has else {} for has in vms.has_pv_drivers[reported].tolist()],
+            "other": [
+                ({FEATURE_SUSPEND: ANNOUNCED} if suspend else {}) | ({CANNOT_SUSPEND: ""} if refuses else {})
+                for suspend, refuses in zip(
+                    suspends[reported].tolist(), vms.refuses_suspend[reported].tolist(), strict=True
+                )
+            ],
+        },
+    )
+    for class_name, column, link in (
+        ("VUSB", "VUSBs", "VM"),
+        ("VGPU", "VGPUs", "VM"),
+        ("PCI", "attached_PCIs", "attached_VMs"),
+    ):
+        counts = getattr(vms, column)
+        owners = [vm_refs[row] for row in np.flatnonzero(counts).tolist() for _ in range(int(counts[row]))]
+        linked = [(owner,) for owner in owners] if class_name == "PCI" else owners
+        devices = [f"{owner}/{class_name}/{at}" for at, owner in enumerate(owners)]
+        _load_columns(database, class_name, devices, {"uuid": devices, link: linked})
+    suspended = (vms.power_state == PowerState.SUSPENDED).tolist()
     same = _FLEET_FIELDS.split()
     _load_columns(
         database,
@@ -214,14 +266,34 @@ def from_fleet(fleet: Fleet, *, seed: int | None = None) -> Database:
             "memory_target": np.maximum(vms.memory_target, 0),
             "power_state": [power_states[code] for code in vms.power_state.tolist()],
             "domain_type": [domain_types[code] for code in vms.domain_type.tolist()],
-            "resident_on": refs(vms.resident_on, host_refs),
-            "scheduled_to_be_resident_on": refs(vms.scheduled_to_be_resident_on, host_refs),
-            "affinity": refs(vms.affinity, host_refs),
-            "groups": [tuple(group_refs[row] for row in rows) for rows in vms.groups],
+            "resident_on": refs(vms.resident_on, all_hosts),
+            "scheduled_to_be_resident_on": refs(vms.scheduled_to_be_resident_on, all_hosts),
+            "affinity": refs(vms.affinity, all_hosts),
+            "groups": [tuple(all_groups[row] for row in rows) for rows in vms.groups],
+            "platform": [{"vcpu-unrestricted": "true"} if may else {} for may in vms.vcpu_unrestricted.tolist()],
+            "blocked_operations": [{"pool_migrate": ""} if is_so else {} for is_so in vms.is_migration_blocked],
+            "suspend_VDI": [
+                f"{ref}/suspend_VDI" if is_so else NULL for ref, is_so in zip(vm_refs, suspended, strict=True)
+            ],
+            "tags": vms.tags,
+            "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in vms.auto_poweron.tolist()],
             "metrics": vm_metrics,
+            "guest_metrics": [guests.get(row, NULL) for row in range(len(vm_refs))],
         },
     )
     return database
+
+
+class _Chosen:
+    """Some rows of a table."""
+
+    def __init__(self, table: Any, rows: Any) -> None:
+        self._table = table
+        self._rows = None if len(rows) == len(table) else rows
+
+    def __getattr__(self, name: str) -> Any:
+        column = getattr(self._table, name)
+        return column if self._rows is None else column[self._rows]
 
 
 def _load_columns(database: Database, class_name: str, refs: list[str], columns: Mapping[str, Any]) -> None:

@@ -1,9 +1,9 @@
 """What a hypervisor would tell of the domains of running VMs: how much memory they have, and are told to have.
 
-Guests reach a new target at once, unless a VM of their host says in its other_config how its guest balloons: then the
-host squeezes them as squeezed does, in the pool's time. Amounts are bytes, in the squeezer KiB. Called with the
-database locked. Source: docs/reference/planning.md, 6; docs/reference/messages.md, 3.4, 3.5 and 5
-(xapi-project/xen-api, ocaml/squeezed, ocaml/xenopsd/xc/xenops_server_xen.ml).
+A host is squeezed as squeezed does it, at once, unless a VM on it says in its other_config how its guest balloons: then
+in the pool's time. Amounts are bytes, in the squeezer KiB. Called with the database locked. Source:
+docs/reference/planning.md, 6; docs/reference/messages.md, 3.4, 3.5 and 5 (xapi-project/xen-api, ocaml/squeezed,
+ocaml/xenopsd/xc/xenops_server_xen.ml).
 """
 
 from collections.abc import Generator, Iterator
@@ -18,6 +18,7 @@ from xenmem.planning.xapi import balloon
 from xenmem.planning.xapi.balloon import Domain, Host
 from xenmem.planning.xapi.errors import CannotFreeError, DomainsRefusedError
 from xenmem.units import GIB, KIB, MIB
+from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Origin
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ BALANCE_SECONDS: Final = 10.0
 BUILD_SECONDS: Final = 60.0
 """For so long a start tries again to get its memory, every BALANCE_SECONDS (xenopsd)."""
 
+MIGRATION_SECONDS: Final = 120.0
+"""For so long a migration waits for the guest to have its dynamic_min (xenopsd)."""
 
 SQUEEZED: Final = "squeezed"
 """Who, as the journal says, writes what guests have and are told to have, where no message does."""
@@ -97,6 +100,11 @@ class Guests:
     Parameters
     ----------
     database : whose VMs they are
+
+    Notes
+    -----
+    Where a host's memory is enough for every dynamic_max, whoever comes or changes gets that. Where it is not, or was
+    not before, all are squeezed alike. Guests without a range and control domains are taken to have dynamic_min.
     """
 
     def __init__(self, database: "Database") -> None:
@@ -107,9 +115,18 @@ class Guests:
         metrics = self._database.VM_metrics.get(vm.metrics)
         return (metrics.memory_actual if metrics is not None else 0), vm.memory_target
 
-    def set_dynamic_range(self, vm: "rows.VM") -> None:
-        """Tell a running VM's domain the range its record now has, and rebalance its host (messages.md, 3.4 step 3)."""
-        self._has(vm, vm.memory_target)
+    def set_dynamic_range(self, vm: "rows.VM", before: int) -> None:
+        """Tell a running VM's domain the range its record now has, and rebalance its host (messages.md, 3.4 step 3).
+
+        Parameters
+        ----------
+        vm : the VM
+        before : its dynamic_max until now
+        """
+        if vm.is_control_domain:
+            self._has(vm, vm.memory_target)
+        else:
+            self._has(vm, self._share(self._database.host[vm.resident_on], vm, before - vm.memory_dynamic_max))
 
     def start(self, vm: "rows.VM", host: "rows.host") -> int | Generator[float, None, int]:
         """What the domain of a VM is built with that starts, resumes or arrives on a host; a generator if it must wait.
@@ -118,13 +135,56 @@ class Guests:
         resident where it comes from. Raises HOST_NOT_ENOUGH_FREE_MEMORY [needed; free] or VMS_FAILED_TO_COOPERATE [vm]
         (messages.md, 5.3 step 7).
         """
-        return vm.memory_dynamic_min
+        return self._share(host, vm)
 
-    def stop(self, vm: "rows.VM") -> None:
-        """The domain of a VM that halts or is suspended is gone."""
+    def left(self, vm: "rows.VM", host: str) -> None:
+        """The domain of a VM is gone from a host, where its row is resident no longer."""
+        row = self._database.host.get(host)
+        if row is not None:
+            self._share(row, None, accounting.used_memory(vm, accounting.DYNAMIC_MAX))
+
+    def _share(self, host: "rows.host", vm: "rows.VM | None", less: int = 0) -> int:
+        """Balance a host if it is, or was, short of memory for every dynamic_max; what a VM gets there.
+
+        Parameters
+        ----------
+        host : with all that is reserved on it
+        vm : who comes or has another range
+        less : by how much the dynamic_max were more before
+        """
+        metrics = self._database.host_metrics.get(host.metrics)
+        room = (0 if metrics is None else metrics.memory_total) - host.memory_overhead
+        if host.used_dynamic_max + max(0, less) > room:
+            return self._balance(host, vm, room // KIB)
+        return 0 if vm is None else max(vm.memory_dynamic_min, vm.memory_dynamic_max) // KIB * KIB
+
+    def _balance(self, host: "rows.host", vm: "rows.VM | None", room: int) -> int:
+        """Give all guests of a host, and who comes, their part of so many KiB; what the VM gets (planning.md, 6.7)."""
+        database = self._database
+        guests: list[rows.VM] = []
+        domains: list[Domain] = []
+        for ref in dict.fromkeys((*host.resident, *host.scheduled)):
+            row = database.VM[ref]
+            low, high = row.memory_dynamic_min // KIB, row.memory_dynamic_max // KIB
+            room -= _kib_up(row.memory_overhead)
+            if row.is_control_domain or low >= high or (ref not in host.resident and row is not vm):
+                room -= low
+                continue
+            actual = low + 2 * balloon.INACCURACY_KIB  # where a host settles does not hang on where it begins
+            room -= actual
+            domains.append(Domain(len(guests), True, low, actual, high, actual, actual, balloon.INACCURACY_KIB))
+            guests.append(row)
+        given = 0 if vm is None else vm.memory_dynamic_min // KIB
+        for domid, target in balloon.compute_target_adjustments(Host(domains, room), 0):
+            if guests[domid] is vm:
+                given = target
+            else:
+                self._has(guests[domid], target * KIB)
+        return given * KIB
 
     def _has(self, vm: "rows.VM", amount: int) -> None:
-        """Let a VM be measured to have an amount."""
+        """Let a VM be told to have an amount, and have it."""
+        self._database.write(vm, "memory_target", amount)
         metrics = self._database.VM_metrics.get(vm.metrics)
         if metrics is not None:
             self._database.write(metrics, "memory_actual", amount)
@@ -160,25 +220,35 @@ class BallooningGuests(Guests):
         squeezed.look()
         return super().live_memory(vm)
 
-    def set_dynamic_range(self, vm: "rows.VM") -> None:
+    def set_dynamic_range(self, vm: "rows.VM", before: int) -> None:
         squeezed = self.squeezed_host(vm.resident_on)
         if squeezed is None:
-            super().set_dynamic_range(vm)
+            super().set_dynamic_range(vm, before)
         else:
             behaviour(vm)
             squeezed.balance()
 
     def start(self, vm: "rows.VM", host: "rows.host") -> int | Generator[float, None, int]:
-        squeezed = self.squeezed_host(host.ref, vm)
-        if squeezed is None:
+        source, target = self.squeezed_host(vm.resident_on), self.squeezed_host(host.ref, vm)
+        if source is None and target is None:
             return super().start(vm, host)
         behaviour(vm)
-        return squeezed.build(vm)
+        return self._start(vm, host, source, target)
 
-    def stop(self, vm: "rows.VM") -> None:
-        for squeezed in self._squeezed.values():
-            if squeezed.has(vm):
-                squeezed.look_later()
+    def _start(
+        self, vm: "rows.VM", host: "rows.host", source: "_SqueezedHost | None", target: "_SqueezedHost | None"
+    ) -> Generator[float, None, int]:
+        size = None if source is None else (yield from source.shrink(vm, is_leaving=source is not target))
+        if target is not None:
+            return (yield from target.build(vm, size))
+        return self._share(host, vm)
+
+    def left(self, vm: "rows.VM", host: str) -> None:
+        squeezed = self.squeezed_host(host)
+        if squeezed is None:
+            super().left(vm, host)
+        else:
+            squeezed.look_later()
 
     def _is_marked(self, host: str) -> bool:
         """Whether a VM of a host says how its guest balloons."""
@@ -237,6 +307,7 @@ class _SqueezedHost:
         self._host = host
         self._domains: dict[str, _Guest] = {}
         self._reserved: dict[str, int] = {}
+        self._leaving: set[str] = set()
         self._domids = 0
         self._again = False
         self._looks_later = False
@@ -245,13 +316,41 @@ class _SqueezedHost:
 
     # ------------------------------------------------------------------------------------------------------- requests
 
-    def has(self, vm: "rows.VM") -> bool:
-        """Whether a VM had a domain here when the host was last looked at."""
-        return vm.ref in self._domains
+    def shrink(self, vm: "rows.VM", *, is_leaving: bool) -> Generator[float, None, int]:
+        """Squeeze a VM that migrates to its dynamic_min, as far as its guest gets in time; the bytes that it has then.
 
-    def build(self, vm: "rows.VM") -> Generator[float, None, int]:
-        """Squeeze the others until there is memory for a VM; the bytes that it is built with."""
-        low, high = self._range(vm)
+        Parameters
+        ----------
+        vm : the VM
+        is_leaving : if not, it stays on the host, and as large as it is
+        """
+        self._move()
+        low = vm.memory_dynamic_min // KIB
+        if is_leaving and low < vm.memory_dynamic_max // KIB and self._behaviour(vm.ref)[0] is not Behaviour.ABSENT:
+            self._leaving.add(vm.ref)
+            try:
+                self.balance()
+                give_up = self._clock.now() + MIGRATION_SECONDS
+                while (guest := self._domains.get(vm.ref)) is not None and self._clock.now() < give_up:
+                    if guest.actual - low <= balloon.INACCURACY_KIB:
+                        break
+                    yield balloon.BETWEEN_ITERATIONS
+                    self._move()
+            finally:
+                self._leaving.discard(vm.ref)
+                self.look_later()
+        guest = self._domains.get(vm.ref)
+        return vm.memory_dynamic_min if guest is None else guest.actual * KIB
+
+    def build(self, vm: "rows.VM", size: int | None = None) -> Generator[float, None, int]:
+        """Squeeze the others until there is memory for a VM; the bytes that it is built with.
+
+        Parameters
+        ----------
+        vm : the VM
+        size : what it has where it comes from, if it is squeezed there
+        """
+        low, high = self._range(vm) if size is None else (size // KIB, size // KIB)
         overhead = _kib_up(vm.memory_overhead)
         give_up = self._clock.now() + BUILD_SECONDS
         while True:
@@ -397,6 +496,8 @@ class _SqueezedHost:
         can_balloon = self._behaviour(ref)[0] is not Behaviour.ABSENT
         if not can_balloon:
             low = high = target = guest.actual
+        elif ref in self._leaving:
+            high = low
         return Domain(guest.domid, can_balloon, low, target, high, guest.actual, target, balloon.INACCURACY_KIB)
 
     def _free(self) -> int:

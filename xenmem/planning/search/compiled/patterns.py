@@ -186,7 +186,7 @@ def _compare(
 
 
 @jit
-def _pivot(inverse: Floats, basic: Floats, column: Floats, leaving: int) -> None:
+def pivot(inverse: Floats, basic: Floats, column: Floats, leaving: int) -> None:
     """Exchange one column of the basis: `column` is the entering one in terms of the old basis."""
     rows = len(basic)
     pivot = column[leaving]
@@ -307,6 +307,6 @@ def proves_none(size: Bytes, most: Bytes, may: Bools, room: Bytes, alike: Bytes,
                 leaving = row
         if leaving < 0:
             return False
-        _pivot(inverse, basic, column, leaving)
+        pivot(inverse, basic, column, leaving)
         price[leaving] = cost[entering] if kind == 0 and entering < sizes else 0.0
     return False
