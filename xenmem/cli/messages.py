@@ -62,5 +62,5 @@ def _about(message: MessageDeclaration) -> str:
     standing = [message.standing] if message.standing != "answered" else []
     since = [f"since {message.since}"] if message.since else []
     return ", ".join(
-        (message.standing, f"role {message.role}", "sync and Async" if message.has_async else "no Async form", *since)
+        (*standing, f"role {message.role}", "sync and Async" if message.has_async else "no Async form", *since)
     )
