@@ -45,7 +45,8 @@ def refusals(vms: "VMs", hosts: "Hosts") -> dict[int, str]:
     known = (vms.not_told & Unknown.GUEST) == 0
     paravirtual = np.isin(vms.current_domain_type, (DomainType.PV, DomainType.PV_IN_PVH, DomainType.PVH))
     resident, scheduled = vms.resident_on, vms.scheduled_to_be_resident_on
-    is_live = hosts.live[here] if len(hosts) else np.ones(len(vms), np.bool_)
+    # the coordinator reaches itself, whatever its metrics say
+    is_live = (hosts.live | hosts.is_coordinator)[here] if len(hosts) else np.ones(len(vms), np.bool_)
     busy = np.fromiter(map(bool, vms.current_operations), np.bool_, len(vms))
     lacking = known & ~(paravirtual | vms.has_pv_drivers | vms.has_feature_suspend)
     # in the order in which the pool looks
