@@ -15,7 +15,6 @@ from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.naming import (
-    NOT_CHECKED,
     Answer,
     Finding,
     Named,
@@ -36,6 +35,7 @@ from xenmem.answers.naming import (
     overcommitted,
     pool_head,
     refs,
+    untold,
     written,
 )
 from xenmem.answers.replay import OF_THE_MOMENT, Refusal, Replay, Step
@@ -57,6 +57,7 @@ LEAST_STOPPED_SECONDS: Final = 5.0
 CHECKED: Final = (
     "memory at every step",
     "versions, vCPUs and VM groups",
+    "storage, networks, CPU features and devices as far as the inventory tells them",
     "what hinders a VM from migrating",
     "the HA plan",
     "each step by the pool in memory",
@@ -780,7 +781,7 @@ def _answer_of(
         own_plan=own_plan,
         warnings=[*overcommitments(fleet, policy), *ha_refusals(fleet, shown), *warnings],
         checked=list(CHECKED),
-        not_checked=list(NOT_CHECKED),
+        not_checked=untold(fleet),
     )
 
 
