@@ -48,7 +48,7 @@ def empty_pool(hosts: Sequence[str], name: str = "p", cpus: int = 32) -> Records
             "metrics": f"{ref}-metrics",
             "enabled": True,
             "memory_overhead": str(3 * GIB // 2),
-            "cpu_info": {"cpu_count": str(cpus), "vendor": "GenuineIntel", "features": ""},
+            "cpu_info": {"cpu_count": str(cpus), "vendor": "GenuineIntel", "features_hvm": "", "features_pv": ""},
             "capabilities": ["hvm-3.0-x86_64"],
             "software_version": {"product_version": "8.2.1", "platform_version": "3.2.1", "xapi_build": "24.19.2"},
             "virtual_hardware_platform_versions": ["0", "1", "2"],

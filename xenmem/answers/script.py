@@ -119,6 +119,41 @@ def restart(host: Named) -> Action:
     )
 
 
+def disable_ha() -> Action:
+    """High availability is switched off, and which storage it used is remembered."""
+    undo = "xe pool-ha-enable heartbeat-sr-uuids=SR, of the SRs in the file beside that of the progress"
+    return Action("switch high availability off", "disable_ha", "pool.disable_ha", [], "ha_is false", undo)
+
+
+def enable_ha() -> Action:
+    """High availability is switched on again, with the storage that it used."""
+    return Action("switch high availability on again", "enable_ha", "pool.enable_ha", [[], {}], "ha_is true")
+
+
+def forbid_auto_poweron(pool: Named) -> Action:
+    """VMs do not start with their hosts."""
+    setting = f"xe pool-param-set uuid={_uuid('pool', pool)} other-config:auto_poweron"
+    return Action(
+        "let no VM start with a host",
+        f"{setting}=false",
+        "pool.remove_from_other_config",
+        [_reference("pool", pool), "auto_poweron"],
+        "always",
+        f"{setting}=true",
+    )
+
+
+def allow_auto_poweron(pool: Named) -> Action:
+    """VMs with auto_poweron start with their hosts again."""
+    return Action(
+        "let VMs start with a host again",
+        f"xe pool-param-set uuid={_uuid('pool', pool)} other-config:auto_poweron=true",
+        "pool.add_to_other_config",
+        [_reference("pool", pool), "auto_poweron", "true"],
+        "always",
+    )
+
+
 def set_dynamic_range(vm: Named, dynamic_min: int, dynamic_max: int) -> Action:
     """A VM gets other limits for its balloon."""
     return Action(
@@ -183,6 +218,24 @@ restart_host() {
 """
 
 
+_SWITCH_HA: Final = """\
+# Which storage high availability uses is known while it is on only.
+disable_ha() {
+    xe vdi-list name-label='Statefile for HA' params=sr-uuid --minimal >"$progress.heartbeat"
+    xe pool-ha-disable
+}
+
+enable_ha() {
+    xe pool-ha-enable heartbeat-sr-uuids="$(cat "$progress.heartbeat")"
+    rm -f "$progress.heartbeat"
+}
+
+ha_is() { # true or false
+    if [ "$(xe pool-list params=ha-enabled --minimal)" = "$1" ]; then echo done; else echo go; fi
+}
+"""
+
+
 def as_messages(actions: Iterable[Action]) -> bytes:
     """The actions as JSON lines, each a message that `what_if` sends."""
     return "".join(
@@ -241,6 +294,10 @@ has() { # VM, parameter=value...
         [ "$(vm "$uuid" "${pair%%=*}")" = "${pair#*=}" ] || { echo go; return; }
     done
     echo done
+}
+
+always() {
+    echo go
 }
 
 is_there() { # VM
@@ -316,6 +373,8 @@ def as_xe(heading: Sequence[str], actions: Sequence[Action]) -> bytes:
     lines = ["#!/bin/sh", *(f"# {printable(text)}" for text in heading), "set -eu", ""]
     if any(action.command.startswith("restart_host ") for action in actions):
         lines.append(_RESTART_HOST)
+    if any(action.command == "disable_ha" for action in actions):
+        lines.append(_SWITCH_HA)
     lines += [f"total={len(actions)}", f'progress="${{HOME:-.}}/.xenmem-plan-{plan}"', ""]
     lines += ["undo() {", *(undoing or ["    :"]), "}", "", _STEPS, xe_lines.BEGIN, *steps, ""]
     lines += ['rm -f "$progress"', 'say "All is done."']

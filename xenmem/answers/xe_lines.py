@@ -70,6 +70,9 @@ def messages_of(lines: Iterator[tuple[int, bytes]], name: str) -> Iterator[XeMes
             words = words[_STEP_WORDS:]
         if not words or words[0] in ("set", "echo", "printf", "exit", ":", "say", "rm"):
             continue
+        if words[0] in _SWITCHES and len(words) == 1:
+            yield XeMessage(number, *_SWITCHES[words[0]])
+            continue
         if words[0] in _FUNCTIONS and len(words) == 2:
             yield XeMessage(number, _FUNCTIONS[words[0]], [{"uuid": words[1]}])
             continue
@@ -81,7 +84,11 @@ def messages_of(lines: Iterator[tuple[int, bytes]], name: str) -> Iterator[XeMes
 
 _STEP_WORDS: Final = 4
 _FUNCTIONS: Final = {"restart_host": "host.enable", "shutdown_vm": "VM.shutdown"}
-"""What the functions of xenmem's own scripts come to."""
+_SWITCHES: Final[dict[str, tuple[str, list[Any]]]] = {
+    "disable_ha": ("pool.disable_ha", []),
+    "enable_ha": ("pool.enable_ha", [[], {}]),
+}
+"""What the functions of xenmem's own scripts come to: those of one uuid, and those without."""
 
 
 class _Line:

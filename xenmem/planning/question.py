@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,9 @@ class Constraints(TypedDict, total=False):
     same_host : groups of VMs that share a host
     headroom : bytes to leave free on every host, or one amount per host
     priority : VM to an integer, 0 where it is missing: if not all fit, the higher priorities come first
-    vm_groups : whether the fleet's VM groups with placement anti_affinity hold like anti_affinity; by default they do
+    vm_groups : whether the fleet's VM groups with placement anti_affinity count. By default they do as in the pool:
+        their VMs are kept apart where that is possible, else spread evenly, else as it comes, and no more of them share
+        a host by choice than do now. ``strict``: they hold like anti_affinity
     vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs, unless it is vcpu_unrestricted or may, by
         pinned or affinity, be only on the host that it is on; by default it does. Storage, networks, CPUs and devices
         always decide where it may be (rules.mobility)
@@ -55,7 +57,7 @@ class Constraints(TypedDict, total=False):
     same_host: Sequence[Sequence[int]]
     headroom: int | Sequence[int] | Bytes
     priority: Mapping[int, int]
-    vm_groups: bool
+    vm_groups: bool | Literal["strict"]
     vcpus: bool
     immovable: Mapping[int, str]
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from xenmem.columns import Bytes, Rows
 from xenmem.planning._pools import Placed, search_each
 from xenmem.planning.checks import integer
+from xenmem.planning.company import at_level, levels
 from xenmem.planning.effort import Effort, Report
 from xenmem.planning.evacuation import guests_on, hosts_that_take_part
 from xenmem.planning.packing import plan_of
@@ -88,7 +89,8 @@ def rebalance(
         raise ValueError(f"migrations: {migrations} is negative")
     effort = Effort(time_limit, seed, progress)
     taking = hosts_that_take_part(fleet, hosts)
-    question = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    asked = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    question = at_level(asked, constraints, next(levels(constraints, True)))
     if any((problem.origin < 0).any() for problem in problems(question)):
         raise ValueError("same_host: VMs that are to share a host are on several; pack them first")
     wrong = misplaced(question, constraints)

@@ -205,7 +205,9 @@ def fewest_displaced(crowd: Crowd, effort: Effort, dives: int | None = None) -> 
         if 0 < progress[0] < NEVER and not effort.over():
             for turn in range(DIVES_FOR_LESS):
                 search(False, float(turn), A_LOT, DIVE_STEPS)
-            if displaced() <= EXACT_DISPLACED and search(True, 0.0, A_LITTLE, EXACT_STEPS):
+            # where a host may hold several of a group, ways in which only some of them leave are not looked at
+            is_exact = not (crowd.taken < 0).any()
+            if displaced() <= EXACT_DISPLACED and search(True, 0.0, A_LITTLE, EXACT_STEPS) and is_exact:
                 bound = displaced()
     except KeyboardInterrupt:
         effort.stop()

@@ -443,6 +443,25 @@ class Database:
         else:
             self.generation -= 1
 
+    def write_all(self, changed: Sequence[Row], field: str, value: Any) -> None:
+        """Set a field of several rows of one class to the same number or flag, in one change; nothing follows from it.
+
+        Parameters
+        ----------
+        changed : of this database
+        field, value : as of `write`; a field without an effect
+        """
+        self.generation = generation = self.generation + 1
+        origin, journal = self.author.origin, self._journal
+        for row in changed:
+            old = getattr(row, field)
+            if old != value:
+                setattr(row, field, value)
+                self.touched(row)
+                journal.append((generation, origin, row, ((field, old, value),)))
+        if len(journal) > self._max_journal:
+            self._forget()
+
     def settle(self, vm: rows.VM, host: rows.host, values: Mapping[str, Any]) -> None:
         """Make a VM resident on a host and scheduled nowhere, in one change with other fields, as of `update`.
 

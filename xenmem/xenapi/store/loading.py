@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 from typing import IO, Any, Final
 
 import numpy as np
@@ -40,6 +41,8 @@ from xenmem.kernel import DomainType
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED, CANNOT_SUSPEND, FEATURE_SUSPEND
 from xenmem.rules.hosts import Model, assumed_model
+from xenmem.rules.mobility.cpu import FEATURES, VENDOR
+from xenmem.rules.mobility.networks import SHARED_BY_FLAG
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.store.rows import ROW_CLASSES, Row, filler, stored_fields
@@ -165,10 +168,15 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
         if len(fleet.pools) != 1:
             raise ValueError(f"fleet: has {len(fleet.pools)} pools, and a database is that of one")
         pool = 0
+    with _collector_resting():
+        return _from_fleet(fleet, pool, seed)
+
+
+def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
     database = Database(seed=seed)
     database.assume(Model(fleet.pools.model[pool]))
-    of_pool = {name: np.flatnonzero(getattr(fleet, name).pool == pool) for name in ("hosts", "vms", "vm_groups")}
-    hosts, vms, groups = (_Chosen(getattr(fleet, name), rows) for name, rows in of_pool.items())
+    tables = (fleet.hosts, fleet.vms, fleet.vm_groups, fleet.srs, fleet.networks)
+    hosts, vms, groups, srs, networks = (_Chosen(table, np.flatnonzero(table.pool == pool)) for table in tables)
     all_hosts, all_vms = [*fleet.hosts.ref.tolist(), NULL], [*fleet.vms.ref.tolist(), NULL]
     all_groups = fleet.vm_groups.ref.tolist()
 
@@ -201,8 +209,15 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
             "boot_free_mem": hosts.boot_free_mem,
             "enabled": hosts.enabled,
             "software_version": hosts.software_version,
-            "cpu_info": [{"cpu_count": str(count or _CPUS_ENOUGH)} for count in hosts.cpu_count.tolist()],
-            "capabilities": [_HVM] * len(hosts.ref),
+            "cpu_info": [
+                {**told, "cpu_count": str(count or _CPUS_ENOUGH)}
+                for told, count in zip(hosts.cpu_info, hosts.cpu_count.tolist(), strict=True)
+            ],
+            "capabilities": [_HVM if is_so else () for is_so in hosts.hvm.tolist()],
+            "chipset_info": [
+                {} if is_so < 0 else {"iommu": str(bool(is_so)).lower()} for is_so in hosts.iommu.tolist()
+            ],
+            "virtual_hardware_platform_versions": hosts.virtual_hardware_platform_versions,
             "metrics": metrics,
             "control_domain": refs(hosts.control_domain, all_vms),
         },
@@ -259,16 +274,7 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
             ],
         },
     )
-    for class_name, column, link in (
-        ("VUSB", "VUSBs", "VM"),
-        ("VGPU", "VGPUs", "VM"),
-        ("PCI", "attached_PCIs", "attached_VMs"),
-    ):
-        counts = getattr(vms, column)
-        owners = [vm_refs[row] for row in np.flatnonzero(counts).tolist() for _ in range(int(counts[row]))]
-        linked = [(owner,) for owner in owners] if class_name == "PCI" else owners
-        devices = [f"{owner}/{class_name}/{at}" for at, owner in enumerate(owners)]
-        _load_columns(database, class_name, devices, {"uuid": devices, link: linked})
+    _load_reach(fleet, database, hosts, vms, srs, networks)
     suspended = (vms.power_state == PowerState.SUSPENDED).tolist()
     same = _FLEET_FIELDS.split()
     _load_columns(
@@ -290,12 +296,104 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
                 f"{ref}/suspend_VDI" if is_so else NULL for ref, is_so in zip(vm_refs, suspended, strict=True)
             ],
             "tags": vms.tags,
+            "hardware_platform_version": vms.hardware_platform_version,
+            "last_boot_CPU_flags": [
+                {} if vendor is None else {VENDOR: vendor, FEATURES: features or ""}
+                for vendor, features in zip(vms.cpu_vendor, vms.cpu_features, strict=True)
+            ],
             "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in vms.auto_poweron.tolist()],
             "metrics": vm_metrics,
             "guest_metrics": [guests.get(row, NULL) for row in range(len(vm_refs))],
         },
     )
     return database
+
+
+def _load_reach(fleet: Fleet, database: Database, hosts: Any, vms: Any, srs: Any, networks: Any) -> None:
+    """What decides where VMs can run, as rows that say the same: a disk for each SR that a VM needs, and so on."""
+    sr_refs, network_refs = fleet.srs.ref.tolist(), fleet.networks.ref.tolist()
+    host_refs, vm_refs = hosts.ref.tolist(), vms.ref.tolist()
+    _load_columns(
+        database,
+        "SR",
+        srs.ref.tolist(),
+        {"uuid": srs.uuid, "name_label": srs.name_label, "shared": srs.shared, "type": srs.type},
+    )
+    _load_columns(
+        database,
+        "network",
+        networks.ref.tolist(),
+        {
+            "uuid": networks.uuid,
+            "name_label": networks.name_label,
+            "other_config": [
+                {SHARED_BY_FLAG: "true"} if shared else {}
+                for shared in (~networks.has_pifs & ~networks.is_pinning).tolist()
+            ],
+        },
+    )
+
+    def load(class_name: str, of: list[str], needed: Any, refs: list[str], **fields: Any) -> list[tuple[str, str]]:
+        """A row for each of those that an object has; gives of whom it is and what it has."""
+        pairs = [(owner, refs[row]) for owner, rows in zip(of, needed, strict=True) for row in rows]
+        made = [f"{owner}/{class_name}/{other}" for owner, other in pairs]
+        columns = {name: value(pairs, made) for name, value in fields.items()}
+        _load_columns(database, class_name, made, {"uuid": made, **columns})
+        return pairs
+
+    def first(pairs: list[tuple[str, str]], _: list[str]) -> list[str]:
+        return [owner for owner, _ in pairs]
+
+    def second(pairs: list[tuple[str, str]], _: list[str]) -> list[str]:
+        return [other for _, other in pairs]
+
+    def attached(pairs: list[tuple[str, str]], _: list[str]) -> list[bool]:
+        return [True] * len(pairs)
+
+    load("PBD", host_refs, hosts.attached_srs, sr_refs, host=first, SR=second, currently_attached=attached)
+    slaves = {
+        (host, network_refs[row]) for host, rows in zip(host_refs, hosts.enslaved_networks, strict=True) for row in rows
+    }
+    load(
+        "PIF",
+        host_refs,
+        hosts.networks,
+        network_refs,
+        host=first,
+        network=second,
+        currently_attached=attached,
+        physical=attached,
+        bond_slave_of=lambda pairs, made: [
+            f"{ref}/Bond" if pair in slaves else NULL for pair, ref in zip(pairs, made, strict=True)
+        ],
+    )
+    reset = {ref for ref, is_so in zip(vm_refs, vms.has_reset_disk.tolist(), strict=True) if is_so}
+    load(
+        "VDI",
+        vm_refs,
+        vms.needed_srs,
+        sr_refs,
+        SR=second,
+        sm_config=lambda pairs, _: [{"on_boot": "reset", "caching": "true"} if vm in reset else {} for vm, _ in pairs],
+    )
+    load(
+        "VBD",
+        vm_refs,
+        vms.needed_srs,
+        sr_refs,
+        VM=first,
+        VDI=lambda pairs, _: [f"{vm}/VDI/{sr}" for vm, sr in pairs],
+    )
+    load("VIF", vm_refs, vms.needed_networks, network_refs, VM=first, network=second)
+    for class_name, counts, link in (
+        ("VUSB", vms.VUSBs, "VM"),
+        ("VGPU", np.where(vms.has_pinned_vgpu, vms.VGPUs, 0), "VM"),
+        ("PCI", np.where(vms.has_foreign_pci, vms.attached_PCIs, 0), "attached_VMs"),
+    ):
+        owners = [vm_refs[row] for row in np.flatnonzero(counts).tolist() for _ in range(int(counts[row]))]
+        linked = [(owner,) for owner in owners] if class_name == "PCI" else owners
+        devices = [f"{owner}/{class_name}/{at}" for at, owner in enumerate(owners)]
+        _load_columns(database, class_name, devices, {"uuid": devices, link: linked})
 
 
 class _Chosen:
@@ -311,13 +409,15 @@ class _Chosen:
 
 
 def _load_columns(database: Database, class_name: str, refs: list[str], columns: Mapping[str, Any]) -> None:
-    row_class = ROW_CLASSES[class_name]
-    loaded = [row_class(ref) for ref in refs]
-    for name, column in columns.items():
-        values = column.tolist() if isinstance(column, np.ndarray) else column
-        for row, value in zip(loaded, values, strict=True):
-            setattr(row, name, value)
-    database.load(class_name, loaded)
+    """Take rows of these fields in; the others have their defaults."""
+    if not refs:
+        return
+    fields = CLASSES[class_name].fields
+    values = [
+        column.tolist() if isinstance(column := columns.get(name, repeat(fields[name].default)), np.ndarray) else column
+        for name in stored_fields(class_name)
+    ]
+    database.load(class_name, list(map(filler(class_name), refs, *values)))
 
 
 def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: int | None) -> Database:
