@@ -31,6 +31,7 @@ from xenmem.datamodel.types import (
     StringType,
     Type,
 )
+from xenmem.columns import Unknown
 from xenmem.fleet import Fleet, PowerState
 from xenmem.inventory.assemble import Origin, Target
 from xenmem.inventory.error import InventoryError
@@ -61,6 +62,12 @@ _FLEET_FIELDS: Final = (
     " ha_always_run ha_restart_priority order start_delay"
 )
 _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
+_LACKED: Final = {
+    Unknown.STORAGE: ("SR", "PBD", "VDI", "VBD"),
+    Unknown.NETWORKS: ("VIF", "network", "PIF"),
+    Unknown.DEVICES: ("PCI", "PGPU", "VGPU", "PUSB", "VUSB"),
+}
+"""The classes of which a Fleet says nothing where it does not know these needs."""
 _CPUS_ENOUGH: Final = 1 << 20
 _HVM: Final = ("hvm-3.0-x86_64",)
 _DRIVERS: Final = {"major": "1", "minor": "0"}
@@ -161,6 +168,9 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
 def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
     database = Database(seed=seed)
     database.assume(Model(fleet.pools.model[pool]))
+    told = np.bitwise_or.reduce(fleet.vms.not_told[fleet.vms.pool == pool], initial=0)
+    database.lacks = frozenset(name for unknown, names in _LACKED.items() if told & unknown for name in names)
+    database.has_internal_fields = False
     tables = (fleet.hosts, fleet.vms, fleet.vm_groups, fleet.srs, fleet.networks)
     hosts, vms, groups, srs, networks = (_Chosen(table, np.flatnonzero(table.pool == pool)) for table in tables)
     all_hosts, all_vms = [*fleet.hosts.ref.tolist(), NULL], [*fleet.vms.ref.tolist(), NULL]
