@@ -12,7 +12,7 @@ HOST, METRICS, POOL, DOM0, GUEST, GROUP = (
     f"OpaqueRef:00000000-0000-4000-8000-00000000000{digit}" for digit in range(6)
 )
 EMPTY_TABLES = ("Bond", "PIF", "VBD", "task")
-NOTHING_OF_MOBILITY = {"no-storage", "no-networks", "no-capabilities", "no-cpu-features"}
+NOTHING_OF_MOBILITY = {"no-storage", "no-networks", "no-capabilities", "no-cpu-features", "no-guest-metrics"}
 """Notes of what the pool below does not tell."""
 NAMESPACES = ("name", "memory", "VCPUs", "HVM")
 

@@ -106,7 +106,7 @@ def test_the_script_updates_and_waits() -> None:
     script = as_xe(heading(plan), actions(plan)).decode()
     assert script.count("\nrestart_host p-") == 4
     assert script.count("restart_host() {") == 1
-    assert script.index("xe host-disable uuid=p-alpha-uuid") < script.index("\nrestart_host p-alpha-uuid")
+    assert script.index("xe host-disable uuid=p-alpha-uuid") < script.index(" restart_host p-alpha-uuid")
 
 
 def test_vms_that_cannot_make_way_are_named(tmp_path: Path) -> None:

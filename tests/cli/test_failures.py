@@ -128,14 +128,17 @@ def test_failover_emits_messages_that_run(answer: Answer, small: str, tmp_path: 
 
 
 def sent_by(script: str, folder: Path) -> list[str]:
-    """What a script gives to `xe`, one line for each call; the script must be good shell and end well."""
+    """What a script gives to `xe` to change, one line for each call; the script must be good shell and end well."""
     subprocess.run(["sh", "-n"], input=script, text=True, check=True)
     (folder / "bin").mkdir()
     fake = folder / "bin" / "xe"
-    fake.write_text('#!/bin/sh\necho "$@" >>"$XE_CALLS"\n')
+    fake.write_text(
+        '#!/bin/sh\ncase "$*" in *power-state) echo halted;; vm-param-get*) ;; *) echo "$@" >>"$XE_CALLS";; esac\n'
+    )
     fake.chmod(0o755)
     calls = folder / "calls"
-    environment = os.environ | {"PATH": f"{fake.parent}:{os.environ['PATH']}", "XE_CALLS": str(calls)}
+    path = f"{fake.parent}:{os.environ['PATH']}"
+    environment = os.environ | {"PATH": path, "XE_CALLS": str(calls), "HOME": str(folder)}
     subprocess.run(["sh"], input=script, text=True, check=True, env=environment)
     return calls.read_text().splitlines()
 

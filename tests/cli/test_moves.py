@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import struct
 import subprocess
@@ -99,7 +100,7 @@ def test_one_plan_in_every_format(answers: Answers, busy: str) -> None:
     assert "Optimal: 4 VMs move; no plan does better.\n42GiB are copied, in 42 s at 1GiB a second.\n" in table
     sent = [json.loads(line) for line in as_messages.splitlines()]
     assert [message["params"][0]["uuid"] for message in sent[1:]] == [row["vm_uuid"] for row in moves]
-    assert [line for line in script.splitlines() if line.startswith("xe vm-migrate")] == [
+    assert re.findall(r"^step .* (xe vm-migrate .*)$", script, re.MULTILINE) == [
         f"xe vm-migrate uuid={row['vm_uuid']} host-uuid={row['target_uuid']} live=true" for row in moves
     ]
 
@@ -145,11 +146,11 @@ def test_place_shows_every_host(answers: Answers, busy: str) -> None:
         ask, [*ask, "--format", "csv"], [*ask, "--format", "json"], [*ask, "--host", "bravo", "--emit", "xe"]
     )
     (delta,) = [line for line in table.splitlines() if line.startswith("delta")]
-    assert delta.split() == ["delta", "12.1GiB", "22.16GiB", "10.06GiB", "1", "50.0%", "yes"]
+    assert delta.split() == ["delta", "12.10", "22.16", "10.06", "1", "50.0%", "yes"]
     assert "Most is free afterwards on delta, under dynamic_min." in table
     assert [row["rank"] for row in rows(as_csv)] == ["4", "2", "3", "1"]
     assert json.loads(as_json)["most_room"]["name_label"] == "delta"
-    assert script.endswith("\nxe vm-start uuid=p-vm-test-1-uuid on=p-bravo-uuid\n")
+    assert " xe vm-start uuid=p-vm-test-1-uuid on=p-bravo-uuid\n" in script
 
 
 def test_rolling_update_in_every_format(answers: Answers, busy: str) -> None:

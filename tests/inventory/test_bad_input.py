@@ -13,6 +13,7 @@ from twins import reference
 
 import xenmem
 from xenmem import Fleet, InventoryError
+from xenmem.inventory import packed as packing
 from xenmem.inventory import records, table, xe
 
 BOMB = (

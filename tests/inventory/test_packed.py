@@ -124,7 +124,7 @@ def test_pipes(dump: bytes, tmp_path: Path, kind: str) -> None:
         (bz2.compress(b"<database/>" * 9)[:30], "the bzip2 file is cut short"),
         (lzma.compress(b"<database/>" * 9)[:40], "the xz file is"),
         (b"BZh91AY&SYnonsense", "the bzip2 file is damaged or cut short: "),
-        (PACKERS["zst"](b"<database/>" * 9)[:12] + b"\7" * 9, "the zstd file is damaged or cut short: "),
+        (PACKERS["zst"](b"<database/>" * 9)[:12] + b"\7" * 9, "the zstd file is "),
         (
             gzip.compress(gzip.compress(gzip.compress(gzip.compress(gzip.compress(b"<database/>"))))),
             "more than 4 times",

@@ -1,10 +1,12 @@
 """Planners take VMs only where storage, networks, CPUs and devices let them be, and say what they lack; MiB."""
 
+import io
 from typing import Any
 
 import dumps
 import numpy as np
 import pytest
+from mobility_examples import EXAMPLES, Example, tables_of
 from pools import records, with_drivers
 
 import xenmem
@@ -186,3 +188,28 @@ def test_an_nvidia_vgpu_migrates_live() -> None:
     tables["PGPU"]["gpu0"]["compatibility_metadata"] = {}
     assert evacuated(tables).stays == {0: "VM_HAS_VGPU"}
     assert np.array_equal(fleet.vms.needs_iommu, [True, False, False])
+
+
+# ---------------------------------------------------------------------------------------------------- worked examples
+
+OF_THE_MOMENT = {"HOST_NOT_ENOUGH_FREE_MEMORY", "OTHER_OPERATION_IN_PROGRESS"}
+STRICTER = {"25", "29ab"}
+"""Where the pool lets a VM go and a plan does not: Xen's own library may refuse, the host is older."""
+MIGRATIONS = [
+    example
+    for example in EXAMPLES
+    if example.question[0] == "mig"
+    and not example.question[3]
+    and example.question[2] != "h1"  # where it is
+    and (example.answer is None or example.answer[0] not in OF_THE_MOMENT)
+]
+
+
+@pytest.mark.parametrize("example", MIGRATIONS, ids=lambda example: example.name)
+def test_worked_examples_of_migrations(example: Example) -> None:
+    """A plan may take a VM to a host where the pool lets it go, and nowhere else; where it stays the plan says why."""
+    fleet = xenmem.read(io.BytesIO(dumps.dump(tables_of(example.changes))))
+    vm, host = (int(t.find(ref)[0]) for t, ref in zip((fleet.vms, fleet.hosts), example.question[1:3], strict=True))
+    question = planning.question.question_of_fleet(fleet, [vm], None, "dynamic_min", {})
+    moves = vm in question.vms and bool(question.allowed[question.kind_of[0], question.hosts.tolist().index(host)])
+    assert moves == (example.answer is None and example.name not in STRICTER)

@@ -7,12 +7,13 @@ from typing import Any
 import dumps
 import numpy as np
 import pytest
+from mobility_examples import EXAMPLES, Example, tables_of
 from mobility_pools import Tables, drawn
 from twins.mobility import first_failure
 
 import xenmem
 from xenmem import Fleet
-from xenmem.rules.mobility.matrix import Step, is_allowed
+from xenmem.rules.mobility.matrix import ERRORS, Step, is_allowed
 
 
 def read(tables: Tables) -> Fleet:
@@ -92,3 +93,41 @@ def named(tables: Tables, prefix: str) -> Tables:
         name: {prefix + ref: {field: other(value) for field, value in row.items()} for ref, row in rows.items()}
         for name, rows in tables.items()
     }
+
+
+# ---------------------------------------------------------------------------------------------------- worked examples
+
+FAILURES = {error: step for step, error in ERRORS.items()} | {
+    "VM_REQUIRES_GPU": Step.VGPU,
+    "HANDLE_INVALID": Step.UNDECIDED,
+}
+LEFT_TO_THE_SERVER = {"25"}
+"""Where the pool's rule lets a VM pass, and Xen's own library may not."""
+ASKED = [
+    example
+    for example in EXAMPLES
+    if (example.question[0] == "boot" or (example.question[0] == "mig" and not example.question[3]))
+    and (example.answer is None or example.answer[0] in FAILURES)
+]
+
+
+@pytest.mark.parametrize("example", ASKED, ids=lambda example: example.name)
+def test_worked_examples(example: Example) -> None:
+    """The check that fails, and what it names."""
+    fleet = read(tables_of(example.changes))
+    vm, host = (table.find(ref)[0] for table, ref in zip((fleet.vms, fleet.hosts), example.question[1:3], strict=True))
+    part = fleet.mobility.pool(0)
+    step = part.step(int(vm), int(host))
+    if example.answer is None:
+        expected = Step.UNDECIDED if example.name in LEFT_TO_THE_SERVER else Step.NONE
+        assert step == expected
+        return
+    assert step == FAILURES[example.answer[0]]
+    why = part.reason(int(vm), int(host))
+    if step in (Step.STORAGE, Step.NETWORK, Step.BOND):
+        assert f" {example.answer[-1]}, " in why
+
+
+def test_the_examples_are_asked() -> None:
+    assert len(ASKED) > 50
+    assert {FAILURES[example.answer[0]] for example in ASKED if example.answer} == {*FAILURES.values()}

@@ -28,6 +28,7 @@ class MessageDeclaration(Result, frozen=True):
     errors : codes and their parameters, beside those that every call may answer
     since : release of xapi that brought it; empty if it was always there
     generated : it reads or sets a field, or lists rows, as every class has it
+    standing : how far it does what the reference's does, or how it is refused
     doc : the first line is a summary
     """
 
@@ -39,6 +40,7 @@ class MessageDeclaration(Result, frozen=True):
     errors: list[str]
     since: str
     generated: bool
+    standing: str
     doc: str
 
 
@@ -99,5 +101,6 @@ def _declaration(message: Message) -> MessageDeclaration:
         errors=[" ".join((code.name, f"[{'; '.join(code.parameters)}]")) for code in message.errors],
         since=message.since,
         generated=message.generated,
+        standing=message.standing.value,
         doc=message.doc,
     )

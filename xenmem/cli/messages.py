@@ -34,13 +34,14 @@ def _table(page: Page, result: Declarations) -> None:
         page.bullets("Fails with", message.errors)
         return
     page.table(
-        ("message", "<result", "<role", "<async", "<summary"),
+        ("message", "<result", "<role", "<async", "<standing", "<summary"),
         (
             (
                 _signature(message),
                 message.result,
                 message.role,
                 "yes" if message.has_async else "no",
+                message.standing,
                 message.doc.partition("\n")[0],
             )
             for message in result.messages
@@ -58,5 +59,8 @@ def _signature(message: MessageDeclaration) -> str:
 
 
 def _about(message: MessageDeclaration) -> str:
+    standing = [message.standing] if message.standing != "answered" else []
     since = [f"since {message.since}"] if message.since else []
-    return ", ".join((f"role {message.role}", "sync and Async" if message.has_async else "no Async form", *since))
+    return ", ".join(
+        (*standing, f"role {message.role}", "sync and Async" if message.has_async else "no Async form", *since)
+    )

@@ -5,6 +5,7 @@ import sys
 import click
 
 from xenmem.cli.arguments import command
+from xenmem.cli.streams import Output
 
 
 @command
@@ -16,7 +17,7 @@ from xenmem.cli.arguments import command
     show_default=True,
     help="What they may do.",
 )
-def password(name: str, role: str) -> bytes:
+def password(name: str, role: str) -> Output:
     """A line for the password file of `serve`: a user, and a hash of the password that is asked for or read."""
     from xenmem.datamodel import Role
     from xenmem.server import passwords
@@ -29,4 +30,4 @@ def password(name: str, role: str) -> bytes:
         given = sys.stdin.readline().rstrip("\r\n")
     if not given:
         raise click.ClickException("the password is empty")
-    return f"{passwords.line(name, given, Role.named(role))}\n".encode()
+    return Output(f"{passwords.line(name, given, Role.named(role))}\n".encode())

@@ -8,6 +8,7 @@ from functools import partial
 import click
 
 from xenmem.cli.arguments import command, inventories_argument, lenient_option
+from xenmem.cli.streams import Output
 
 
 @command
@@ -51,7 +52,7 @@ def serve(
     read_only: bool,
     pace: str,
     lenient: bool,
-) -> bytes:
+) -> Output:
     """Serve pools in memory to XenAPI clients, one from each INVENTORY, until Ctrl-C.
 
     What clients change is changed in the copy alone, never where the inventory came from.
@@ -79,7 +80,7 @@ def serve(
         raise click.UsageError("standard input can be read only once", click.get_current_context())
     makers: list[Callable[[], Database]] = [partial(loading.read, path, lenient=lenient) for path in inventories]
     serve(makers, configuration, _tell)
-    return b""
+    return Output(b"")
 
 
 def _tell(line: str) -> None:

@@ -99,6 +99,7 @@ class Mobility:
         self._cpus()
         self._platforms()
         self._devices()
+        self._guests()
         for name in ("VUSBs", "VGPUs", "attached_PCIs"):
             self.vms[name] = np.fromiter(map(len, self.vms[name]), np.int32, len(self.vms[name]))
         self.vms["not_told"], self.vms["undecided"] = self.not_told, self.undecided
@@ -291,6 +292,13 @@ class Mobility:
             example = named("host", hosts["ref"][unknown.argmax()])
             self.assembler.note("no-capabilities", f"{text} there is not known, and taken to be so", number, example)
 
+    def _guests(self) -> None:
+        live = np.isin(self.vms["power_state"], _WITH_DOMAIN) & ~self.vms["is_control_domain"]
+        if not self.tables["VM_guest_metrics"].given and live.any():
+            self.not_told[live] |= np.uint8(Unknown.GUEST)
+            text = "no VM_guest_metrics records: whether guests can be migrated is not known, and taken to be so"
+            self.assembler.note("no-guest-metrics", text, int(live.sum()))
+
     # ---------------------------------------------------------------------------------------------------- devices
 
     def _devices(self) -> None:
@@ -453,7 +461,9 @@ class Mobility:
         idle = self._idle_functions()
         of_sriov = sorted({net for net, _ in idle})
         concerned = (owner >= 0) & np.isin(network, of_sriov)
-        told = self._told(("PCI",)) and not {"reserved_pci"} & self.tables["VIF"].missing.keys()
+        # a database has the internal columns that other formats lack, and whatever a row of it lacks is the default
+        whole = self.tables["PCI"].codec.format == "statedb"
+        told = whole or (self._told(("PCI",)) and "reserved_pci" not in self.tables["VIF"].missing)
         if not told:
             vms = np.zeros(len(self.vms["ref"]), np.bool_)
             vms[owner[concerned]] = True

@@ -246,10 +246,10 @@ def _tar_member(stream: io.BufferedReader, name: str, closing: ExitStack) -> Unp
         if rank == 2:
             return Unpacked(piece, member)
         if rank and kept is None:  # a better one may follow, and there is no way back
-            aside = closing.enter_context(tempfile.TemporaryFile())
+            aside = closing.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is the context
             shutil.copyfileobj(piece, aside, _BUFFER_BYTES)
             aside.seek(0)
-            kept = Unpacked(io.BufferedReader(aside, _BUFFER_BYTES), member)
+            kept = Unpacked(closing.enter_context(io.BufferedReader(aside, _BUFFER_BYTES)), member)
         while piece.read1(_BUFFER_BYTES):
             pass
         stream.read(-size % _BLOCK)
@@ -315,7 +315,7 @@ class _Part(io.RawIOBase):
 def _zip_member(stream: io.BufferedReader, file: IO[bytes] | None, name: str, closing: ExitStack) -> Unpacked:
     """The inventory in a zip archive; one that cannot be read by places is put into a temporary file first."""
     if file is None or not (hasattr(file, "seekable") and file.seekable()):
-        file = closing.enter_context(tempfile.TemporaryFile())
+        file = closing.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is the context
         shutil.copyfileobj(stream, file, _BUFFER_BYTES)
     size = file.seek(0, io.SEEK_END)
     file.seek(max(0, size - (1 << 16) - 22))

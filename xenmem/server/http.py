@@ -270,10 +270,8 @@ class Connection(asyncio.Protocol):
         if self._in_headers and self._header_bytes > MAX_HEADERS and not self._closing:
             self._refuse(page(431, f"more than {MAX_HEADERS} bytes of headers"))
 
-    def eof_received(self) -> bool:
-        """A client that has sent all may still wait for its answers."""
-        self._closing = self._closing or not (self._busy or self._waiting)
-        return not self._closing
+    def eof_received(self) -> None:
+        """A client that sends no more has gone away: what it waits for is waited for no longer."""
 
     def _watch_reading(self) -> None:
         """Set the time in which more must come: of a request under way, or of the next."""

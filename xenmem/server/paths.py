@@ -1,6 +1,6 @@
 """Which handler a method and a path lead to, and who may ask: the path that is the longest prefix of what was asked.
 
-Names and roles: xapi-project/xen-api, ocaml/idl/datamodel.ml: http_actions. The prefix is one of characters, not of
+Names: xapi-project/xen-api, ocaml/idl/datamodel.ml: http_actions. The prefix is one of characters, not of
 segments (ocaml/libs/http-lib/radix_tree.ml). Knows no handler.
 """
 
@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from xenmem.datamodel import Role
+from xenmem.xenapi.world.roles import HTTP
 
 
 class Kind(Enum):
@@ -46,64 +47,60 @@ class Route(NamedTuple):
     role: Role | None = None
 
 
-def _many(kind: Kind, role: Role | None, **paths: str) -> dict[str, Route]:
-    return {path: Route(name, kind, role) for name, path in paths.items()}
+_ROLES: Final = {name: role for role, names in HTTP.items() for name in names}
 
 
-_READ, _OPERATOR, _ADMIN = Role.READ_ONLY, Role.VM_OPERATOR, Role.POOL_ADMIN
+def _many(kind: Kind, **paths: str) -> dict[str, Route]:
+    return {path: Route(name, kind, _ROLES.get(name)) for name, path in paths.items()}
+
 
 ROUTES: Final[dict[str, dict[str, Route]]] = {
-    "POST": _many(Kind.XML, None, post_root="/", post_RPC2="/RPC2", post_json="/json")
-    | _many(Kind.JSON, None, post_jsonrpc="/jsonrpc")
-    | _many(Kind.NOT_IMPLEMENTED, None, post_cli="/cli")
-    | _many(Kind.FORBIDDEN, None, post_services="/services", post_remote_db_access="/remote_db_access"),
-    "OPTIONS": _many(Kind.OPTIONS, None, options="/"),
-    "GET": _many(Kind.FILE, None, get_root="/")
-    | _many(Kind.HEALTH, None, health="/health")
-    | _many(Kind.METRICS, None, metrics="/metrics")
-    | _many(Kind.RRD_UPDATES, _READ, rrd_updates="/rrd_updates")
-    | _many(Kind.HOST_RRD, _READ, get_host_rrd="/host_rrd", get_host_rrds="/host_rrds")
-    | _many(Kind.VM_RRD, _READ, get_vm_rrd="/vm_rrd", get_vm_rrds="/vm_rrds")
-    | _many(Kind.NOT_FOUND, _READ, get_sr_rrd="/sr_rrd")
-    | _many(Kind.DUMP, _ADMIN, get_pool_xml_db_sync="/pool/xmldbdump")
-    | _many(Kind.AUDIT_LOG, _READ, get_audit_log="/audit_log")
-    | _many(Kind.NO_WLB, _READ, get_wlb_report="/wlb_report", get_wlb_diagnostics="/wlb_diagnostics")
+    "POST": _many(Kind.XML, post_root="/", post_RPC2="/RPC2", post_json="/json")
+    | _many(Kind.JSON, post_jsonrpc="/jsonrpc")
+    | _many(Kind.NOT_IMPLEMENTED, post_cli="/cli")
+    | _many(Kind.FORBIDDEN, post_services="/services", post_remote_db_access="/remote_db_access"),
+    "OPTIONS": _many(Kind.OPTIONS, options="/"),
+    "GET": _many(Kind.FILE, get_root="/")
+    | _many(Kind.HEALTH, health="/health")
+    | _many(Kind.METRICS, metrics="/metrics")
+    | _many(Kind.RRD_UPDATES, rrd_updates="/rrd_updates")
+    | _many(Kind.HOST_RRD, get_host_rrd="/host_rrd", get_host_rrds="/host_rrds")
+    | _many(Kind.VM_RRD, get_vm_rrd="/vm_rrd", get_vm_rrds="/vm_rrds")
+    | _many(Kind.NOT_FOUND, get_sr_rrd="/sr_rrd")
+    | _many(Kind.DUMP, get_pool_xml_db_sync="/pool/xmldbdump")
+    | _many(Kind.AUDIT_LOG, get_audit_log="/audit_log")
+    | _many(Kind.NO_WLB, get_wlb_report="/wlb_report", get_wlb_diagnostics="/wlb_diagnostics")
     | _many(
         Kind.NOT_IMPLEMENTED,
-        Role.VM_ADMIN,
         get_export="/export",
         get_export_metadata="/export_metadata",
         get_export_raw_vdi="/export_raw_vdi",
     )
     | _many(
         Kind.NOT_IMPLEMENTED,
-        Role.POOL_OPERATOR,
         get_host_backup="/host_backup",
         get_host_logs_download="/host_logs_download",
         get_system_status="/system-status",
     )
-    | _many(Kind.NOT_FOUND, _OPERATOR, connect_console_ws="/console", get_vncsnapshot="/vncsnapshot")
-    | _many(Kind.NOT_FOUND, None, get_blob="/blob")
+    | _many(Kind.NOT_FOUND, connect_console_ws="/console", get_vncsnapshot="/vncsnapshot")
+    | _many(Kind.NOT_FOUND, get_blob="/blob")
     | _many(
         Kind.FORBIDDEN,
-        _ADMIN,
         get_services="/services",
         get_config_sync="/config_sync",
         get_repository="/repository",
         get_updates="/updates",
         get_host_updates="/host_updates",
     ),
-    "PUT": _many(Kind.CHECK_DUMP, _ADMIN, put_pool_xml_db_sync="/pool/xmldbdump")
+    "PUT": _many(Kind.CHECK_DUMP, put_pool_xml_db_sync="/pool/xmldbdump")
     | _many(
         Kind.NOT_IMPLEMENTED,
-        Role.VM_ADMIN,
         put_import="/import",
         put_import_metadata="/import_metadata",
         put_import_raw_vdi="/import_raw_vdi",
     )
     | _many(
         Kind.NOT_IMPLEMENTED,
-        _ADMIN,
         put_host_restore="/host_restore",
         put_pool_patch_upload="/pool_patch_upload",
         put_bundle="/bundle",
@@ -111,9 +108,9 @@ ROUTES: Final[dict[str, dict[str, Route]]] = {
         put_messages="/messages",
         put_rrd="/rrd",
     )
-    | _many(Kind.FORBIDDEN, _ADMIN, put_services="/services"),
-    "CONNECT": _many(Kind.NOT_FOUND, _OPERATOR, connect_console="/console")
-    | _many(Kind.FORBIDDEN, _ADMIN, connect_remotecmd="/remotecmd", connect_migrate="/migrate"),
+    | _many(Kind.FORBIDDEN, put_services="/services"),
+    "CONNECT": _many(Kind.NOT_FOUND, connect_console="/console")
+    | _many(Kind.FORBIDDEN, connect_remotecmd="/remotecmd", connect_migrate="/migrate"),
 }
 """The registered paths of each method."""
 

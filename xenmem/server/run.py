@@ -25,6 +25,7 @@ from xenmem.server.logs import Log
 from xenmem.server.members import Members, take_addresses
 from xenmem.server.rpc import Endpoint
 from xenmem.xenapi import Database, Pace, Pool, User
+from xenmem.xenapi.world import roles
 
 BACKLOG: Final = 2048
 DRAIN_SECONDS: Final = 30.0
@@ -203,6 +204,7 @@ class Server:
                 addresses = [one.getsockname()[0] for one in own]
                 members = take_addresses(database, addresses) if configuration.members else Members(database)
                 clock = ServedClock(loop, configuration.pace)
+                roles.load(database)
                 pool = Pool(database, users=users, clock=clock)
                 endpoint = Endpoint(pool, members, gate, keeper)
                 application = Application(endpoint, history.History(database, clock.now()), self._metrics)

@@ -294,7 +294,14 @@ class TestDeadHosts:
         database.host_metrics["h2m"].live = False
         assert refused(pool, lambda: session.xenapi.host.destroy("h2")) == ["HOST_HAS_RESIDENT_VMS", "h2"]
         session.xenapi.host.declare_dead("h2")
-        assert (vm.power_state, vm.resident_on) == ("Halted", "OpaqueRef:NULL")
+        assert (vm.power_state, vm.resident_on, database.host["h2"].enabled) == ("Halted", "OpaqueRef:NULL", False)
+        database.the_pool.ha_enabled = True
+        assert refused(pool, lambda: session.xenapi.host.destroy("h2")) == ["HA_IS_ENABLED"]
+        database.the_pool.ha_enabled = False
+        database.host_metrics["h1m"].live = False
+        for message in (session.xenapi.host.declare_dead, session.xenapi.host.destroy):
+            assert refused(pool, lambda: message("h1")) == ["HOST_IS_LIVE", "h1"]  # noqa: B023
+        database.host_metrics["h1m"].live = True
         session.xenapi.host.destroy("h2")
         assert session.xenapi.host.get_all() == ["h1"]
         assert dom0 not in database.VM

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from small_pool import everything, refused, row
+from small_pool import disk, everything, refused, row, storage
 
 from xenmem.datamodel.types import STRING_MAP
 from xenmem.units import GIB, MIB
@@ -77,11 +77,8 @@ class TestSnapshot:
         assert vm.snapshots == (second, first)
 
     def test_without_storage(self, pool: Pool, session: Session, vm: Any) -> None:
-        class NoStorage(Hooks):
-            def sees_storage(self, vm: Any, host: Any) -> bool:
-                return False
-
-        pool.hooks = NoStorage()
+        storage(pool.database)
+        disk(pool.database, "vm")
         for send in (session.xenapi.VM.snapshot, session.xenapi.VM.clone):
             pool.database.VM["vm"].power_state = "Running" if send is session.xenapi.VM.snapshot else "Halted"
             assert refused(pool, lambda: send("vm", "x")) == ["NO_HOSTS_AVAILABLE"]  # noqa: B023

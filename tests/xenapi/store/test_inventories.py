@@ -288,3 +288,20 @@ def meaning(table: str, column: str, text: str) -> Any:
     if field.spelling.startswith("Ref"):
         return "OpaqueRef:NULL" if text == "" else text
     return float(text) if field.spelling == "Float" else text
+
+
+@pytest.mark.parametrize("lacking", ["memory_dynamic_max", "memory_dynamic_min", "VCPUs_at_startup", "HVM_boot_policy"])
+def test_what_a_file_lacks_is_read_as_a_fleet_reads_it(lacking: str) -> None:
+    """Absent is not 0: a limit is the one above it, and a VM of which nothing is told is HVM."""
+    tables = pool()
+    guest = tables["VM"]["OpaqueRef:00000000-0000-4000-8000-000000000004"]
+    del guest[lacking], guest["domain_type"], guest["memory_overhead"]
+    text = json.dumps(tables).encode()
+    vm = loading.read(io.BytesIO(text)).VM["OpaqueRef:00000000-0000-4000-8000-000000000004"]
+    assert (vm.memory_dynamic_max, vm.VCPUs_at_startup, vm.domain_type) == (4 << 30, 2, "hvm")
+    assert vm.memory_dynamic_min == (4 if lacking == "memory_dynamic_min" else 2) << 30
+    assert vm.memory_overhead == 37 << 20
+    fleet = xenmem.read(io.BytesIO(text)).vms
+    row = fleet.name_label.tolist().index("vm guest")
+    for name in ("memory_dynamic_max", "memory_dynamic_min", "VCPUs_at_startup", "memory_overhead"):
+        assert getattr(fleet, name)[row] == getattr(vm, name), name

@@ -169,6 +169,7 @@ class PoolMobility:
 
         needs_hvm = np.isin(table.current_domain_type[rows], _HVM)
         vcpus = np.where(table.vcpu_unrestricted, 0, table.VCPUs_max)[rows]
+        flags = table.undecided[rows].astype(np.int64) << 8 | (table.not_told[rows] & sum(_PLACES))
         device_needs = {
             Step.VGPU: table.gpu_hosts,
             Step.USB: table.usb_hosts,
@@ -183,7 +184,10 @@ class PoolMobility:
             **{step: (*_distinct(column[rows]), partial(among, step=step)) for step, column in device_needs.items()},
             Step.HVM: (*_numbered(needs_hvm), lambda needed: signs(needed, hosts.hvm, Step.HVM)),
             Step.PCPUS: (*_numbered(vcpus), cpus),
-            Step.UNDECIDED: (*_numbered(table.undecided[rows].astype(np.int64) << 8 | table.not_told[rows]), unknown),
+            Step.UNDECIDED: (
+                *_numbered(table.undecided[rows].astype(np.int64) << 8 | (table.not_told[rows] & sum(_PLACES))),
+                unknown,
+            ),
         }
 
     def _pin_networks(self) -> None:

@@ -9,6 +9,7 @@ import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Any, Final, TypeVar, get_args, get_origin, get_type_hints
 
 from xenmem.datamodel import CLASSES, KeyRoles, MessageSchema, Role, enum
@@ -65,6 +66,27 @@ REQUIRED: Final = inspect.Parameter.empty
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class Standing(Enum):
+    """How far a message does what the reference's does.
+
+    Attributes
+    ----------
+    FULL : as documented
+    RECORD : it keeps what it is told in rows, without what else the reference does
+    NEUTRAL : it answers without effect, as a pool that has nothing to say
+    REFUSED : it answers NOT_IMPLEMENTED
+    INTERNAL : for hosts among themselves: clients are refused
+    REMOVED : it answers MESSAGE_REMOVED
+    """
+
+    FULL = "answered"
+    RECORD = "answered, as record only"
+    NEUTRAL = "answered, without effect"
+    REFUSED = "refused: NOT_IMPLEMENTED"
+    INTERNAL = "refused: INTERNAL_ERROR, for hosts among themselves"
+    REMOVED = "refused: MESSAGE_REMOVED"
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter of a message, without the session."""
@@ -93,6 +115,7 @@ class Message:
     has_session : the first thing sent is a session
     removed : known, but answers MESSAGE_REMOVED
     generated : follows from the schema
+    standing : how far it does what the reference's does
     """
 
     __slots__ = (
@@ -116,6 +139,7 @@ class Message:
         "role",
         "sent",
         "since",
+        "standing",
         "waits",
     )
 
@@ -137,6 +161,7 @@ class Message:
         removed: bool = False,
         generated: bool = False,
         key_roles: KeyRoles | None = None,
+        standing: Standing = Standing.FULL,
     ) -> None:
         self.class_name = class_name
         self.name = name
@@ -153,6 +178,7 @@ class Message:
         self.has_session = has_session
         self.removed = removed
         self.generated = generated
+        self.standing = Standing.REMOVED if removed else standing
         self.key_roles = key_roles
         self.gate: int = role if key_roles is None else len(Role)
         """What a role must reach to pass without a further question."""
@@ -249,6 +275,7 @@ def message(
     errors: Sequence[ErrorCode] = (),
     name: str = "",
     locked: bool = True,
+    standing: Standing = Standing.FULL,
 ) -> Callable[[F], F]:
     """Declare the decorated function as a message of the data model, which says who may send it and how.
 
@@ -256,7 +283,7 @@ def message(
     ----------
     class_name, errors : see Message
     name : of the message, where the function cannot be called so
-    locked : see Message
+    locked, standing : see Message
 
     Raises
     ------
@@ -284,6 +311,7 @@ def message(
                 doc=documentation(body),
                 errors=errors,
                 locked=locked,
+                standing=standing,
             )
         )
         return body

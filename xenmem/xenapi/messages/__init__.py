@@ -4,11 +4,14 @@ from collections.abc import Iterable
 
 from xenmem.xenapi.calls.message import MESSAGES, Message
 from xenmem.xenapi.messages import (
+    devices,
     event,
     generic,
     hardware,
     host,
+    neutral,
     pool,
+    role,
     session,
     task,
     vm_copies,
@@ -20,13 +23,19 @@ from xenmem.xenapi.messages import (
     vm_vcpus,
 )
 
+from xenmem.xenapi.messages import remaining  # isort: skip  (what is left when all others are declared)
+
 __all__ = [
     "all_messages",
+    "devices",
     "event",
     "generic",
     "hardware",
     "host",
+    "neutral",
     "pool",
+    "remaining",
+    "role",
     "session",
     "task",
     "vm_copies",

@@ -5,7 +5,7 @@ A message that was removed is known, and answers so. Source: xapi-project/xen-ap
 """
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from operator import attrgetter
 from typing import Any, Final
 
@@ -203,10 +203,15 @@ _PLAIN_OF_THEIR_OWN: Final = frozenset(("set_other_config", "add_to_other_config
 
 
 def _plain(schema: ClassSchema, message: MessageSchema) -> str:
+    """As `plain_kind`, where nothing else comes of it."""
+    if schema.name in _OF_THEIR_OWN and message.name not in _PLAIN_OF_THEIR_OWN:
+        return ""
+    return plain_kind(schema, message)
+
+
+def plain_kind(schema: ClassSchema, message: MessageSchema) -> str:
     """What a message could have been generated as that the reference has by hand: to check, or to tell a host of it."""
     if message.kind != "custom" or message.role is None:
-        return ""
-    if schema.name in _OF_THEIR_OWN and message.name not in _PLAIN_OF_THEIR_OWN:
         return ""
     for verb, kind, of, count in _CHANGES:
         field = schema.fields.get(message.name.removeprefix(verb))
@@ -247,7 +252,7 @@ def _declare(bodies: _Bodies, message: MessageSchema) -> None:
             bodies.name,
             message,
             [
-                Parameter(one.name, parse(one.spelling), _default(parse(one.spelling), one.default))
+                Parameter(one.name, parse(one.spelling), default_of(parse(one.spelling), one.default))
                 for one in message.parameters
             ],
             _result(bodies, message),
@@ -260,8 +265,11 @@ def _declare(bodies: _Bodies, message: MessageSchema) -> None:
     )
 
 
-def _default(type: Type[Any], declared: Any) -> Any:
-    return REQUIRED if declared is msgspec.UNSET else type.load(declared)
+def default_of(type: Type[Any], declared: Any) -> Any:
+    """A parameter's default as rows hold it, of how the data model declares it."""
+    if declared is msgspec.UNSET:
+        return REQUIRED
+    return type.neutral if declared == [] else type.load(declared)  # host.create declares [] for an enumeration
 
 
 def _result(bodies: _Bodies, message: MessageSchema) -> Type[Any]:
@@ -274,9 +282,15 @@ def _result(bodies: _Bodies, message: MessageSchema) -> Type[Any]:
     return declared
 
 
+@cache
+def bodies_of(class_name: str) -> _Bodies:
+    """What the messages of a class with rows do."""
+    return _Bodies(CLASSES[class_name])
+
+
 for _schema in CLASSES.values():
     if _schema.in_database:
-        _bodies = _Bodies(_schema)
+        _bodies = bodies_of(_schema.name)
         for _message in _schema.messages.values():
             if _message.client:
                 _declare(_bodies, _message)

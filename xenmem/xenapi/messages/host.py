@@ -379,5 +379,10 @@ def _held(call: Call, host: "rows.host") -> int:
     for ref in host.resident_VMs:
         vm = call.db.VM[ref]
         held += vm.memory_overhead
-        held += vm.memory_dynamic_min if vm.is_control_domain else call.world.guests.live_memory(vm)[0]
+        held += vm.memory_dynamic_min if vm.is_control_domain else _measured(call, vm)
     return held
+
+
+def _measured(call: Call, vm: "rows.VM") -> int:
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    return 0 if metrics is None else metrics.memory_actual

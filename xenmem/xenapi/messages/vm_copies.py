@@ -13,7 +13,7 @@ from xenmem.datamodel.types import EPOCH, NULL, STRING_MAP, int64
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import SRRef, String, VDIRefs, VMRef, message
 from xenmem.xenapi.messages import vm_lifecycle, vm_records
-from xenmem.xenapi.rules import boot, lifecycle, operations
+from xenmem.xenapi.rules import boot, device_rows, lifecycle, operations
 from xenmem.xenapi.store.effects import RELATIONS
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
@@ -127,7 +127,14 @@ def copy(call: Call, vm: VMRef, new_name: String, sr: SRRef) -> VMRef:
     storage = call.db.tables["SR"].get(sr)
     if storage is not None and storage.content_type == "iso":
         raise errors.OPERATION_NOT_ALLOWED(_ISO)
-    return _cloned(call, source, new_name)
+    made = _cloned(call, source, new_name)
+    if storage is not None:
+        for ref in call.db.VM[made].VBDs:
+            disk = call.db.VBD[ref]
+            image = call.db.VDI.get(disk.VDI)
+            if image is not None and disk.type == "Disk":
+                call.db.write(image, "SR", sr)
+    return made
 
 
 @message("VM", errors=(*_ANY_STATE, *_TAKING, errors.NO_HOSTS_AVAILABLE))
@@ -286,6 +293,7 @@ def _copied(call: Call, source: "rows.VM", name: str, values: dict[str, Any]) ->
     if made.power_state == "Halted":
         database.VM_metrics[made.metrics].current_domain_type = "unspecified"
     database.create(made)
+    device_rows.copy_devices(call, source, made)
     return str(made.ref)
 
 

@@ -313,10 +313,7 @@ def query_data_source(call: Call, self: VMRef, data_source: String) -> Float:
     if vm.power_state not in ("Running", "Paused"):
         raise errors.VM_BAD_POWER_STATE(self, "running, paused", vm.power_state.lower())
     boot.assert_reachable(call.db, vm.resident_on)
+    if data_source not in ("memory", "memory_target"):
+        raise errors.INTERNAL_ERROR("Not_found")
     actual, target = call.world.guests.live_memory(vm)
-    match data_source:
-        case "memory":
-            return float(actual)
-        case "memory_target":
-            return float(target)
-    raise errors.INTERNAL_ERROR("Not_found")
+    return float(actual if data_source == "memory" else target)

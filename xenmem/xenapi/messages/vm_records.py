@@ -11,7 +11,7 @@ from xenmem.datamodel.types import NULL, STRING, MapType, shown_float
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
-from xenmem.xenapi.rules import boot, ha, lifecycle, operations
+from xenmem.xenapi.rules import boot, device_rows, ha, lifecycle, operations
 from xenmem.xenapi.rules.agility import Agility
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
@@ -87,6 +87,7 @@ def destroy(call: Call, self: VMRef) -> None:
     for row in (call.db.VM_metrics.get(vm.metrics), call.db.VM_guest_metrics.get(vm.guest_metrics)):
         if row is not None:
             call.db.destroy(row)
+    device_rows.remove_devices(call, vm)
     call.db.destroy(vm)
 
 

@@ -256,7 +256,7 @@ def logical(database: "Database", sriov: "rows.network_sriov") -> Logical:
 def unreserved_vifs(call: "Call", vm: "rows.VM", host: str) -> "list[tuple[rows.VIF, rows.network_sriov]]":
     """The VIFs of a VM that would need a virtual function on a host and hold none yet."""
     database = call.db
-    if not vm.VIFs or not len(database.tables["network_sriov"]) or not call.world.sight.knows_networks:
+    if not vm.VIFs or not database.tables["network_sriov"].rows or not call.world.sight.knows_networks:
         return []
     links, pcis = call.world.sight.links(host), database.tables["PCI"]
     found = []
@@ -291,6 +291,8 @@ def has_sriov_vif(call: "Call", vm: "rows.VM", host: str) -> bool:
 
 def assert_functions_available(call: "Call", vm: "rows.VM", host: str) -> None:
     """NETWORK_SRIOV_INSUFFICIENT_CAPACITY [network] if a host has too few virtual functions for the VIFs of a VM."""
+    if not vm.VIFs or not call.db.tables["network_sriov"].rows:
+        return
     needed: dict[str, int] = {}
     networks: dict[str, rows.network_sriov] = {}
     for vif, sriov in unreserved_vifs(call, vm, host):
@@ -317,9 +319,9 @@ def reserve(call: "Call", vm: "rows.VM", host: "rows.host") -> None:
     -----
     Source: message_forwarding.ml: allocate_vm_to_host; vgpuops.ml: create_virtual_vgpu.
     """
-    if not vm.VGPUs and not vm.VIFs:
-        return
     database = call.db
+    if not vm.VGPUs and not (vm.VIFs and len(database.tables["network_sriov"])):
+        return
     try:
         if vgpus := vgpus_of(database, vm):
             _reserve_gpus(call, vm, vgpus, host.ref)
@@ -357,9 +359,9 @@ def _take(database: "Database", vm: "rows.VM", idle: "list[rows.PCI]") -> str:
 
 def release(call: "Call", vm: "rows.VM") -> None:
     """Give back what `reserve` kept for a VM that does not come."""
-    if not vm.VGPUs and not vm.VIFs:
-        return
     database = call.db
+    if not vm.VGPUs and not (vm.VIFs and len(database.tables["network_sriov"])):
+        return
     kept = {pci.ref for pci in database.tables["PCI"] if pci.scheduled_to_be_attached_to == vm.ref}
     for vgpu in vgpus_of(database, vm):
         lost = {"PCI": NULL} if vgpu.PCI in kept else {}
@@ -373,19 +375,14 @@ def release(call: "Call", vm: "rows.VM") -> None:
 
 def attach(call: "Call", vm: "rows.VM") -> None:
     """What becomes of the devices of a VM that has got a domain: all are attached, where they were reserved."""
-    database = call.db
-    for name, refs in (("VBD", vm.VBDs), ("VIF", vm.VIFs), ("VUSB", vm.VUSBs)):
-        table = database.tables[name].rows
-        for ref in refs:
-            if ref in table:
-                database.write(table[ref], "currently_attached", True)
+    _set_attached(call.db, vm, True)
     move(call, vm)
 
 
 def move(call: "Call", vm: "rows.VM") -> None:
     """What becomes of those that are bound to a host once the VM has arrived on another."""
     database = call.db
-    for vgpu in vgpus_of(database, vm):
+    for vgpu in vgpus_of(database, vm) if vm.VGPUs else ():
         if vgpu.scheduled_to_be_resident_on == NULL:
             continue
         gpu = vgpu.scheduled_to_be_resident_on
@@ -394,9 +391,17 @@ def move(call: "Call", vm: "rows.VM") -> None:
             _attach(database, vm, database.tables["PGPU"].rows[gpu].PCI)
         else:
             _attach(database, vm, vgpu.PCI)
-    for vif in vifs_of(database, vm):
-        if vif.reserved_pci != NULL and vif.currently_attached:
-            _attach(database, vm, vif.reserved_pci)
+    vifs = database.VIF.rows
+    for ref in vm.VIFs:
+        if ref in vifs and vifs[ref].reserved_pci != NULL and vifs[ref].currently_attached:
+            _attach(database, vm, vifs[ref].reserved_pci)
+
+
+def _set_attached(database: "Database", vm: "rows.VM", value: bool) -> None:
+    for table, refs in ((database.VBD, vm.VBDs), (database.VIF, vm.VIFs), (database.tables["VUSB"], vm.VUSBs)):
+        if refs:
+            there = table.rows
+            database.write_all([there[ref] for ref in refs if ref in there], "currently_attached", value)
 
 
 def _attach(database: "Database", vm: "rows.VM", ref: str) -> None:
@@ -414,18 +419,14 @@ def detach(call: "Call", vm: "rows.VM", *, suspended: bool = False) -> None:
     Source: xapi_vm_lifecycle.ml: force_state_reset_keep_current_operations.
     """
     database = call.db
-    if not suspended:
-        for name, refs in (("VBD", vm.VBDs), ("VIF", vm.VIFs)):
-            table = database.tables[name].rows
-            for ref in refs:
-                if ref in table:
-                    database.update(table[ref], {"currently_attached": False, "reserved": False})
+    if suspended:
+        vusbs: dict[str, rows.VUSB] = database.tables["VUSB"].rows
+        database.write_all([vusbs[ref] for ref in vm.VUSBs if ref in vusbs], "currently_attached", False)
+    else:
+        _set_attached(database, vm, False)
         for vif in vifs_of(database, vm):
             database.write(vif, "reserved_pci", NULL)
-    for ref in vm.VUSBs:
-        if ref in database.tables["VUSB"].rows:
-            database.write(database.tables["VUSB"].rows[ref], "currently_attached", False)
-    for vgpu in vgpus_of(database, vm):
+    for vgpu in vgpus_of(database, vm) if vm.VGPUs else ():
         left = {"resident_on": NULL, "scheduled_to_be_resident_on": NULL, "currently_attached": False}
         database.update(vgpu, {**left, **({} if suspended else {"compatibility_metadata": {}}), "PCI": NULL})
     for ref in vm.attached_PCIs:

@@ -92,7 +92,8 @@ def choose_host(call: "Call", vm: "rows.VM") -> str:
             return False
         return True
 
-    lists = _host_lists(call, vm) if vm.groups or vm.VGPUs or vm.VIFs else None
+    has_functions = vm.VIFs and database.tables["network_sriov"].rows
+    lists = _host_lists(call, vm) if vm.groups or vm.VGPUs or has_functions else None
     if lists is None:
         ranking = call.world.ranking
         chosen = ranking.select(vm, bias=bias, is_valid=can_run, draw=draw)

@@ -46,7 +46,7 @@ def needed_srs(database: "Database", vm: "rows.VM", *, image: bool = True) -> li
     -----
     An image without a row needs no SR: suspending here makes such images where there is no SR for them.
     """
-    vbds, vdis, srs = database.VBD.rows, database.VDI.rows, database.SR
+    vbds, vdis, srs = database.VBD.rows, database.VDI.rows, database.SR.rows
     found = []
     for ref in vm.VBDs:
         vbd = vbds.get(ref)
@@ -54,10 +54,10 @@ def needed_srs(database: "Database", vm: "rows.VM", *, image: bool = True) -> li
             vdi = vdis.get(vbd.VDI)
             if vdi is None:
                 raise errors.HANDLE_INVALID("VDI", vbd.VDI)
-            if vdi.SR not in srs.rows:
+            if vdi.SR not in srs:
                 raise errors.HANDLE_INVALID("SR", vdi.SR)
             found.append(vdi.SR)
-    if image and storage.needs_suspend_image(vm.power_state, vm.suspend_VDI != NULL) and vm.suspend_VDI in vdis:
+    if image and vm.suspend_VDI in vdis and storage.needs_suspend_image(vm.power_state, True):
         found.append(vdis[vm.suspend_VDI].SR)
     return found
 
@@ -84,10 +84,13 @@ def assert_disks_attachable(call: "Call", vm: "rows.VM") -> None:
     -----
     Source: message_forwarding.ml: with_vbds_marked; xapi_vbd_helpers.ml: valid_operations.
     """
-    vbds = call.db.VBD.rows
+    vbds, vdis = call.db.VBD.rows, call.db.VDI.rows
     for ref in vm.VBDs:
         vbd = vbds.get(ref)
-        if vbd is not None:
+        if vbd is None or (vbd.empty and not vbd.current_operations):
+            continue
+        vdi = vdis.get(vbd.VDI)
+        if vdi is None or len(vdi.VBDs) > 1 or vdi.read_only or not vdi.managed or vdi.current_operations:
             failure = reason_against_disk(call, vm, vbd)
             if failure is not None:
                 raise failure

@@ -327,6 +327,7 @@ class Database:
         self._journal_bytes = 0
         self._journal: list[_Entry] = []
         self._forgotten = 0
+        self._is_undoing = False
         self._waiting: Final = threading.local()
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
@@ -442,6 +443,25 @@ class Database:
         else:
             self.generation -= 1
 
+    def write_all(self, changed: Sequence[Row], field: str, value: Any) -> None:
+        """Set a field of several rows of one class to the same number or flag, in one change; nothing follows from it.
+
+        Parameters
+        ----------
+        changed : of this database
+        field, value : as of `write`; a field without an effect
+        """
+        self.generation = generation = self.generation + 1
+        origin, journal = self.author.origin, self._journal
+        for row in changed:
+            old = getattr(row, field)
+            if old != value:
+                setattr(row, field, value)
+                self.touched(row)
+                journal.append((generation, origin, row, ((field, old, value),)))
+        if len(journal) > self._max_journal:
+            self._forget()
+
     def settle(self, vm: rows.VM, host: rows.host, values: Mapping[str, Any]) -> None:
         """Make a VM resident on a host and scheduled nowhere, in one change with other fields, as of `update`.
 
@@ -545,6 +565,12 @@ class Database:
         changed[row.ref] = generation
         if self.observers:
             self._tell(operation, row)
+
+    def followed(self, row: Row, field: str, old: Any, new: Any) -> None:
+        """A field got another value since other rows did: undone with them, it is what it was to the order of items."""
+        if not self._is_undoing:
+            self._remember(row, ((field, old, new),))
+        self.touched(row)
 
     def _tell(self, operation: str, row: Row) -> None:
         for observer in tuple(self.observers):
@@ -667,13 +693,20 @@ class Database:
         return self._journal[length - 1][0] if length else 0
 
     def _undo_to(self, start: int) -> None:
-        while len(self._journal) > start:
-            _, _, row, changes = self._journal.pop()
-            self.generation += 1
-            if changes is _MADE:
-                self._take_out(row)
-            elif changes is _DESTROYED:
-                self._take_in(row)
-            else:
-                self._assign(row, {cast(str, field): old for field, old, _ in changes})
-                self.touched(row)
+        self._is_undoing = True
+        try:
+            while len(self._journal) > start:
+                self._undo_one()
+        finally:
+            self._is_undoing = False
+
+    def _undo_one(self) -> None:
+        _, _, row, changes = self._journal.pop()
+        self.generation += 1
+        if changes is _MADE:
+            self._take_out(row)
+        elif changes is _DESTROYED:
+            self._take_in(row)
+        else:
+            self._assign(row, {cast(str, field): old for field, old, _ in changes})
+            self.touched(row)

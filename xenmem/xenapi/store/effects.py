@@ -242,7 +242,7 @@ class Relation:
         if belongs != (ref in listed):
             wanted = (ref, *listed) if belongs else tuple(other for other in listed if other != ref)
             setattr(row, self.many, wanted)
-            database.touched(row)
+            database.followed(row, self.many, listed, wanted)
 
 
 RELATIONS: Final = tuple(

@@ -61,6 +61,7 @@ _FLEET_FIELDS: Final = (
     " memory_dynamic_min memory_static_min memory_overhead VCPUs_max VCPUs_at_startup HVM_shadow_multiplier"
     " ha_always_run ha_restart_priority order start_delay"
 )
+_BOOT_POLICY: Final = "BIOS order"
 _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
 _LACKED: Final = {
     Unknown.STORAGE: ("SR", "PBD", "VDI", "VBD"),
@@ -90,7 +91,20 @@ def _presence(path: str) -> Column:
     return Column(path, Kind.PRESENT, name=f"has_{path.replace('/', '_')}")
 
 
-_PRESENCES: Final = {"VM": (_presence("domain_type"), _presence("memory/overhead"), _presence("requires_reboot"))}
+_LIMITS: Final = (
+    ("memory/dynamic_max", "memory_static_max"),
+    ("memory/dynamic_min", "memory_dynamic_max"),
+    ("VCPUs/at_startup", "VCPUs_max"),
+)
+"""Fields that a file may lack, and what is taken for them, as a Fleet does."""
+_PRESENCES: Final = {
+    "VM": tuple(
+        map(
+            _presence,
+            ("domain_type", "memory/overhead", "requires_reboot", "HVM/boot_policy", *(path for path, _ in _LIMITS)),
+        )
+    )
+}
 
 
 def _table_schema(schema: ClassSchema) -> TableSchema:
@@ -484,13 +498,19 @@ def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:
 
 def _upgrade(database: Database, loaded: list[Any], lacks: Mapping[str, list[bool]], origin: Origin) -> None:
     """What a server does with the VMs of an older database (inventories.md, 5; xapi_db_upgrade.ml)."""
-    no_type, no_overhead, old = (
-        lacks[name] for name in ("has_domain_type", "has_memory_overhead", "has_requires_reboot")
+    no_type, no_overhead, old, no_policy = (
+        lacks[name] for name in ("has_domain_type", "has_memory_overhead", "has_requires_reboot", "has_HVM_boot_policy")
     )
+    limits = [(path.replace("/", "_"), above) for path, above in _LIMITS]
     database.assume(assumed_model([not lacking for lacking in no_type]))
     for number, vm in enumerate(loaded):
+        for name, above in limits:
+            if lacks[f"has_{name}"][number]:
+                setattr(vm, name, getattr(vm, above))
         if no_type[number]:
             always_pv = vm.is_control_domain and upgrade.is_up_to_7_0(origin.schema_minor, old[number])
+            if no_policy[number] and not always_pv:
+                vm.HVM_boot_policy = _BOOT_POLICY
             vm.domain_type = "hvm" if upgrade.derives_hvm(bool(vm.HVM_boot_policy), always_pv) else "pv"
         if no_overhead[number] and vm.domain_type != "unspecified":
             vm.memory_overhead = accounting.overhead(database.model, vm)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import Role, errors
 from xenmem.datamodel.types import NULL
+from xenmem.xenapi.world.roles import permissions_of
 
 if TYPE_CHECKING:
     from xenmem.xenapi.store.database import Database
@@ -176,6 +177,7 @@ class Sessions:
                 last_active=date,
                 validation_time=date,
                 is_local_superuser=known.role is Role.POOL_ADMIN,
+                rbac_permissions=permissions_of(known.role),
                 auth_user_name=user,
                 originator=originator,
             )

@@ -1,0 +1,9 @@
+"""Where tests/clients/install.sh has installed the clients, and how tests run them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+CLIENTS = Path(os.environ.get("XENMEM_CLIENTS", Path(__file__).resolve().parents[1] / "build" / "clients"))
+
+Run = Callable[..., str]
