@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from xenmem.columns import Unknown
 from xenmem.datamodel import CLASSES, ClassSchema, Field
 from xenmem.datamodel.types import (
     INT64_MAX,
@@ -31,7 +32,6 @@ from xenmem.datamodel.types import (
     StringType,
     Type,
 )
-from xenmem.columns import Unknown
 from xenmem.fleet import Fleet, PowerState
 from xenmem.inventory.assemble import Origin, Target
 from xenmem.inventory.error import InventoryError
@@ -395,15 +395,20 @@ def _load_reach(fleet: Fleet, database: Database, hosts: Any, vms: Any, srs: Any
         VDI=lambda pairs, _: [f"{vm}/VDI/{sr}" for vm, sr in pairs],
     )
     load("VIF", vm_refs, vms.needed_networks, network_refs, VM=first, network=second)
-    for class_name, counts, link in (
-        ("VUSB", vms.VUSBs, "VM"),
-        ("VGPU", np.where(vms.has_pinned_vgpu, vms.VGPUs, 0), "VM"),
-        ("PCI", np.where(vms.has_foreign_pci, vms.attached_PCIs, 0), "attached_VMs"),
+    gpus = np.where(vms.has_pinned_vgpu, vms.VGPUs, 0)
+    group, kind = ("a GPU", "a type of vGPU") if gpus.any() else (NULL, NULL)
+    if gpus.any():
+        _load_columns(database, "GPU_group", [group], {"uuid": [group]})
+        _load_columns(database, "VGPU_type", [kind], {"uuid": [kind]})
+    for class_name, counts, link, more in (
+        ("VUSB", vms.VUSBs, "VM", {}),
+        ("VGPU", gpus, "VM", {"GPU_group": repeat(group), "type": repeat(kind)}),
+        ("PCI", np.where(vms.has_foreign_pci, vms.attached_PCIs, 0), "attached_VMs", {}),
     ):
         owners = [vm_refs[row] for row in np.flatnonzero(counts).tolist() for _ in range(int(counts[row]))]
         linked = [(owner,) for owner in owners] if class_name == "PCI" else owners
         devices = [f"{owner}/{class_name}/{at}" for at, owner in enumerate(owners)]
-        _load_columns(database, class_name, devices, {"uuid": devices, link: linked})
+        _load_columns(database, class_name, devices, {"uuid": devices, link: linked, **more})
 
 
 class _Chosen:
