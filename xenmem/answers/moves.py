@@ -15,7 +15,6 @@ from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.naming import (
-    NOT_CHECKED,
     Answer,
     Finding,
     Named,
@@ -39,7 +38,7 @@ from xenmem.answers.naming import (
     written,
 )
 from xenmem.answers.replay import OF_THE_MOMENT, Refusal, Replay, Step
-from xenmem.columns import Bools, Bytes
+from xenmem.columns import Bools, Bytes, Unknown
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.stopping import LeastStopped, forgetting, least_stopped, stopped
 from xenmem.rules.migration import whereabouts
@@ -54,14 +53,21 @@ REPLANS: Final = 50
 LEAST_STOPPED_SECONDS: Final = 5.0
 """For the least that is to be stopped, where no limit is given."""
 
-CHECKED: Final = (
+_CHECKED: Final = (
     "memory at every step",
     "versions, vCPUs and VM groups",
     "what hinders a VM from migrating",
     "the HA plan",
     "each step by the pool in memory",
 )
-"""What a plan is held against."""
+"""What a plan is always held against."""
+_PARTS: Final = (
+    (Unknown.STORAGE, "storage"),
+    (Unknown.NETWORKS, "networks"),
+    (Unknown.DEVICES, "GPUs and USB devices"),
+    (Unknown.CPU, "CPU features"),
+)
+_NEVER_CHECKED: Final = ("load", "what changes meanwhile")
 
 OF_THE_GUEST: Final = {
     "OPERATION_BLOCKED": "it is blocked",
@@ -746,6 +752,7 @@ def _answer_of(
     shown = sorted({*fleet.vms.pool[plan.vms].tolist()}) or range(len(fleet.pools))
     copied = sum(migration.copied for migration in worked_out.migrations)
     outcome, sentence = answer(fleet, worked_out)
+    checked, not_checked = checks(fleet, shown)
     refused = worked_out.refusal
     return written(
         MovePlan,
@@ -779,8 +786,8 @@ def _answer_of(
         disabled=named(fleet.hosts, disabled),
         own_plan=own_plan,
         warnings=[*overcommitments(fleet, policy), *ha_refusals(fleet, shown), *warnings],
-        checked=list(CHECKED),
-        not_checked=list(NOT_CHECKED),
+        checked=checked,
+        not_checked=not_checked,
     )
 
 
@@ -941,6 +948,20 @@ def _loads(fleet: Fleet, at: Mapping[int, int], policy: str) -> list[HostChange]
         )
         for row in range(len(hosts))
     ]
+
+
+def checks(fleet: Fleet, pools: Iterable[int]) -> tuple[list[str], list[str]]:
+    """What a plan for these pools is held against, and what it is not: an inventory need not tell all."""
+    guests = fleet.vms.is_guest & np.isin(fleet.vms.pool, list(pools))
+    checked, not_checked = list(_CHECKED), []
+    for unknown, name in _PARTS:
+        lacking = int(((fleet.vms.not_told & unknown) > 0)[guests].sum())
+        if lacking < int(guests.sum()) or not lacking:
+            checked.append(name)
+        if lacking:
+            all_of_them = lacking == int(guests.sum())
+            not_checked.append(name if all_of_them else f"{name} of {counted(lacking, 'VM')}")
+    return checked, [*not_checked, *_NEVER_CHECKED]
 
 
 def in_words(why: str) -> str:

@@ -13,9 +13,8 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles
-from xenmem.answers.moves import BANDWIDTH, CHECKED, HeldVM, Leave, in_words, overcommitments, stops_of
+from xenmem.answers.moves import BANDWIDTH, HeldVM, Leave, checks, in_words, overcommitments, stops_of
 from xenmem.answers.naming import (
-    NOT_CHECKED,
     Answer,
     Finding,
     Named,
@@ -396,6 +395,7 @@ def _answer(
     automatic = _automatic(fleet, planned, replay) if steps else []
     switches = [name for name, is_on in (("ha", fleet.pools.ha_enabled[0]), ("auto_poweron", automatic)) if is_on]
     every = sum(step.action == "migrate" for step in steps)
+    checked, not_checked = checks(fleet, [0])
     verdict, outcome = _verdict(fleet, update, len(hosts), every, held, refusal)
     return written(
         RollingPlan,
@@ -421,8 +421,8 @@ def _answer(
         switches=switches,
         shortage=None if update.steps or update.host < 0 else written(Shortage, fleet, update),
         warnings=[*overcommitments(fleet, _POLICY), *_switched(switches), *automatic, *aside, *left_out],
-        checked=list(CHECKED),
-        not_checked=list(NOT_CHECKED),
+        checked=checked,
+        not_checked=not_checked,
     )
 
 
