@@ -956,9 +956,9 @@ def checks(fleet: Fleet, pools: Iterable[int]) -> tuple[list[str], list[str]]:
     checked, not_checked = list(_CHECKED), []
     for unknown, name in _PARTS:
         lacking = int(((fleet.vms.not_told & unknown) > 0)[guests].sum())
-        if lacking < int(guests.sum()) or not lacking:
+        if not lacking:
             checked.append(name)
-        if lacking:
+        else:
             all_of_them = lacking == int(guests.sum())
             not_checked.append(name if all_of_them else f"{name} of {counted(lacking, 'VM')}")
     return checked, [*not_checked, *_NEVER_CHECKED]
