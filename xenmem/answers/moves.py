@@ -15,6 +15,7 @@ from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Answer,
     Finding,
     Named,
@@ -35,10 +36,11 @@ from xenmem.answers.naming import (
     overcommitted,
     pool_head,
     refs,
+    untold,
     written,
 )
 from xenmem.answers.replay import OF_THE_MOMENT, Refusal, Replay, Step
-from xenmem.columns import Bools, Bytes, Unknown
+from xenmem.columns import Bools, Bytes
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.stopping import LeastStopped, forgetting, least_stopped, stopped
 from xenmem.rules.migration import whereabouts
@@ -61,12 +63,6 @@ _CHECKED: Final = (
     "each step by the pool in memory",
 )
 """What a plan is always held against."""
-_PARTS: Final = (
-    (Unknown.STORAGE, "storage"),
-    (Unknown.NETWORKS, "networks"),
-    (Unknown.DEVICES, "GPUs and USB devices"),
-    (Unknown.CPU, "CPU features"),
-)
 _NEVER_CHECKED: Final = ("load", "what changes meanwhile")
 
 OF_THE_GUEST: Final = {
@@ -952,16 +948,9 @@ def _loads(fleet: Fleet, at: Mapping[int, int], policy: str) -> list[HostChange]
 
 def checks(fleet: Fleet, pools: Iterable[int]) -> tuple[list[str], list[str]]:
     """What a plan for these pools is held against, and what it is not: an inventory need not tell all."""
-    guests = fleet.vms.is_guest & np.isin(fleet.vms.pool, list(pools))
-    checked, not_checked = list(_CHECKED), []
-    for unknown, name in _PARTS:
-        lacking = int(((fleet.vms.not_told & unknown) > 0)[guests].sum())
-        if not lacking:
-            checked.append(name)
-        else:
-            all_of_them = lacking == int(guests.sum())
-            not_checked.append(name if all_of_them else f"{name} of {counted(lacking, 'VM')}")
-    return checked, [*not_checked, *_NEVER_CHECKED]
+    guests = np.flatnonzero(fleet.vms.is_guest & np.isin(fleet.vms.pool, list(pools))).tolist()
+    lacking = untold(fleet, guests)
+    return [*_CHECKED, *(name for name in NOT_CHECKED if name not in lacking)], [*lacking, *_NEVER_CHECKED]
 
 
 def in_words(why: str) -> str:
