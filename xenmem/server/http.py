@@ -198,6 +198,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._length = 0
         self._request: Request | None = None
         self._body: list[bytes] = []
 
@@ -311,6 +312,7 @@ class Connection(asyncio.Protocol):
             return
         self._url = b""
         self._headers = {}
+        self._length = 0
         self._body = []
         self._body_bytes = 0
         self._request = None
@@ -320,6 +322,7 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._length += len(name) + len(value) + 4
         self._headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
 
     def on_headers_complete(self) -> None:
@@ -327,9 +330,12 @@ class Connection(asyncio.Protocol):
             return
         self._in_headers = False
         self._header_bytes = 0
+        headers = self._headers
+        if len(self._url) + self._length > MAX_HEADERS:
+            self._refuse(page(431, f"more than {MAX_HEADERS} bytes of headers"))
+            return
         method = self._parser.get_method().decode()
         path, query = _split(self._url)
-        headers = self._headers
         self._request = Request(
             method, path, query, self._parser.get_http_version(), headers, self._local, self._peer, self._is_tls
         )
