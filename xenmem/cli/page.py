@@ -200,6 +200,13 @@ def host_name(host: Any) -> str:
     return name_of(host) + ("" if host.enabled else " (disabled)") + ("" if host.live else " (not live)")
 
 
+def whether(host: Any, obstacles: Sequence[str]) -> str:
+    """Whether a VM can go to a host: yes, no and why, or what is not known of it."""
+    if host.fits is None:
+        return f"not known: {host.not_known}"
+    return "yes" if host.fits else f"no: {'; '.join(host.reasons or obstacles)}"
+
+
 def by_policy(amounts: Any) -> list[int]:
     """The amounts under each policy, for columns of sizes."""
     return [getattr(amounts, policy) for policy in POLICIES]

@@ -21,7 +21,7 @@ from xenmem.cli.arguments import (
     vm_argument,
 )
 from xenmem.cli.layout import Column
-from xenmem.cli.page import Page, head, name_of, not_checked
+from xenmem.cli.page import Page, head, name_of, not_checked, whether
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 
@@ -79,7 +79,7 @@ def _table(page: Page, result: Placement) -> None:
                 host.free_after,
                 host.rank,
                 "unknown" if host.chance is None else f"{host.chance:.1%}",
-                "yes" if host.fits else "no: " + "; ".join(host.reasons or result.obstacles),
+                whether(host, result.obstacles),
             )
             for host in result.hosts
         ],
