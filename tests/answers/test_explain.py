@@ -63,9 +63,10 @@ def test_hosts_equal_the_reference(inventory: Path) -> None:
             assert host.needed == reference.start_memory(naive, ref, policy, model)
             assert host.available == reference.host_free_memory(naive, host.ref, ignore_scheduled=ref)
             assert host.spare == host.available - host.needed
-            if host.fits:
+            if host.fits is not False:
                 assert host.spare >= 0
                 assert host.reasons == []
+                assert bool(host.not_known) == (host.fits is None)
             else:
                 assert host.reasons or answer.obstacles
 

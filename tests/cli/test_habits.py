@@ -27,6 +27,7 @@ ASKED = {
     "maximise": ["maximise", "SMALL", "lab-git-011"],
     "fit": ["fit", "SMALL", "--memory", "16GiB", "--vcpus", "4"],
     "upgrade-check": ["upgrade-check", "SMALL", "--to", "26.3"],
+    "matrix": ["matrix", "SMALL"],
     "place": ["place", "SMALL", "stage-mail-018"],
     "pack": ["pack", "SMALL", "--running"],
     "evacuate": ["evacuate", "SMALL", "xen01.par.example"],

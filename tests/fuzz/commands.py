@@ -192,12 +192,17 @@ def _failover(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) 
     maybe(1, "--time-limit", "2")
 
 
+def _matrix(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) -> None:
+    """It has no options of its own."""
+
+
 def _what_if(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) -> None:
     maybe(0.3, "--fields")
 
 
 COMMANDS: dict[str, Options] = {
     "report": _report,
+    "matrix": _matrix,
     **dict.fromkeys(("explain", "maximise", "place", "balloon"), _of_vm),
     **dict.fromkeys(("fit", "capacity"), _of_shape),
     "upgrade-check": _upgrade_check,

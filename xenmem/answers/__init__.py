@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
     from xenmem.answers.info import Installation, WarmUpReport, info, warm_up
+    from xenmem.answers.matrix import Matrix, matrix
     from xenmem.answers.messages import Declarations, declarations
     from xenmem.answers.moves import MovePlan, consolidate, evacuate, pack, rebalance
     from xenmem.answers.naming import QuestionError
@@ -33,6 +34,7 @@ __all__ = [
     "Explanation",
     "Fit",
     "Installation",
+    "Matrix",
     "Maximum",
     "MovePlan",
     "Placement",
@@ -53,6 +55,7 @@ __all__ = [
     "failover",
     "fit",
     "info",
+    "matrix",
     "maximise",
     "pack",
     "place",
@@ -76,6 +79,7 @@ __getattr__, __dir__ = attach(
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
         "info": "Installation WarmUpReport info warm_up",
+        "matrix": "Matrix matrix",
         "messages": "Declarations declarations",
         "moves": "MovePlan consolidate evacuate pack rebalance",
         "naming": "QuestionError",

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.columns import Bools, Bytes, Rows
+from xenmem.columns import Bools, Bytes, Rows, Unknown
 from xenmem.fleet import POLICIES, Fleet, Table
 from xenmem.rules.hosts import is_known
 from xenmem.units import format_size
@@ -26,7 +26,22 @@ _NAMES_SHOWN: Final = 3
 
 
 NOT_CHECKED: Final = ("storage", "networks", "GPUs and USB devices", "CPU features")
-"""What decides besides memory where a VM may run and move, and an inventory does not tell here."""
+"""What decides besides memory where a VM may run and move, of questions that look at memory alone."""
+
+_UNTOLD: Final = {
+    Unknown.STORAGE: "storage",
+    Unknown.NETWORKS: "networks",
+    Unknown.DEVICES: "GPUs and USB devices",
+    Unknown.CPU: "CPU features",
+    Unknown.GUEST: "what guests say of migrations",
+}
+
+
+def untold(fleet: Fleet, vms: Iterable[int] | None = None) -> list[str]:
+    """What decides besides memory where VMs, by default all guests, may run, and the inventory does not tell."""
+    rows = np.flatnonzero(fleet.vms.is_guest) if vms is None else np.fromiter(vms, np.int64)
+    flags = int(np.bitwise_or.reduce(fleet.vms.not_told[rows] | fleet.vms.undecided[rows], initial=0))
+    return [what for flag, what in _UNTOLD.items() if flags & flag]
 
 
 class QuestionError(ValueError):

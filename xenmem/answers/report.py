@@ -203,9 +203,10 @@ def _verdict(hosts: list[HostReport]) -> str:
     else:
         most = f"{label(crowded[0])} most, by {format_size(crowded[0].overcommitted.static_max)}"
         amiss = f"{len(crowded)} hosts are overcommitted, {most}"
+    most = "also" if free.static_max == free.dynamic_min else format_size(free.static_max)
     return (
         f"{where} {'has' if len(hosts) == 1 else 'have'} {format_size(free.dynamic_min)} free for new VMs "
-        f"({format_size(free.static_max)} if all VMs take their most); {amiss}."
+        f"({most} if all VMs take their most); {amiss}."
     )
 
 
@@ -446,13 +447,13 @@ def _overhead_findings(
         bad = rows[(missing[rows] != 0) & (belongs_to[rows] == name)].tolist()
         if bad:
             amount = exact_sum(missing[bad])
-            whose = f"that of model {name}" if name else "of no known model"
+            whose = f"of model {name}" if name else "of no known model"
             difference = f"{format_size(abs(amount))} {'below' if amount >= 0 else 'above'}"
-            noun = "1 VM has a stored overhead" if len(bad) == 1 else f"{len(bad)} VMs have a stored overhead"
+            noun = "1 VM has the stored overhead" if len(bad) == 1 else f"{len(bad)} VMs have stored overheads"
             findings.append(
                 Finding(
                     kind="stored-overhead",
-                    text=f"{noun} {whose}: in all {difference} what model {model} computes ({labels(fleet.vms, bad)})",
+                    text=f"{noun} {whose}, in all {difference} what model {model} computes ({labels(fleet.vms, bad)})",
                     vms=refs(fleet.vms, bad),
                     memory=amount,
                 )

@@ -13,6 +13,7 @@ _ANSWERS: Final = {
     "maximise": "Maximum",
     "fit": "Fit",
     "upgrade-check": "UpgradeCheck",
+    "matrix": "Matrix",
     "place": "Placement",
     "pack": "MovePlan",
     "evacuate": "MovePlan",

@@ -99,6 +99,14 @@ COMMANDS: Final = {
         "Where other VMs are squeezed to when one starts.",
         (("who gives memory for a VM", "balloon pool.xml web-1"),),
     ),
+    "matrix": About(
+        "Where VMs go",
+        "Which VMs can run on which hosts, memory apart.",
+        (
+            ("who is bound to a host, and why", "matrix pool.xml"),
+            ("every kind on every host", "matrix pool.xml --format csv -o matrix.csv"),
+        ),
+    ),
     "place": About(
         "Where VMs go",
         "Where a VM would start, by the pool's choice and by room.",

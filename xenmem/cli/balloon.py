@@ -14,6 +14,7 @@ from xenmem.cli.arguments import (
     inventory_argument,
     lenient_option,
     read_fleet,
+    to_option,
     vm_argument,
 )
 from xenmem.cli.layout import Cell, Column
@@ -28,6 +29,7 @@ from xenmem.units import format_size
 @inventory_argument
 @vm_argument
 @click.option("--host", metavar="HOST", help="Start it there; else where the pool ranks first for a start now.")
+@to_option
 @emit_option
 @lenient_option
 @format_option("table", "json", "csv")

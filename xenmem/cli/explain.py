@@ -13,7 +13,7 @@ from xenmem.cli.arguments import (
     vm_argument,
 )
 from xenmem.cli.layout import Column
-from xenmem.cli.page import Page, head, name_of, not_checked
+from xenmem.cli.page import Page, head, name_of, not_checked, whether
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
@@ -72,7 +72,7 @@ def _table(page: Page, result: Explanation) -> None:
                 host.needed,
                 host.available,
                 host.spare,
-                "yes" if host.fits else "no: " + "; ".join(host.reasons or result.obstacles),
+                whether(host, result.obstacles),
             )
             for host in result.hosts
         ],

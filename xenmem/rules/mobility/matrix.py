@@ -184,10 +184,7 @@ class PoolMobility:
             **{step: (*_distinct(column[rows]), partial(among, step=step)) for step, column in device_needs.items()},
             Step.HVM: (*_numbered(needs_hvm), lambda needed: signs(needed, hosts.hvm, Step.HVM)),
             Step.PCPUS: (*_numbered(vcpus), cpus),
-            Step.UNDECIDED: (
-                *_numbered(table.undecided[rows].astype(np.int64) << 8 | (table.not_told[rows] & sum(_PLACES))),
-                unknown,
-            ),
+            Step.UNDECIDED: (*_numbered(flags), unknown),
         }
 
     def _pin_networks(self) -> None:
@@ -297,10 +294,15 @@ class PoolMobility:
         flags = int(self._tables.vms.undecided[vm])
         return "; ".join(f"it is not known {what}" for flag, what in _PLACES.items() if flags & flag)
 
-    def not_told(self, vm: int) -> str:
-        """What of where a VM can run the inventory has no records of; empty if nothing."""
+    def unknown(self, vm: int, host: int, *, with_cpu: bool = True) -> str:
+        """What is not known of whether a VM can run on a host; empty if that is known."""
+        step = self.step(vm, host, with_cpu=with_cpu)
+        if step == Step.UNDECIDED:
+            return self.undecided(vm).removeprefix("it is not known ") or "whether it has the CPU features"
+        if step != Step.NOT_TOLD:
+            return ""
         flags = int(self._tables.vms.not_told[vm])
-        return ", ".join(what for flag, what in _PLACES.items() if flags & flag)
+        return ", ".join(what for flag, what in _PLACES.items() if flags & flag) or "what the host offers"
 
     def _device(self, vm: int, kind: str) -> str:
         names: Iterable[str] = self._tables.vms.device_names[vm] or ()
