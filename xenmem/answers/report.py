@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.answers import caveats
 from xenmem.answers.naming import (
     Amounts,
     Answer,
@@ -176,6 +177,7 @@ def report(fleet: Fleet, *, model: str | None = None, vms: bool = False) -> Repo
                 warnings=[
                     *_host_findings(fleet, pool, host_rows),
                     *_overcommitments(there),
+                    *caveats.measured_below(fleet, host_rows),
                     *_vm_findings(fleet, vm_rows),
                     *_overhead_findings(fleet, vm_rows, computed, belongs_to, model or fleet.pools.model[pool]),
                 ],
@@ -367,6 +369,8 @@ def _vm_findings(fleet: Fleet, rows: NDArray[np.intp]) -> list[Finding]:
         | (vms.memory_dynamic_max > vms.memory_static_max)
     )[rows]
     used = fleet.amount("dynamic_min") + vms.memory_overhead
+    is_halted = (vms.power_state[rows] == PowerState.HALTED) & (scheduled >= 0)
+    is_left_over = is_halted & np.fromiter((not vms.current_operations[row] for row in rows), np.bool_, len(rows))
     return [
         *_vm_finding(
             fleet,
@@ -382,6 +386,14 @@ def _vm_findings(fleet: Fleet, rows: NDArray[np.intp]) -> list[Finding]:
             rows[both & (resident != scheduled)],
             ("is", "are"),
             "migrating, and counted on both hosts",
+            used,
+        ),
+        *_vm_finding(
+            fleet,
+            "halted-reservation",
+            rows[is_left_over],
+            ("is", "are"),
+            "halted, and still counted where memory was reserved for it",
             used,
         ),
         *_vm_finding(

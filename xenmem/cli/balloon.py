@@ -72,6 +72,7 @@ def _table(page: Page, result: BalloonReport) -> None:
     if fixed:
         page.line()
         page.line(f"{counted(fixed, 'other VM')} there {'keeps its' if fixed == 1 else 'keep their'} memory.")
+    page.bullets("But", result.caveats, style="yellow")
     if not result.missing:
         page.next([("Start it so, with fair targets", again("--emit", "xe"))])
 

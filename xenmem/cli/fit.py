@@ -117,6 +117,7 @@ def _table(page: Page, result: Fit) -> None:
         page.line()
     if result.wanted is not None:
         page.line("Each VM goes to the host with most free memory, as xapi levels it.")
+    page.bullets("But", result.caveats, style="yellow")
     page.next(_next(result))
 
 
