@@ -12,21 +12,36 @@ TOOLS := $(VENV)/.tools
 SOURCES := pyproject.toml setup.py MANIFEST.in requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
            $(shell find xenmem -name '*.py' -o -name '*.json')
 
+PIP_LOCKED := $(BIN)/pip install -q --require-hashes
+OFFLINE := { echo "What xenmem runs on could not be installed. Without a network: where there is one" \
+    "'pip download -r requirements.lock -d wheels', and here 'PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels make'" >&2; exit 1; }
+
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-quick lint types bench bench-quick wheel clean
+.PHONY: demo test test-quick fuzz lint types bench bench-quick man install-man wheel clean
 
 demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
+	@command -v $(CC) >/dev/null || echo "There is no C compiler ($(CC)): numba computes, as fast after a slower start."
+	@printf '\nType next:\n  %s\n  %s\n  %s\n' "$(BIN)/xenmem evacuate examples/four-hosts.json delta" \
+	    "$(BIN)/xenmem help" "$(BIN)/xenmem report YOUR-POOL.xml   # README.md says how to get it"
 
 # PYTEST= runs the tests one after another; compiled once before, no worker compiles what another one does
 test: $(INSTALLED) $(TOOLS) sanitize
+	@echo "All tests take 10 to 30 minutes, by the number of CPUs; make test-quick takes two."
 	$(BIN)/xenmem warm-up
 	$(BIN)/pytest $(PYTEST)
 
 # without the tests that take seconds each or need the searches compiled
 test-quick: $(INSTALLED) $(TOOLS)
 	$(BIN)/pytest -m "not slow and not compiled" $(PYTEST)
+
+# each target for so long: TARGETS='readers wire' SECONDS=3600 make fuzz
+SECONDS ?= 60
+TARGETS ?= readers commands wire messages
+
+fuzz: $(INSTALLED) $(TOOLS)
+	bin=$$(cd $(BIN) && pwd) && cd tests && "$$bin/python" -m fuzz $(TARGETS) --seconds $(SECONDS)
 
 lint: $(TOOLS)
 	$(BIN)/ruff format --check .
@@ -59,13 +74,31 @@ wheel: $(TOOLS)
 	    assert kernel.backends() == ('c', 'numba'); assert kernel.overhead(0, 1 << 30, 1, 1.0) == 12 << 20"
 	build/wheel/venv/bin/xenmem report examples/pool.xml.gz > build/wheel/report.txt
 
+# the manual page, made of the commands' helps
+man: build/man/xenmem.1
+
+build/man/xenmem.1: $(INSTALLED)
+	mkdir -p $(@D)
+	$(BIN)/xenmem man > $@
+
+install-man: man
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 build/man/xenmem.1 $(DESTDIR)$(PREFIX)/share/man/man1
+
 clean:
 	rm -rf .venv build dist benchmarks/.asv kernel/*.so *.egg-info
 
 include csrc/lib.mk
 
+# What often lacks is said in a sentence: this folder may be read-only, and Python old or without venv.
 $(VENV)/bin/python:
-	$(PYTHON) -m venv $(VENV)
+	@mkdir -p "$(VENV)" 2>/dev/null \
+	    || { echo "$(VENV) cannot be made here: make VENV=/tmp/xenmem-venv $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "xenmem needs Python 3.11 or later, and $(PYTHON) is $$($(PYTHON) -V 2>&1):" \
+	        "make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -m venv "$(VENV)" || { rm -rf "$(VENV)"; \
+	    echo "$(PYTHON) cannot make virtual environments: install its package venv (python3-venv)" >&2; exit 1; }
 
 # Not editable: what is tested is what a user installs. The extension is put beside its sources too, so that Python
 # started at the root of the checkout, where it finds the folder xenmem first, has both backends.
@@ -81,9 +114,9 @@ $(INSTALLED): $(DEPENDENCIES) $(SOURCES)
 
 # each file by its hash: what runs and builds xenmem, and what checks it
 $(DEPENDENCIES): $(VENV)/bin/python requirements.lock
-	$(BIN)/pip install -q --require-hashes -r requirements.lock
+	@$(PIP_LOCKED) -r requirements.lock || $(OFFLINE)
 	touch $@
 
 $(TOOLS): $(DEPENDENCIES) requirements-dev.lock
-	$(BIN)/pip install -q --require-hashes -r requirements-dev.lock
+	@$(PIP_LOCKED) -r requirements-dev.lock || $(OFFLINE)
 	touch $@

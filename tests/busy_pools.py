@@ -13,6 +13,7 @@ from xenmem import kernel
 GIB = 1 << 30
 NULL = "OpaqueRef:NULL"
 MODEL = "pre-26.3"
+FEATURES = "17cbfbff-f7fa3223-2d93fbff-00000123"
 Records = dict[str, dict[str, dict[str, Any]]]
 
 
@@ -37,6 +38,13 @@ def empty_pool(hosts: Sequence[str], name: str = "p", cpus: int = 32) -> Records
         "VM_metrics": {},
         "VM_guest_metrics": {},
         "VM_group": {},
+        "SR": {f"{name}-sr": {"uuid": f"{name}-sr-uuid", "name_label": "nfs", "shared": True, "type": "nfs"}},
+        "PBD": {},
+        "VDI": {f"{name}-vdi": {"uuid": f"{name}-vdi-uuid", "SR": f"{name}-sr", "type": "suspend", "managed": True}},
+        "VBD": {},
+        "network": {f"{name}-lan": {"uuid": f"{name}-lan-uuid", "name_label": "lan", "managed": True}},
+        "PIF": {},
+        "VIF": {},
     }
     for host in hosts:
         ref = f"{name}-{host}"
@@ -48,11 +56,30 @@ def empty_pool(hosts: Sequence[str], name: str = "p", cpus: int = 32) -> Records
             "metrics": f"{ref}-metrics",
             "enabled": True,
             "memory_overhead": str(3 * GIB // 2),
-            "cpu_info": {"cpu_count": str(cpus), "vendor": "GenuineIntel", "features": ""},
+            "cpu_info": {
+                "cpu_count": str(cpus),
+                "vendor": "GenuineIntel",
+                **dict.fromkeys(("features_hvm", "features_pv", "features_hvm_host", "features_pv_host"), FEATURES),
+            },
+            "chipset_info": {"iommu": "true"},
             "capabilities": ["hvm-3.0-x86_64"],
             "software_version": {"product_version": "8.2.1", "platform_version": "3.2.1", "xapi_build": "24.19.2"},
             "virtual_hardware_platform_versions": ["0", "1", "2"],
             "control_domain": f"{name}-vm-dom0 {host}",
+        }
+        records["PBD"][f"{ref}-pbd"] = {
+            "uuid": f"{ref}-pbd-uuid",
+            "SR": f"{name}-sr",
+            "host": ref,
+            "currently_attached": True,
+        }
+        records["PIF"][f"{ref}-pif"] = {
+            "uuid": f"{ref}-pif-uuid",
+            "network": f"{name}-lan",
+            "host": ref,
+            "physical": True,
+            "bond_slave_of": NULL,
+            "VLAN_master_of": NULL,
         }
         records["host_metrics"][f"{ref}-metrics"] = {
             "uuid": f"{ref}-metrics-uuid",
@@ -105,8 +132,15 @@ def add_vm(records: Records, vm: str, size: int, host: str | None = None, **fiel
         "start_delay": "0",
         "groups": [],
         "platform": {},
+        "VBDs": [f"{ref}-vbd"],
+        "VIFs": [f"{ref}-vif"],
+        "last_boot_CPU_flags": {"vendor": "GenuineIntel", "features": FEATURES} if host else {},
         **fields,
     }
+    disk = {"uuid": f"{ref}-disk-uuid", "SR": f"{name}-sr", "managed": True, "type": "user"}
+    records["VDI"][f"{ref}-disk"] = disk
+    records["VBD"][f"{ref}-vbd"] = {"uuid": f"{ref}-vbd-uuid", "VM": ref, "VDI": f"{ref}-disk", "empty": False}
+    records["VIF"][f"{ref}-vif"] = {"uuid": f"{ref}-vif-uuid", "VM": ref, "network": f"{name}-lan"}
     live = fields.get("power_state", "Running" if host else "Halted") in ("Running", "Paused")
     records["VM_metrics"][f"{ref}-metrics"] = {
         "uuid": f"{ref}-metrics-uuid",

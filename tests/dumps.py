@@ -12,7 +12,7 @@ HOST, METRICS, POOL, DOM0, GUEST, GROUP = (
     f"OpaqueRef:00000000-0000-4000-8000-00000000000{digit}" for digit in range(6)
 )
 EMPTY_TABLES = ("Bond", "PIF", "VBD", "task")
-NOTHING_OF_MOBILITY = {"no-storage", "no-networks", "no-capabilities", "no-cpu-features"}
+NOTHING_OF_MOBILITY = {"no-storage", "no-networks", "no-capabilities", "no-cpu-features", "no-guest-metrics"}
 """Notes of what the pool below does not tell."""
 NAMESPACES = ("name", "memory", "VCPUs", "HVM")
 
@@ -112,9 +112,9 @@ def protect_pairs(text: str) -> str:
 
 
 def sexpr(tree: Any) -> str:
-    """An s-expression as xapi writes it, of texts and lists."""
-    if isinstance(tree, str):
-        escaped = tree.replace("\\", "\\\\").replace("'", "\\'")
+    """An s-expression as xapi writes it, of lists and of what is text in a database."""
+    if not isinstance(tree, list):
+        escaped = str(tree).replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
     return f"({' '.join(map(sexpr, tree))})"
 
@@ -154,7 +154,7 @@ def dump(tables: dict[str, dict[str, dict[str, Any]]], *, schema: int = 909, pro
         '<?xml version="1.0" encoding="UTF-8"?>\n<database><manifest><pair key="schema_major_vsn" value="5"/>',
         f'<pair key="schema_minor_vsn" value="{schema}"/><pair key="generation_count" value="7"/></manifest>',
     ]
-    for name in sorted((*EMPTY_TABLES, *tables)):
+    for name in sorted({*EMPTY_TABLES, *tables}):
         rows = [row(name, ref, record, protected=protected) for ref, record in tables.get(name, {}).items()]
         parts.append(f'<table name="{name}">{"".join(rows)}</table>' if rows else f'<table name="{name}"/>')
     return "".join([*parts, "</database>"]).encode()

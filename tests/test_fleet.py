@@ -184,7 +184,7 @@ def test_what_is_not_in_the_file_is_noted() -> None:
     """It counted as nothing, and nobody was told."""
     tables = pool()
     known = {"missing"} | NOTHING_OF_MOBILITY
-    assert {note.kind for note in Fleet.from_records(tables).notes} == known
+    assert "missing" in {note.kind for note in Fleet.from_records(tables).notes} <= known
     tables["host"]["OpaqueRef:second"] = tables["host"][HOST] | {"uuid": "second", "control_domain": "OpaqueRef:NULL"}
     (note,) = [note for note in Fleet.from_records(tables).notes if note.kind not in known]
     assert note.text == "1 host has no control domain in the inventory: what it holds is not counted"

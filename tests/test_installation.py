@@ -94,3 +94,34 @@ def test_python_at_the_root_of_the_checkout_has_both_backends() -> None:
     program = "from xenmem import kernel; print(kernel.backends(), kernel.__file__)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=_environment(), capture_output=True, text=True)
     assert done.stdout == f"('c', 'numba') {ROOT / 'xenmem' / 'kernel' / '__init__.py'}\n", done.stderr
+
+
+def _make(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments],
+        cwd=folder,
+        env=_environment() | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_make_says_what_lacks(checkout: Path, tmp_path: Path) -> None:
+    """F19: an old Python ended in a conflict of versions, and a folder that cannot be written to in one of pip's."""
+    old = tmp_path / "python3"
+    old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.10.12 && exit\nexit 1\n')
+    old.chmod(0o755)
+    done = _make(checkout, "demo", f"PYTHON={old}")
+    assert done.returncode == 2
+    assert f"xenmem needs Python 3.11 or later, and {old} is Python 3.10.12: make PYTHON=python3.12 demo" in done.stderr
+    done = _make(checkout, "demo", "VENV=/proc/nowhere")
+    assert done.returncode == 2
+    assert "/proc/nowhere cannot be made here: make VENV=/tmp/xenmem-venv demo" in done.stderr
+
+
+def test_make_without_a_network(checkout: Path, tmp_path: Path) -> None:
+    done = _make(checkout, f"VENV={tmp_path}/venv", "demo", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(tmp_path))
+    assert done.returncode == 2
+    assert "Without a network: where there is one 'pip download -r requirements.lock -d wheels'" in done.stderr

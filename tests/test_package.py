@@ -47,7 +47,8 @@ LAYERS = {
     "text": set(),
     "rules": {"columns", "kernel", "units"},
     "inventory": {"columns", "datamodel", "kernel", "rules", "text", "units"},
-    "fleet": {"columns", "inventory", "kernel", "rules"},
+    "edits": {"columns", "inventory", "kernel"},
+    "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
     "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "units"},
     "xenapi": {"_lazy", "columns", "datamodel", "fleet", "kernel", "rules", "text", "units", "inventory", "planning"},
     "answers": {

@@ -35,12 +35,13 @@ class PowerState(IntEnum):
 
 
 class Unknown(IntFlag):
-    """What of a VM's needs is not known: parts of what decides where it can run."""
+    """What of a VM is not known: parts of what decides where it can run, and what its guest says of migrations."""
 
     STORAGE = 1
     NETWORKS = 2
     CPU = 4
     DEVICES = 8
+    GUEST = 16
 
 
 @dataclass(frozen=True, slots=True)

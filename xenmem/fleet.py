@@ -28,10 +28,12 @@ from xenmem.columns import (
     VMs,
     check_references,
 )
+from xenmem.edits import from_columns, moved, resized, row_of, with_vms, without
 from xenmem.inventory.assemble import COLUMNS
 from xenmem.inventory.error import InventoryError
 from xenmem.inventory.records import read_tables
 from xenmem.inventory.source import Progress, Source, read_pools
+from xenmem.rules.mobility.matrix import Mobility
 from xenmem.rules.upgrade import overhead_growth
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def read(
     Parameters
     ----------
     source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
-    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
+    format : ``statedb``, ``records`` or ``xe``; by default what its first bytes say. Each may be packed
     lenient : skip bad rows and count them in ``Fleet.notes``
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
 
@@ -94,7 +96,7 @@ class Fleet:
     Made by `xenmem.read`, `Fleet.from_records`, `Fleet.from_session` or `Fleet.concatenate`.
     """
 
-    __slots__ = ("hosts", "networks", "notes", "pools", "srs", "vm_groups", "vms")
+    __slots__ = ("_mobility", "_rows", "hosts", "networks", "notes", "pools", "srs", "vm_groups", "vms")
 
     def __init__(
         self,
@@ -113,6 +115,8 @@ class Fleet:
         self.srs = srs
         self.networks = networks
         self.notes = tuple(notes)
+        self._mobility: Mobility | None = None
+        self._rows: dict[str, dict[str, int]] = {}
         check_references(self._tables)
 
     def __repr__(self) -> str:
@@ -172,6 +176,120 @@ class Fleet:
             raise ValueError("fleets: nothing to concatenate")
         return cls(*_concatenated([fleet._tables for fleet in fleets]))
 
+    @classmethod
+    def from_columns(cls, vms: Mapping[str, Any], hosts: Mapping[str, Any], *, version: str = "26.3.0") -> Self:
+        """A Fleet of one pool from plain columns, such as dicts of arrays or data frames.
+
+        Parameters
+        ----------
+        vms : by name columns of equal length: ``memory`` in bytes, which all of its limits are, or memory_static_max;
+            and any others of `columns.VMs`. ``name``, ``vcpus`` and ``host`` are short for name_label, VCPUs_max and
+            resident_on; hosts may be named, and an empty one is none. A VM on a host runs; by default one is of type
+            hvm, has one vCPU and the overhead that the version computes
+        hosts : ``memory_total`` in bytes, and any others of `columns.Hosts`; by default enabled, live, without overhead
+        version : of xapi or a product, which computes
+
+        Raises
+        ------
+        ValueError : a column is missing, unknown, of another length or out of range, or a host is not there
+        """
+        return cls(*from_columns(vms, hosts, version))
+
+    def vm(self, name: str) -> int:
+        """The row of the VM with this reference, uuid or name.
+
+        Parameters
+        ----------
+        name : matched whole
+
+        Raises
+        ------
+        ValueError : there is none, or several
+        """
+        return self._row("vms", name)
+
+    def host(self, name: str) -> int:
+        """The row of the host with this reference, uuid or name.
+
+        Parameters
+        ----------
+        name : matched whole
+
+        Raises
+        ------
+        ValueError : there is none, or several
+        """
+        return self._row("hosts", name)
+
+    def moved(self, places: Mapping[int | str, int | str | None]) -> Self:
+        """The fleet once VMs are on other hosts.
+
+        Parameters
+        ----------
+        places : VM to its host, each a row or a name; None for none. On a host it runs, on none it is halted
+
+        Raises
+        ------
+        ValueError : there is no such VM or host, or it is in another pool
+
+        Notes
+        -----
+        A VM that starts gets the overhead that its pool computes; one that migrates keeps its own.
+        """
+        return self.replace(vms=moved(self._tables, places))
+
+    def resized(self, sizes: Mapping[int | str, int]) -> Self:
+        """The fleet once VMs have other memory: memory_static_max and both dynamic limits, and the overhead for it.
+
+        Parameters
+        ----------
+        sizes : VM, a row or a name, to bytes
+
+        Raises
+        ------
+        ValueError : there is no such VM, or an amount is out of range
+        """
+        return self.replace(vms=resized(self._tables, sizes))
+
+    def with_vm(self, name: str, memory: int, **columns: Any) -> Self:
+        """The fleet with one VM more, in its last row.
+
+        Parameters
+        ----------
+        name : its name_label
+        memory : bytes
+        columns : as for `from_columns`, each one value
+
+        Raises
+        ------
+        ValueError : as of `from_columns`
+        """
+        return self.replace(vms=with_vms(self._tables, {"name": name, "memory": memory, **columns}))
+
+    def without_vm(self, *vms: int | str) -> Self:
+        """The fleet without some VMs; the rows of the others close up.
+
+        Parameters
+        ----------
+        vms : rows or names
+
+        Raises
+        ------
+        ValueError : there is no such VM
+        """
+        return self.replace(**without(self._tables, vms))
+
+    def _row(self, table: str, name: str) -> int:
+        if table not in self._rows:
+            rows: dict[str, int] = {}
+            columns: Table = getattr(self, table)
+            for column in (columns.name_label, columns.uuid, columns.ref):  # the last one counts
+                for row, text in enumerate(column.tolist()):
+                    rows[text] = row if column is not columns.name_label or text not in rows else -1
+            self._rows[table] = rows
+        row = self._rows[table].get(name, -1)
+        return row if row >= 0 else row_of(getattr(self, table), name, table[:-1])
+
     @property
     def _tables(self) -> Tables:
         return Tables(self.vms, self.hosts, self.pools, self.vm_groups, self.srs, self.networks, self.notes)
@@ -179,6 +297,13 @@ class Fleet:
     def replace(self, **tables: Table) -> Self:
         """The same with other tables in place of some, by name."""
         return type(self)(**(self._tables._asdict() | tables))
+
+    @property
+    def mobility(self) -> Mobility:
+        """Where each VM can run, memory apart."""
+        if self._mobility is None:
+            self._mobility = Mobility(self._tables)
+        return self._mobility
 
     def amount(self, policy: str = "dynamic_min") -> Bytes:
         """The memory of each VM that counts under a policy, without overhead.

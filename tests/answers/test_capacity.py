@@ -53,7 +53,7 @@ def with_new_vms(records: Records, answered: PoolCapacity) -> xenmem.Fleet:
 )
 def test_the_new_vms_fit_where_they_are_put(records: Records, num_failures: int, shapes: list[Wanted]) -> None:
     fleet = xenmem.Fleet.from_records(records)
-    result = capacity(fleet, shapes, num_failures)
+    result = capacity(fleet, shapes, num_failures, policy="static_max")
     (answered,) = result.pools
     assert (result.count, result.bound) == (answered.count, answered.bound)
     assert answered.count == sum(shape.count for shape in answered.shapes) == sum(host.count for host in answered.hosts)
@@ -66,12 +66,24 @@ def test_the_new_vms_fit_where_they_are_put(records: Records, num_failures: int,
 
 @pytest.mark.parametrize("policy", ["static_max", "dynamic_min"])
 def test_without_failures_it_is_what_fits(small: xenmem.Fleet, policy: str) -> None:
-    """`fit` counts by dynamic_min, and the VMs that are to be started are no concern of it."""
-    result = capacity(small, [Wanted(3 * GIB, 1)], policy=policy, vms="running")
-    if policy == "dynamic_min":
-        assert result.count == fit(small, 3 * GIB, 1).count
-    else:
-        assert result.count <= fit(small, 3 * GIB, 1).count
+    result = capacity(small, [Wanted(3 * GIB, 1)], policy=policy)
+    same = fit(small, 3 * GIB, 1, policy=policy)
+    assert (result.count, result.policy) == (same.count, same.policy)
+    assert [host.count for host in result.pools[0].hosts] == [host.count for host in same.pools[0].hosts]
+
+
+def test_fit_and_capacity_agree_by_default(pool_with_disabled_host: xenmem.Fleet, small: xenmem.Fleet) -> None:
+    """One question, one answer, on hosts with too few CPUs and disabled ones too."""
+    for fleet in (small, pool_with_disabled_host, pool([9000, 9000], [], cpus=4)):
+        for memory, vcpus in ((16 * GIB, 4), (GIB, 8), (3 * GIB, 1)):
+            fits, room = fit(fleet, memory, vcpus), capacity(fleet, [Wanted(memory, vcpus)])
+            assert (room.count, room.bound, room.policy) == (fits.count, fits.count, fits.policy)
+
+
+@pytest.fixture
+def pool_with_disabled_host(records: Records) -> xenmem.Fleet:
+    next(iter(records["host"].values()))["enabled"] = False
+    return xenmem.Fleet.from_records(records)
 
 
 def test_hosts_with_too_few_cpus_are_told_of() -> None:

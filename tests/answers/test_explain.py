@@ -63,9 +63,10 @@ def test_hosts_equal_the_reference(inventory: Path) -> None:
             assert host.needed == reference.start_memory(naive, ref, policy, model)
             assert host.available == reference.host_free_memory(naive, host.ref, ignore_scheduled=ref)
             assert host.spare == host.available - host.needed
-            if host.fits:
+            if host.fits is not False:
                 assert host.spare >= 0
                 assert host.reasons == []
+                assert bool(host.not_known) == (host.fits is None)
             else:
                 assert host.reasons or answer.obstacles
 
@@ -221,5 +222,16 @@ def test_ambiguous_name_lists_the_candidates(records: Records, halted: str) -> N
 def test_unknown_name_lists_similar_ones(small: xenmem.Fleet) -> None:
     with pytest.raises(answers.QuestionError, match=r"no VM 'LAB-GIT'.*similar: lab-git-011"):
         find_vm(small, "LAB-GIT")
-    with pytest.raises(answers.QuestionError, match=r"no host 'xen01'.*similar: xen01\.par"):
-        find_host(small, "xen01")
+    with pytest.raises(answers.QuestionError, match=r"no host 'par\.example'.*similar: xen01\.par"):
+        find_host(small, "par.example")
+
+
+def test_the_beginning_of_one_name_does(small: xenmem.Fleet) -> None:
+    """F20: xen03 for xen03.lab.example was refused with the right suggestion."""
+    assert find_host(small, "xen01") == find_host(small, "xen01.par.example")
+    assert find_vm(small, "lab-git-0") == find_vm(small, "lab-git-011")
+    assert find_vm(small, small.vms.uuid[5][:8]) == 5
+    with pytest.raises(answers.QuestionError, match=r"host 'xen' is ambiguous: xen01.*, xen02.*, xen03"):
+        find_host(small, "xen")
+    with pytest.raises(answers.QuestionError, match="no host ''"):
+        find_host(small, "")

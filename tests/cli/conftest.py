@@ -52,11 +52,11 @@ def xenmem(environment: dict[str, str], warm: None) -> Command:
 
 @pytest.fixture
 def answer(xenmem: Command) -> Callable[..., str]:
-    """Runs the command, which must succeed without a word on standard error; gives what it printed."""
+    """Runs the command, which must answer, by default yes, without a word on standard error; gives what it printed."""
 
-    def run(*arguments: str, **more: str) -> str:
+    def run(*arguments: str, status: int = 0, **more: str) -> str:
         done = xenmem(*arguments, **more)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (status, "")
         return done.stdout
 
     return run

@@ -13,7 +13,8 @@ from twins import reference
 
 import xenmem
 from xenmem import Fleet, InventoryError
-from xenmem.inventory import records, source, table, xe
+from xenmem.inventory import packed as packing
+from xenmem.inventory import records, table, xe
 
 BOMB = (
     b'<?xml version="1.0"?><!DOCTYPE database [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">'
@@ -346,11 +347,11 @@ def test_an_unknown_total_below_the_largest_overhead() -> None:
 
 
 def test_gzip_that_unpacks_beyond_measure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source, "MAX_UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr(packing, "MAX_UNPACKED_BYTES", 1 << 20)
     document = dump(pool())
     assert "unpacks to more than 0 GiB and 200 times its size" in refused(gzip.compress(document + b" " * (4 << 20)))
-    packed = gzip.compress(document + b" " * (4 << 20), 0)
-    assert len(xenmem.read(io.BytesIO(packed)).vms) == 2
+    barely = gzip.compress(document + b" " * (4 << 20), 0)
+    assert len(xenmem.read(io.BytesIO(barely)).vms) == 2
 
 
 def test_a_tag_of_many_attributes() -> None:

@@ -260,7 +260,10 @@ def test_vm_groups_hold_against_vms_that_stay() -> None:
     plan = planning.pack(fleet, vms=[1])
     planning.verify(plan, fleet)
     assert plan.host.tolist() == [1]
-    assert planning.pack(fleet, vms=[1], hosts=[0]).status == "infeasible"
+    assert planning.pack(fleet, vms=[1], hosts=[0], vm_groups="strict").status == "infeasible"
+    soft = planning.pack(fleet, vms=[1], hosts=[0])
+    assert soft.status == "optimal"
+    assert "VMs of a VM group share a host, spread evenly" in soft.reason
     assert planning.pack(fleet, vms=[1], hosts=[0], vm_groups=False).status == "optimal"
 
 
@@ -406,3 +409,24 @@ def test_an_affinity_for_one_host_is_a_pin() -> None:
         plan = planning.pack(fleet, **constraints)
         planning.verify(plan, fleet, **constraints)
         assert plan.stays == {0: "2 vCPUs on 1 CPUs"}
+
+
+def test_vms_that_run_keep_a_place_before_others_get_one() -> None:
+    """Two halted VMs would fit in the room of the one that runs, which would have to be stopped for them."""
+    fleet = pool([8000, 1000], [(6000, 0), (3000, None), (3000, None)])
+    plan = planning.pack(fleet, priority={1: 5, 2: 5})
+    planning.verify(plan, fleet, priority={1: 5, 2: 5})
+    assert plan.host.tolist() == [0, -1, -1]
+    assert plan.status == "infeasible"
+
+
+def test_a_strict_group_is_a_rule() -> None:
+    fleet = pool([8000, 8000], [(1000, 0), (1000, 1), (1000, None)], groups=[[0, 1, 2]])
+    soft, strict = planning.pack(fleet), planning.pack(fleet, vm_groups="strict")
+    assert (soft.status, strict.status) == ("optimal", "infeasible")
+    assert "spread evenly" in soft.reason
+    planning.verify(strict, fleet, vm_groups="strict")
+    with pytest.raises(
+        planning.Violation, match="3 VMs of a group share" if soft.host.std() == 0 else "VMs of a group"
+    ):
+        planning.verify(soft, fleet)

@@ -8,7 +8,23 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
-from small_pool import build_database, everything, limits, row, vm_row
+from small_pool import (
+    OTHER_VENDOR,
+    build_database,
+    disk,
+    everything,
+    functions,
+    gpu,
+    limits,
+    network,
+    other_cpu,
+    row,
+    storage,
+    usb,
+    vgpu,
+    vif,
+    vm_row,
+)
 
 from xenmem.datamodel.errors import CODES
 from xenmem.datamodel.types import RefType
@@ -22,6 +38,9 @@ from xenmem.xenapi.world.hooks import Hooks
 
 NULL = "OpaqueRef:NULL"
 FEW, SOME, MANY, MORE = (str(size * GIB) for size in (1, 2, 3, 4))
+DEST = {"SM": "", "host": "h2", "xenops": "", "session_id": "", "master": "http://192.0.2.1/"}
+ON_H2 = ("VDI.pool_migrate",)
+MOTIONS = ("VM.migrate_send", "VM.assert_can_migrate", "VDI.pool_migrate")
 SENT: dict[str, tuple[Any, ...]] = {
     "VM.assert_can_boot_here": ("h2",),
     "VM.start": (False, False),
@@ -41,7 +60,10 @@ SENT: dict[str, tuple[Any, ...]] = {
     "VM.set_memory_target_live": (FEW,),
     "VM.clone": ("copy",),
     "VM.copy": ("copy", NULL),
-    "VM.snapshot": ("copy",),
+    **dict.fromkeys(("VM.snapshot", "VM.checkpoint"), ("then",)),
+    "VM.query_data_source": ("memory",),
+    "host.query_data_source": ("memory_total_kib",),
+    "pool.apply_edition": ("p", "free"),
     "VM.set_is_a_template": (True,),
     "VM.set_groups": (["g1"],),
     "VM.set_platform": ({},),
@@ -69,6 +91,10 @@ SENT: dict[str, tuple[Any, ...]] = {
     "pool.enable_ha": ([], {}),
     "pool.designate_new_master": ("h2",),
     "pool.get_license_state": ("p",),
+    "host.migrate_receive": ("net", {}),
+    **dict.fromkeys(("VM.migrate_send", "VM.assert_can_migrate"), (DEST, True, {"vm-disk": "other"}, {}, {})),
+    "VDI.pool_migrate": ("other", {}),
+    "PGPU.get_remaining_capacity": ("h1-gpu", "nvidia"),
     "VM_group.create": ({"name_label": "g", "name_description": "", "placement": "anti_affinity"},),
     "event.from": ([], "", 0.0),
     "event.inject": ("VM", "vm"),
@@ -95,8 +121,11 @@ STATES = {
             "VM.clean_reboot",
             "VM.hard_reboot",
             "VM.get_boot_record",
+            "VM.checkpoint",
+            "VM.query_data_source",
             "host.evacuate",
             "host.assert_can_evacuate",
+            *MOTIONS,
         ),
         "Running",
     ),
@@ -115,15 +144,30 @@ OPERATIONS = {
     "VM.set_HVM_shadow_multiplier": "changing_shadow_memory",
     "VM.set_shadow_multiplier_live": "changing_shadow_memory_live",
     "host.evacuate": "pool_migrate",
+    "VDI.pool_migrate": "migrate_send",
     "VM.assert_operation_valid": "start",
 }
 FEATURES = {
     **dict.fromkeys(("VM.start", "VM.start_on", "VM.assert_can_boot_here"), ("VM_start", "restrict_vm_start")),
     **dict.fromkeys(("VM.pool_migrate", "host.evacuate"), ("Xen_motion", "restrict_xen_motion")),
+    **dict.fromkeys(("VM.resume", "VM.resume_on"), ("VGPU", "restrict_vgpu")),
+    **dict.fromkeys(MOTIONS, ("Storage_motion", "restrict_storage_xen_motion")),
     **dict.fromkeys(("VM.set_groups", "VM_group.create"), ("VM_groups", "restrict_vm_groups")),
+    "VM.checkpoint": ("Checkpoint", "restrict_checkpoint"),
     "VM.set_has_vendor_device": ("PCI_device_for_auto_update", "restrict_pci_device_for_auto_update"),
     "VM.set_VCPUs_number_live": ("Live_set_vcpus", "restrict_set_vcpus_number_live"),
 }
+ASKED = {
+    **dict.fromkeys(("VM_IS_IMMOBILE", "VM_NON_SUSPENDABLE", "VM_LACKS_FEATURE", "VM_HAS_PCI_ATTACHED"), "suspend"),
+    "VM_HAS_VUSBS": "pool_migrate",
+    "VM_IS_USING_NESTED_VIRT": "changing_dynamic_range",
+    "VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED": "snapshot_with_quiesce",
+    "VTPM_MAX_AMOUNT_REACHED": "create_vtpm",
+    "PROVISION_ONLY_ALLOWED_ON_TEMPLATE": "provision",
+    "REVERT_ONLY_ALLOWED_ON_SNAPSHOT": "revert",
+    "NOT_SUPPORTED_DURING_UPGRADE": "snapshot",
+}
+"""By code, the operation that VM.assert_operation_valid is asked about: of a running VM, but for the last four."""
 CHANGES_MORE = frozenset(("VM_HAS_NO_SUSPEND_VDI", "TASK_CANCELLED", "HOST_OFFLINE", "VMS_FAILED_TO_COOPERATE"))
 """Failures after which a VM is halted, or a reservation given back that was there before."""
 
@@ -136,6 +180,13 @@ class Answering(Hooks):
             raise Failure(list(details))
 
         setattr(self, hook, fail)
+
+
+class Granting(Hooks):
+    """Hooks of a licence daemon."""
+
+    def apply_edition(self, host: Any, edition: str) -> dict[str, str]:
+        return {}
 
 
 class Scene:
@@ -154,7 +205,7 @@ class Scene:
             database,
             "vm",
             power_state=state,
-            resident_on="h1" if state in ("Running", "Paused") else NULL,
+            resident_on=NULL if state not in ("Running", "Paused") else "h2" if self.name in ON_H2 else "h1",
             suspend_VDI="image",
             platform={"device-model": "m"},
         )
@@ -163,18 +214,45 @@ class Scene:
         self.metrics = database.VM_metrics["vmm"]
         self.metrics.current_domain_type = "unspecified" if state == "Halted" else "pvh"
         self.the_pool = database.the_pool
-        features = ("dmc", "vm_groups", "nested_virt", "set_vcpus_number_live", "pci_device_for_auto_update")
+        features = (
+            "dmc",
+            "vm_groups",
+            "nested_virt",
+            "checkpoint",
+            "set_vcpus_number_live",
+            "pci_device_for_auto_update",
+            "vgpu",
+        )
+        features = (*features, "storage_xen_motion")
         self.the_pool.restrictions = {f"restrict_{feature}": "false" for feature in features}
         self.h1, self.h2 = database.host["h1"], database.host["h2"]
         self.operation = OPERATIONS.get(self.name, message.name)
         self.method = self.name
         self.before: dict[str, Any] = {}
         subject = {"VM": ["vm"], "host": ["h1"]}.get(message.class_name, [])
+        if self.name in MOTIONS:
+            for sr in ("sr", "other"):
+                storage(database, "h1", "h2", ref=sr)
+            disk(database, "vm")
+            able = {"VDI_SNAPSHOT": 1, "VDI_MIRROR": 1}
+            database.load("SM", [row(database, "SM", "nfs", type="nfs", features=able)])
+            subject = ["vm-disk"] if message.class_name == "VDI" else subject
+        if self.name == "host.migrate_receive":
+            network(database, "h1")
+            database.tables["PIF"]["net-h1"].IP = "192.0.2.1"
+        if message.class_name == "PGPU":
+            gpu(database, "h1", "nvidia")
         if self.name in ("host.power_on", "host.declare_dead", "host.destroy"):
             subject = ["h2"]
             self.kill("h2")
             self.h2.power_on_mode = "wake-on-lan"
         self.h1.enabled = self.h2.enabled = self.name not in ("host.reboot", "host.shutdown")
+        if self.name == "pool.apply_edition":
+            self.pool.hooks = Granting()
+        self.vm.is_a_template = self.name in ("VM.provision", "VM.revert")
+        if self.name == "VM.revert":
+            database.load("VM", [vm_row(database, "of")])
+            self.vm.is_a_snapshot, self.vm.snapshot_of = True, "of"
         if self.name == "VM_group.destroy":
             subject = ["g1"]
         self.the_pool.ha_enabled = self.name == "pool.disable_ha"
@@ -188,6 +266,13 @@ class Scene:
     def send(self) -> Any:
         message = MESSAGES[self.name]
         return self.pool.dispatch(self.method, [self.handle, *self.sent] if message.has_session else self.sent)[2]
+
+    def ask_about(self, operation: str) -> None:
+        """Let the message be about an operation, and the VM in the state for it."""
+        self.sent[-1] = operation
+        if operation not in ("create_vtpm", "provision", "revert", "snapshot"):
+            self.vm.power_state = "Running"
+            self.metrics.current_domain_type = "pvh"
 
     def make_guests_wait(self, failure: list[str] | None = None) -> None:
         class Waiting(Guests):
@@ -245,6 +330,9 @@ def vm_bad_power_state(scene: Scene) -> list[Any]:
     if scene.name == "VM.set_has_vendor_device":
         scene.vm.power_state = "Suspended"
         return ["vm", "halted", "suspended"]
+    if scene.name == "VM.query_data_source":
+        scene.vm.power_state = "Halted"
+        return ["vm", "running, paused", "halted"]
     allowed = allowed_power_states(scene.database, scene.vm, scene.operation)
     scene.vm.power_state = wrong = "Paused" if "Paused" not in allowed else "Halted"
     return ["vm", ", ".join(allowed).lower(), wrong.lower()]
@@ -261,6 +349,9 @@ def other_operation_in_progress(scene: Scene) -> list[Any]:
 
 @situation
 def vm_is_template(scene: Scene) -> list[Any]:
+    if scene.name == "VM.revert":
+        scene.database.VM["of"].is_a_template = True
+        return ["of", "reverting"]
     scene.vm.is_a_template = scene.vm.is_default_template = True
     return ["vm", shown(scene.operation)]
 
@@ -273,23 +364,33 @@ def vm_is_snapshot(scene: Scene) -> list[Any]:
 
 @situation
 def operation_not_allowed(scene: Scene) -> list[Any]:
-    if scene.name in ("VM.assert_can_boot_here", "host.evacuate"):
-        scene.pool.hooks = Answering("assert_usb_and_sriov_available", "OPERATION_NOT_ALLOWED", "VUSB")
-        return ["VUSB"]
+    if scene.name == "VM.assert_can_migrate":
+        scene.sent[4] = {"vif": "net"}
+        return [None]
+    if scene.name == "VM.assert_can_boot_here":
+        usb(scene.database, "vm", "h1")
+        return ["VUSB vm-vusb is not available on Host h2"]
+    if scene.name == "VM.assert_operation_valid":
+        scene.sent[1], scene.vm.is_control_domain = "provision", True
+        scene.vm.is_a_template = True
+        return ["This operation is not allowed on a control domain"]
     if scene.name == "VM.set_VCPUs_at_startup":
         scene.sent[0] = "h1dom0"
         return ["set_VCPUs_at_startup is not allowed on dom0"]
     if scene.name == "VM.set_groups":
         scene.vm.is_a_snapshot = True
         return ["Control domains, templates, and snapshots cannot be added to VM groups."]
+    if scene.name == "VM.provision":
+        scene.vm.is_control_domain = True
+        return ["This operation is not allowed on a control domain"]
     if scene.operation in ("changing_VCPUs", "destroy"):
         scene.vm.is_control_domain = True
         scene.database.write(scene.vm, "resident_on", "h1")
         scene.h1.control_domain = "vm"
         return ["This operation is not allowed on dom0"]
-    if scene.operation in ("start", "start_on"):
-        scene.pool.hooks = Answering("assert_operation_allowed_by_devices", "OPERATION_NOT_ALLOWED", "PCI")
-        return ["PCI"]
+    if scene.name == "VM.start_on":
+        usb(scene.database, "vm", "h1")
+        return ["VUSB vm-vusb is not available on Host h2"]
     scene.vm.is_control_domain = True
     return ["This operation is not allowed on a control domain"]
 
@@ -299,6 +400,13 @@ def no_hosts_available(scene: Scene) -> list[Any]:
     if scene.name == "host.evacuate":
         scene.h2.enabled = False
         return ["vm"]
+    if scene.name in MOTIONS:
+        scene.database.update(scene.vm, {"power_state": "Halted", "resident_on": NULL})
+        for host in ("h1", "h2"):
+            scene.database.write(scene.database.tables["PBD"][f"sr-{host}"], "currently_attached", False)
+        return []
+    if scene.name == "VM.checkpoint":
+        scene.vm.power_state = "Suspended"
     scene.kill("h1")
     scene.kill("h2")
     return []
@@ -310,7 +418,12 @@ def ha_operation_would_break_failover_plan(scene: Scene) -> list[Any]:
     protected = {"ha_restart_priority": "restart", "ha_always_run": True}
     values = {"power_state": "Running", "resident_on": "h1", **limits(40 * GIB), **protected}
     scene.database.load("VM", [vm_row(scene.database, "protected", **values)])
-    scene.database.update(scene.vm, {"memory_static_max": 40 * GIB, "memory_overhead": 200 * MIB})
+    size = 40 * GIB
+    if scene.name in ON_H2:  # the VM is there already, so that it must be short, and the other host be full
+        size = 20 * GIB
+        filler = {"power_state": "Running", "resident_on": "h1", **limits(15 * GIB)}
+        scene.database.load("VM", [vm_row(scene.database, "filler", **filler)])
+    scene.database.update(scene.vm, {"memory_static_max": size, "memory_overhead": 200 * MIB})
     if scene.name not in ("VM.set_ha_restart_priority", "VM.set_ha_always_run"):
         scene.vm.ha_restart_priority = "restart"
     scene.the_pool.ha_enabled, scene.the_pool.ha_plan_exists_for = True, 1
@@ -325,16 +438,13 @@ def host_offline(scene: Scene) -> list[Any]:
     if scene.name.startswith(("host.", "pool.")):
         scene.sent[0] = "h2"
         scene.kill("h2")
+    elif scene.name == "VM.revert":
+        scene.database.VM["of"].power_state = "Running"
+        scene.database.write(scene.database.VM["of"], "resident_on", "h2")
+        scene.kill("h2")
     elif scene.name in ("VM.start", "VM.resume"):
         scene.database.write(scene.vm, "scheduled_to_be_resident_on", "h2")
         scene.kill("h2")
-    elif scene.name in ("VM.start_on", "VM.resume_on"):
-
-        class Dying(Hooks):
-            def assert_usb_and_sriov_available(self, vm: Any, host: Any) -> None:
-                scene.kill("h2")
-
-        scene.pool.hooks = Dying()
     else:
         if scene.vm.power_state in ("Halted", "Suspended"):
             scene.vm.power_state = "Running"
@@ -364,7 +474,8 @@ def host_not_enough_free_memory(scene: Scene) -> list[Any]:
     if scene.name == "VM.set_shadow_multiplier_live":
         scene.sent[1] = 1e5
         return [str((3_400_000 - 34) * MIB), str(59 * GIB - 37 * MIB)]
-    values = {"power_state": "Running", "resident_on": "h2", "memory_overhead": 0, **limits(61 * GIB - 1)}
+    used = 2 * GIB + 37 * MIB if scene.name in ON_H2 else 0
+    values = {"power_state": "Running", "resident_on": "h2", "memory_overhead": 0, **limits(61 * GIB - 1 - used)}
     scene.database.load("VM", [vm_row(scene.database, "big", **values)])
     if scene.name == "host.evacuate":
         return ["vm"]
@@ -413,6 +524,9 @@ def vm_memory_target_wait_timeout(scene: Scene) -> list[Any]:
 
 @situation
 def licence_restriction(scene: Scene) -> list[Any]:
+    if scene.name in ("VM.resume", "VM.resume_on"):
+        gpu(scene.database, "h2", "nvidia")
+        vgpu(scene.database, "vm", "nvidia")
     feature, restriction = FEATURES[scene.name]
     scene.the_pool.restrictions = {**scene.the_pool.restrictions, restriction: "true"}
     return [feature]
@@ -525,18 +639,254 @@ def host_not_enough_pcpus(scene: Scene) -> list[Any]:
 @situation
 def vm_incompatible_with_this_host(scene: Scene) -> list[Any]:
     scene.vm.power_state = "Suspended" if scene.vm.power_state == "Halted" else scene.vm.power_state
-    return _answered(scene, "assert_cpu_compatible", "VM_INCOMPATIBLE_WITH_THIS_HOST")
+    scene.metrics.current_domain_type = "pvh"
+    other_cpu(scene.database, scene.vm)
+    return ["vm", "h2", OTHER_VENDOR]
+
+
+@situation
+def vgpu_type_no_longer_supported(scene: Scene) -> list[Any]:
+    class Newer(Hooks):
+        def supports_gvt_g(self) -> bool:
+            return False
+
+    scene.pool.hooks = Newer()
+    gpu(scene.database, "h2", "gvt_g")
+    vgpu(scene.database, "vm", "gvt_g")
+    return ["V: M"]
+
+
+@situation
+def cannot_contact_host(scene: Scene) -> list[Any]:
+    scene.sent[1] = DEST | {"host": "elsewhere"}
+    return ["http://192.0.2.1/"]
+
+
+@situation
+def vdi_not_in_map(scene: Scene) -> list[Any]:
+    scene.sent[3] = {}
+    return ["vm-disk"]
+
+
+@situation
+def sr_does_not_support_migration(scene: Scene) -> list[Any]:
+    scene.database.tables["SM"]["nfs"].features = {"VDI_SNAPSHOT": 1}
+    return ["sr", "VDI_MIRROR"]
+
+
+@situation
+def vdi_cbt_enabled(scene: Scene) -> list[Any]:
+    scene.database.VDI["vm-disk"].cbt_enabled = True
+    return ["vm-disk"]
+
+
+@situation
+def vdi_is_encrypted(scene: Scene) -> list[Any]:
+    scene.database.VDI["vm-disk"].sm_config = {"key_hash": "x"}
+    return ["vm-disk"]
+
+
+@situation
+def vdi_incompatible_type(scene: Scene) -> list[Any]:
+    scene.database.VDI["vm-disk"].type = "cbt_metadata"
+    return ["vm-disk", "cbt_metadata"]
+
+
+@situation
+def vdi_needs_vm_for_migrate(scene: Scene) -> list[Any]:
+    scene.database.destroy(scene.database.VBD["vm-vbd"])
+    return ["vm-disk"]
+
+
+@situation
+def too_many_storage_migrates(scene: Scene) -> list[Any]:
+    for number in range(3):
+        values = {"power_state": "Running", "resident_on": "h1", "current_operations": {"t": "migrate_send"}}
+        scene.database.load("VM", [vm_row(scene.database, f"other{number}", **values)])
+    return ["3"]
+
+
+@situation
+def vm_requires_sr(scene: Scene) -> list[Any]:
+    if scene.name in MOTIONS:
+        scene.database.write(scene.database.tables["PBD"]["sr-h2"], "currently_attached", False)
+    else:
+        storage(scene.database, "h1")
+        disk(scene.database, "vm")
+    return ["vm", "sr"]
+
+
+@situation
+def vm_requires_network(scene: Scene) -> list[Any]:
+    network(scene.database, "h1")
+    vif(scene.database, "vm")
+    return ["vm", "net"]
+
+
+@situation
+def host_cannot_attach_network(scene: Scene) -> list[Any]:
+    network(scene.database, "h1", "h2")
+    scene.database.tables["PIF"]["net-h2"].bond_slave_of = "bond"
+    vif(scene.database, "vm")
+    return ["h2", "net"]
+
+
+@situation
+def vm_requires_iommu(scene: Scene) -> list[Any]:
+    gpu(scene.database, "h1", "nvidia_sriov")
+    vgpu(scene.database, "vm", "nvidia_sriov", resident_on="h1-gpu")
+    scene.database.tables["PGPU"]["h1-gpu"].compatibility_metadata = {"nvidia": "x"}
+    scene.database.write(scene.h2, "chipset_info", {"iommu": "false"})
+    return ["h2"]
+
+
+@situation
+def vm_requires_gpu(scene: Scene) -> list[Any]:
+    gpu(scene.database, "h1")
+    vgpu(scene.database, "vm")
+    return ["vm", "gpus"]
+
+
+@situation
+def vm_requires_vgpu(scene: Scene) -> list[Any]:
+    kind = "nvidia"
+    gpu(scene.database, "h1", kind)
+    vgpu(scene.database, "vm", kind, resident_on="h1-gpu")
+    scene.database.tables["PGPU"]["h1-gpu"].compatibility_metadata = {"nvidia": "x"}
+    return ["vm", "gpus", kind]
+
+
+@situation
+def feature_requires_hvm(scene: Scene) -> list[Any]:
+    vm_requires_vgpu(scene)
+    gpu(scene.database, "h2", "nvidia")
+    scene.vm.domain_type = "pv"
+    return ["vGPU- and GPU-passthrough needs HVM"]
+
+
+@situation
+def nvidia_tools_error(scene: Scene) -> list[Any]:
+    vm_requires_vgpu(scene)
+    gpu(scene.database, "h2", "nvidia")
+    return ["h2"]
+
+
+@situation
+def network_sriov_insufficient_capacity(scene: Scene) -> list[Any]:
+    functions(scene.database, "h2", 0)
+    vif(scene.database, "vm", "sriov")
+    return ["sriov"]
+
+
+@situation
+def vdi_not_managed(scene: Scene) -> list[Any]:
+    storage(scene.database, "h1", "h2")
+    disk(scene.database, "vm")
+    disk(scene.database, "h1dom0")
+    scene.database.VDI["vm-disk"].managed = False
+    return ["vm-vbd"]
+
+
+@situation
+def vdi_in_use(scene: Scene) -> list[Any]:
+    storage(scene.database, "h1", "h2")
+    disk(scene.database, "vm")
+    other = {"VM": "other", "VDI": "vm-disk", "currently_attached": True}
+    scene.database.load("VM", [vm_row(scene.database, "other", power_state="Running", resident_on="h1")])
+    scene.database.load("VBD", [row(scene.database, "VBD", "other-vbd", mode="RO", **other)])
+    return ["vm-disk"]
+
+
+@situation
+def vdi_readonly(scene: Scene) -> list[Any]:
+    storage(scene.database, "h1", "h2")
+    disk(scene.database, "vm")
+    scene.database.VDI["vm-disk"].read_only = True
+    return ["vm-disk"]
+
+
+@situation
+def vdi_on_boot_mode_incompatible_with_operation(scene: Scene) -> list[Any]:
+    storage(scene.database, "h1", "h2")
+    disk(scene.database, "vm")
+    if scene.name in MOTIONS:
+        scene.database.VDI["vm-disk"].on_boot = "reset"
+    scene.database.VDI["vm-disk"].sm_config = {"on_boot": "reset", "caching": "true"}
+    return []
+
+
+@situation
+def vm_has_pci_attached(scene: Scene) -> list[Any]:
+    scene.vm.attached_PCIs = ("pci",)
+    return ["vm"]
+
+
+@situation
+def vm_has_vgpu(scene: Scene) -> list[Any]:
+    scene.vm.VGPUs = ("gone",)
+    return ["vm"]
+
+
+@situation
+def vm_no_suspend_sr(scene: Scene) -> list[Any]:
+    storage(scene.database, "h1", "h2")
+    return ["vm"]
+
+
+@situation
+def ha_constraint_violation_sr_not_shared(scene: Scene) -> list[Any]:
+    storage(scene.database, "h1")
+    disk(scene.database, "vm")
+    return ["sr"]
+
+
+@situation
+def ha_constraint_violation_network_not_shared(scene: Scene) -> list[Any]:
+    network(scene.database, "h1")
+    vif(scene.database, "vm")
+    return ["net"]
+
+
+@situation
+def vm_has_sriov_vif(scene: Scene) -> list[Any]:
+    functions(scene.database, "h1", 1)
+    scene.h2.enabled = False
+    scene.database.tables["network_sriov"]["sriov-row"].configuration_mode = "sysfs"
+    vif(scene.database, "vm", "sriov")
+    return ["vm"]
+
+
+@situation
+def pif_not_present(scene: Scene) -> list[Any]:
+    _over_a_network(scene)
+    return ["h2", "net"]
+
+
+@situation
+def required_pif_is_unplugged(scene: Scene) -> list[Any]:
+    _over_a_network(scene, "h2")
+    scene.database.tables["PIF"]["net-h2"].currently_attached = False
+    return ["net-h2"]
+
+
+@situation
+def interface_has_no_ip(scene: Scene) -> list[Any]:
+    _over_a_network(scene, "h2")
+    return ["net-h2"]
+
+
+def _over_a_network(scene: Scene, *hosts: str) -> None:
+    network(scene.database, "h1", *hosts)
+    if scene.name == "host.migrate_receive":
+        scene.sent[0] = "h2"
+        return
+    if scene.name == "host.evacuate":
+        scene.sent.append("net")
+    else:
+        scene.sent[-1] = {"network": "net"}
 
 
 HOOKS = {
-    "VGPU_TYPE_NO_LONGER_SUPPORTED": "assert_vgpu_types_supported",
-    "VM_REQUIRES_SR": "assert_storage_visible",
-    "VM_REQUIRES_NETWORK": "assert_networks_attachable",
-    "HOST_CANNOT_ATTACH_NETWORK": "assert_networks_attachable",
-    "VM_REQUIRES_IOMMU": "assert_gpus_available",
-    "VM_REQUIRES_GPU": "assert_gpus_available",
-    "VM_REQUIRES_VGPU": "assert_gpus_available",
-    "NETWORK_SRIOV_INSUFFICIENT_CAPACITY": "assert_usb_and_sriov_available",
     "VM_FAILED_SHUTDOWN_ACKNOWLEDGMENT": "shut_down_guest",
     "VM_SHUTDOWN_TIMEOUT": "shut_down_guest",
     "HOST_STILL_BOOTING": "assert_host_ready",
@@ -656,6 +1006,9 @@ def internal_error(scene: Scene) -> list[Any]:
         scene.sent[1] = "coredump_and_destroy"
         scene.vm.domain_type = scene.metrics.current_domain_type = "unspecified"
         return ["unspecified domain type"]
+    if scene.name.endswith("query_data_source"):
+        scene.sent[1] = "cpu0"
+        return ["Not_found"]
     if scene.name == "VM_group.create":
         scene.sent[0] = {"placement": 5}
     else:
@@ -690,6 +1043,41 @@ def event_from_token_parse_failure(scene: Scene) -> list[Any]:
 def vm_has_vusbs(scene: Scene) -> list[Any]:
     scene.vm.VUSBs = ("usb",)
     return ["vm"]
+
+
+@situation
+def vtpm_max_amount_reached(scene: Scene) -> list[Any]:
+    scene.vm.VTPMs = ("vtpm",)
+    return ["1"]
+
+
+@situation
+def vm_snapshot_with_quiesce_not_supported(scene: Scene) -> list[Any]:
+    return ["vm", ""]
+
+
+@situation
+def provision_only_allowed_on_template(scene: Scene) -> list[Any]:
+    scene.vm.is_a_template = False
+    return []
+
+
+@situation
+def revert_only_allowed_on_snapshot(scene: Scene) -> list[Any]:
+    scene.vm.is_a_snapshot = scene.vm.is_a_template = False
+    return []
+
+
+@situation
+def vm_revert_failed(scene: Scene) -> list[Any]:
+    scene.vm.snapshot_of = "gone"
+    return ["vm", "gone"]
+
+
+@situation
+def v6d_failure(scene: Scene) -> list[Any]:
+    scene.pool.hooks = Hooks()
+    return []
 
 
 @situation
@@ -770,6 +1158,8 @@ DECLARED = [
 @pytest.mark.parametrize(("name", "code"), DECLARED, ids=lambda value: value)
 def test_is_answered(name: str, code: str) -> None:
     scene = Scene(MESSAGES[name])
+    if name == "VM.assert_operation_valid" and code in ASKED:
+        scene.ask_about(ASKED[code])
     parameters = SITUATIONS[code](scene)
     if name in ("VM.start", "VM.start_on"):  # stores its overhead before it looks for a host
         scene.vm.memory_overhead = scene.session.api.VM.compute_memory_overhead("vm")

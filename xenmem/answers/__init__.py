@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
     from xenmem.answers.info import Installation, WarmUpReport, info, warm_up
+    from xenmem.answers.matrix import Matrix, matrix
     from xenmem.answers.messages import Declarations, declarations
     from xenmem.answers.moves import MovePlan, consolidate, evacuate, pack, rebalance
     from xenmem.answers.naming import QuestionError
     from xenmem.answers.place import Placement, place
     from xenmem.answers.report import Report, report
     from xenmem.answers.rolling_update import RollingPlan, rolling_update
+    from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
     from xenmem.answers.what_if import WhatIf, what_if
 
@@ -32,6 +34,7 @@ __all__ = [
     "Explanation",
     "Fit",
     "Installation",
+    "Matrix",
     "Maximum",
     "MovePlan",
     "Placement",
@@ -52,12 +55,14 @@ __all__ = [
     "failover",
     "fit",
     "info",
+    "matrix",
     "maximise",
     "pack",
     "place",
     "rebalance",
     "report",
     "rolling_update",
+    "schema",
     "unprotecting",
     "upgrade_check",
     "warm_up",
@@ -74,12 +79,14 @@ __getattr__, __dir__ = attach(
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
         "info": "Installation WarmUpReport info warm_up",
+        "matrix": "Matrix matrix",
         "messages": "Declarations declarations",
         "moves": "MovePlan consolidate evacuate pack rebalance",
         "naming": "QuestionError",
         "place": "Placement place",
         "report": "Report report",
         "rolling_update": "RollingPlan rolling_update",
+        "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",
         "what_if": "WhatIf what_if",
     },

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from xenmem import planning
-from xenmem.answers import script
-from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, as_question, identity, name_of, pool_head
+from xenmem.answers import caveats, script
+from xenmem.answers.naming import Answer, Named, PoolHead, QuestionError, as_question, identity, name_of, pool_head
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
 from xenmem.planning.ballooning import check_newcomer
@@ -37,7 +37,7 @@ class SqueezedVM(Named, frozen=True):
     fair: int | None
 
 
-class BalloonReport(Result, frozen=True):
+class BalloonReport(Answer, frozen=True):
     """What starting a VM does to those on a host.
 
     Attributes
@@ -51,6 +51,7 @@ class BalloonReport(Result, frozen=True):
     missing : memory missing for the minimums of all; then it does not start
     reason : in a sentence
     vms : those that run on the host
+    caveats : what makes the free memory doubtful
     """
 
     pool: PoolHead
@@ -68,6 +69,7 @@ class BalloonReport(Result, frozen=True):
     reason: str
     newcomer: SqueezedVM
     vms: list[SqueezedVM]
+    caveats: list[str]
 
 
 def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
@@ -95,7 +97,10 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
     granted = answer.squeezed.granted_kib
     overhead = int(fleet.overhead()[vm])
     newcomer = dict(answer.squeezed.balanced).get(NEWCOMER)
+    starts = "does not start" if answer.fair.missing_kib else "starts"
     return BalloonReport(
+        verdict=f"VM {vms.label(vm)} {starts} on {fleet.hosts.label(host)}: {answer.reason}.",
+        outcome="no" if answer.fair.missing_kib else "yes",
         pool=pool_head(fleet, int(vms.pool[vm])),
         **identity(vms, vm),
         power_state=PowerState(vms.power_state[vm]).name.capitalize(),
@@ -128,6 +133,7 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
             )
             for place, row in enumerate(answer.vms)
         ],
+        caveats=caveats.of_hosts(fleet, np.array([host])),
     )
 
 

@@ -1,7 +1,7 @@
 """How many more VMs of given shapes a pool takes while it still survives host failures, and on which hosts.
 
 Amounts are bytes. Planning answers; here its rows become names. Only memory decides: hosts with too few CPUs for a
-shape are told of, but counted all the same.
+shape are told of, but counted all the same, unless the question is that of `fit`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,9 +12,25 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers.explain import Shape, host_obstacles, requirement
 from xenmem.answers.failover import MOMENT, check_failures, counted_in, restart_pools
-from xenmem.answers.naming import NOT_CHECKED, Named, PoolHead, QuestionError, Result, identity, pool_head, written
+from xenmem.answers.fit import FitInPool, fit
+from xenmem.answers.naming import (
+    HOLD_POLICY,
+    NOT_CHECKED,
+    START_POLICY,
+    Answer,
+    Named,
+    PoolHead,
+    QuestionError,
+    Result,
+    identity,
+    label,
+    pool_head,
+    written,
+)
 from xenmem.fleet import Fleet
 from xenmem.planning.failures.capacity import Capacity
+from xenmem.text import counted
+from xenmem.units import format_size
 
 TIME_LIMIT: Final = 10.0
 
@@ -89,7 +105,7 @@ class PoolCapacity(Result, frozen=True):
     hosts: list[HostCapacity]
 
 
-class CapacityReport(Result, frozen=True):
+class CapacityReport(Answer, frozen=True):
     """How many more VMs the pools of a fleet take.
 
     Attributes
@@ -120,26 +136,29 @@ def capacity(
     domain_type: kernel.DomainType = kernel.DomainType.HVM,
     shadow_multiplier: float = 1.0,
     vms: str | None = None,
-    policy: str = "static_max",
+    policy: str | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Callable[[planning.Progress], None] | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> CapacityReport:
     """How many more VMs fit such that the pool still survives any so many hosts failing together, pool by pool.
 
+    Of one shape, and without failures, it is what `fit` answers.
+
     Parameters
     ----------
     shapes : one or more
     num_failures : hosts that fail; the new VMs are to run again as well as those that are counted
     domain_type, shadow_multiplier : of all shapes
-    vms, policy : as for survival.failover
+    vms : as for failover
+    policy : as for failover; by default HOLD_POLICY with failures, and START_POLICY without
     time_limit : seconds for each pool
     progress : as for planning.capacity
-    interrupted : as for survival.failover
+    interrupted : as for failover
 
     Raises
     ------
-    QuestionError : a shape has no memory, no VM of the kind would start anywhere, or see survival.restart_pools
+    QuestionError : a shape has no memory, no VM of the kind would start anywhere, or see failover.restart_pools
     ValueError : an amount is out of range
     """
     for wanted in shapes:
@@ -150,8 +169,23 @@ def capacity(
         raise QuestionError("there is no shape of VMs to ask about")
     if shadow_multiplier < 1:
         raise QuestionError(f"HVM_shadow_multiplier: {shadow_multiplier:g} is below 1: such a VM does not start")
+    if policy is None:
+        policy = HOLD_POLICY if num_failures else START_POLICY
     pools = restart_pools(fleet, vms, policy)
     check_failures(fleet, pools, num_failures)
+    counted_vms = " or ".join(dict.fromkeys(counted_in(fleet, row, vms) for row in range(len(fleet.pools))))
+    if num_failures == 0 and len(shapes) == 1:
+        (wanted,) = shapes
+        now = fit(
+            fleet,
+            wanted.memory,
+            wanted.vcpus,
+            domain_type=domain_type,
+            shadow_multiplier=shadow_multiplier,
+            policy=policy,
+        )
+        same = [_as_fits(fleet, pool, there, wanted) for pool, there in zip(pools, now.pools, strict=True)]
+        return _report(same, 0, counted_vms, policy, domain_type, shadow_multiplier)
     found = []
     for row, pool in enumerate(pools):
         model = fleet.pools.model[row]
@@ -185,17 +219,75 @@ def capacity(
                 ],
             )
         )
+    return _report(found, num_failures, counted_vms, policy, domain_type, shadow_multiplier)
+
+
+def _as_fits(fleet: Fleet, pool: planning.RestartPool, fits: FitInPool, wanted: Wanted) -> PoolCapacity:
+    """Where no host fails the question is that of `fit`, and so is the answer."""
+    there = {host.ref: host for host in fits.hosts}
+    hosts = []
+    for row, free in zip(pool.hosts.tolist(), pool.free.tolist(), strict=True):
+        host = there[fleet.hosts.ref[row]]
+        hosts.append(
+            HostCapacity(
+                **identity(fleet.hosts, row),
+                free=free,
+                count=host.count,
+                counts=[host.count],
+                free_after=free - host.count * fits.used,
+                reasons=host.reasons,
+            )
+        )
+    return PoolCapacity(
+        pool=fits.pool,
+        model=fits.model,
+        count=fits.count,
+        bound=fits.count,
+        status="optimal",
+        reason="one after the other, on each host what it has free",
+        now="survives",
+        shapes=[ShapeCount(wanted.memory, wanted.vcpus, wanted.proportion, fits.required, fits.count)],
+        hosts=hosts,
+    )
+
+
+def _report(
+    found: list[PoolCapacity],
+    num_failures: int,
+    counted_vms: str,
+    policy: str,
+    domain_type: kernel.DomainType,
+    shadow_multiplier: float,
+) -> CapacityReport:
+    count, bound = sum(pool.count for pool in found), sum(pool.bound for pool in found)
+    kind = "" if domain_type == kernel.DomainType.HVM else f"{domain_type.name.lower()} "
+    shapes = found[0].shapes if found else []
+    one = f" of {format_size(shapes[0].memory)} and {counted(shapes[0].VCPUs_max, 'vCPU')}" if len(shapes) == 1 else ""
+    noun = counted(count, f"more {kind}VM") if count else f"No {kind}VM"
+    fit_text = f"{'fits' if count < 2 else 'fit'}{_surviving(num_failures)}"
+    under = f"counted as {policy}"
+    lost = [pool for pool in found if pool.now == "loses"]
+    if count == 0 and lost:
+        why = f": {label(lost[0].pool)} does not survive that as it is"
+    else:
+        why = "" if bound == count else f", and no more than {bound}"
     return CapacityReport(
+        verdict=f"{noun}{one} {fit_text}{why} ({under}).",
+        outcome="yes" if count else "no" if bound == 0 else "unknown",
         num_failures=num_failures,
-        counted=" or ".join(dict.fromkeys(counted_in(fleet, row, vms) for row in range(len(fleet.pools)))),
+        counted=counted_vms,
         policy=policy,
         domain_type=domain_type.name.lower(),
         HVM_shadow_multiplier=shadow_multiplier,
-        count=sum(pool.count for pool in found),
-        bound=sum(pool.bound for pool in found),
+        count=count,
+        bound=bound,
         pools=found,
         not_checked=list(NOT_CHECKED),
     )
+
+
+def _surviving(num_failures: int) -> str:
+    return f" such that any {counted(num_failures, 'host')} may fail" if num_failures else ""
 
 
 def _there(

@@ -6,9 +6,12 @@ zero, so that no formula is written again here.
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from xenmem import kernel
+from xenmem.answers import caveats
 from xenmem.answers.naming import (
-    NOT_CHECKED,
+    Answer,
     Named,
     PoolHead,
     Result,
@@ -17,14 +20,17 @@ from xenmem.answers.naming import (
     known_totals,
     named,
     pool_head,
+    untold,
 )
 from xenmem.answers.report import kind_of
 from xenmem.fleet import POLICIES, Fleet, PowerState
+from xenmem.rules.mobility.matrix import Step
 from xenmem.rules.start import start_policy
+from xenmem.text import counted
 from xenmem.units import MIB, format_size
 
-NOT_CHECKED_AT_START: Final = (*NOT_CHECKED, "licences", "HA plan")
-"""What xapi checks before a VM starts and an inventory does not tell here."""
+AT_START: Final = ("licences", "HA plan")
+"""What xapi checks before a VM starts, and no answer looks at."""
 
 _NONE: Final = (0, 0, 0, 0)
 
@@ -89,7 +95,9 @@ class HostFit(Named, frozen=True):
     Attributes
     ----------
     needed, available : bytes; spare is their difference, negative where memory lacks
+    fits : None where that is not known
     reasons : why it could not; empty if it could
+    not_known : what the inventory does not tell of it; empty if nothing
     """
 
     enabled: bool
@@ -97,11 +105,12 @@ class HostFit(Named, frozen=True):
     needed: int
     available: int
     spare: int
-    fits: bool
+    fits: bool | None
     reasons: list[str]
+    not_known: str
 
 
-class Explanation(Result, frozen=True):
+class Explanation(Answer, frozen=True):
     """One VM.
 
     Attributes
@@ -114,6 +123,7 @@ class Explanation(Result, frozen=True):
     operation : what the question about the hosts is: start, resume or migrate
     obstacles : why it would start nowhere
     not_checked : what xapi checks besides
+    caveats : what makes the free memory doubtful
     """
 
     pool: PoolHead
@@ -140,6 +150,7 @@ class Explanation(Result, frozen=True):
     obstacles: list[str]
     hosts: list[HostFit]
     not_checked: list[str]
+    caveats: list[str]
 
 
 class Shape(NamedTuple):
@@ -228,7 +239,17 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
     policy = start_policy(int(vms.accounted_domain_type[vm]))
     obstacles = vm_obstacles(fleet, vm)
     stored = int(vms.memory_overhead[vm])
+    operation = {PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm], "migrate")
+    fits = host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles))
+    able, unknown = (sum(there.fits is fit for there in fits) for fit in (True, None))
     return Explanation(
+        verdict=(
+            f"VM {vms.label(vm)} takes {format_size(shape.static_max + overhead.total)}, "
+            f"{format_size(overhead.total)} of it overhead; it could {operation} "
+            f"{'to' if operation == 'migrate' else 'on'} {able} of {counted(len(fits), 'host')}"
+            f"{f', and of {unknown} it is not known' if unknown else ''}."
+        ),
+        outcome="yes",
         pool=pool_head(fleet, pool),
         **identity(vms, vm),
         kind=kind_of(fleet, vm),
@@ -247,10 +268,11 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
         overhead=overhead,
         required=required,
         boot_policy=policy,
-        operation={PowerState.HALTED: "start", PowerState.SUSPENDED: "resume"}.get(vms.power_state[vm], "migrate"),
+        operation=operation,
         obstacles=obstacles,
-        hosts=host_fits(fleet, vm, getattr(required, policy).total, bool(obstacles)),
-        not_checked=list(NOT_CHECKED_AT_START),
+        hosts=fits,
+        not_checked=[*untold(fleet, [vm]), *AT_START],
+        caveats=caveats.of_hosts(fleet, np.flatnonzero(fleet.hosts.pool == fleet.vms.pool[vm])),
     )
 
 
@@ -290,6 +312,10 @@ def host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[H
             vcpu_unrestricted=bool(vms.vcpu_unrestricted[vm]),
             is_control_domain=bool(vms.is_control_domain[vm]),
         )
+        part = fleet.mobility.of(vm)
+        step = part.step(vm, row)
+        if step not in (Step.PCPUS, Step.UNDECIDED) and (why := part.reason(vm, row)):
+            reasons.append(f"it {why}")
         if vms.resident_on[vm] == row:
             reasons.append("resident there already")
         if vms.is_control_domain[vm] and vms.affinity[vm] not in (-1, row):
@@ -304,8 +330,9 @@ def host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[H
                 needed=needed,
                 available=there,
                 spare=there - needed,
-                fits=not reasons and not has_obstacles,
+                fits=False if reasons or has_obstacles else None if part.unknown(vm, row) else True,
                 reasons=reasons,
+                not_known="" if reasons or has_obstacles else part.unknown(vm, row),
             )
         )
     return fits

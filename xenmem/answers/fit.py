@@ -6,12 +6,33 @@ other, each with its stored overhead counted once it is there.
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from xenmem import kernel
+from xenmem.answers import caveats
 from xenmem.answers.explain import Shape, host_obstacles, requirement, shape_of
-from xenmem.answers.naming import Named, PoolHead, QuestionError, Result, free_without, identity, labels, pool_head
+from xenmem.answers.naming import (
+    START_POLICY,
+    Answer,
+    Named,
+    PoolHead,
+    QuestionError,
+    Result,
+    at_hosts,
+    free_without,
+    identity,
+    known_totals,
+    label,
+    labels,
+    listed,
+    named,
+    pool_head,
+)
+from xenmem.columns import Bytes
 from xenmem.fleet import Fleet
+from xenmem.text import counted
+from xenmem.units import format_size
 
 
 class MaximumThere(Named, frozen=True):
@@ -34,11 +55,13 @@ class MaximumThere(Named, frozen=True):
     reasons: list[str]
 
 
-class Maximum(Result, frozen=True):
+class Maximum(Answer, frozen=True):
     """The largest memory_static_max that a VM can have.
 
     Attributes
     ----------
+    resident_on : where it is now
+    memory_static_max : what it has now
     approximate : the answer takes 64 vCPUs for the VM's own
     hosts : one entry for each host asked about, or one for the amount given
     """
@@ -51,6 +74,8 @@ class Maximum(Result, frozen=True):
     domain_type: str
     VCPUs_max: int
     HVM_shadow_multiplier: float
+    resident_on: Named | None
+    memory_static_max: int
     approximate: bool
     hosts: list[MaximumThere]
 
@@ -70,7 +95,7 @@ def maximise(
     ----------
     vm : row of the VM
     host : row of the one host to fill; by default each host of the VM's pool. Filled is the free memory under
-        dynamic_min, as it is now: a VM's own memory counts as used on the host it is resident on
+        dynamic_min, and what the VM itself uses where it is resident: it gets the new memory with a restart
     total : bytes to fill instead
     approximate : take 64 vCPUs, as the message does to leave room for more of them
     model : name of the kernel model; by default the pool's own
@@ -84,7 +109,7 @@ def maximise(
     name = fleet.pools.model[pool] if model is None else model
     shape = shape_of(fleet, vm)
     rows = _rows_to_fill(fleet, pool, host, total)
-    totals = free_without(fleet, vm)[rows] if total is None else np.array([total])
+    totals = _free_beside(fleet, vm)[rows] if total is None else np.array([total])
     largest = kernel.maximise_memory(
         shape.domain_type, shape.vcpus_max, shape.shadow_multiplier, totals, approximate=approximate, model=name
     )
@@ -104,16 +129,51 @@ def maximise(
                 reasons=reasons,
             )
         )
+    home = int(fleet.vms.resident_on[vm])
+    able = [one for one in there if one.memory_static_max and one.spare >= 0 and not one.reasons]
     return Maximum(
+        verdict=_verdict_of_maximum(fleet, vm, able, total),
+        outcome="yes" if able else "no",
         pool=pool_head(fleet, pool),
         **identity(fleet.vms, vm),
         model=name,
         domain_type=kernel.DomainType(shape.domain_type).name.lower(),
         VCPUs_max=shape.vcpus_max,
         HVM_shadow_multiplier=shape.shadow_multiplier,
+        resident_on=named(fleet.hosts, home),
+        memory_static_max=int(fleet.vms.memory_static_max[vm]),
         approximate=approximate,
         hosts=there,
     )
+
+
+def _free_beside(fleet: Fleet, vm: int) -> Bytes:
+    """Free memory of each host without the VM, wherever it is."""
+    home = int(fleet.vms.resident_on[vm])
+    free = free_without(fleet, vm)
+    if home < 0 or not known_totals(fleet)[home]:
+        return free
+    used = fleet.amount("dynamic_min") + fleet.vms.memory_overhead
+    others = at_hosts(fleet, used)[home] - used[vm] * (1 + int(fleet.vms.scheduled_to_be_resident_on[vm] == home))
+    free[home] = max(0, int(fleet.hosts.available[home] - others))
+    return free
+
+
+def _verdict_of_maximum(fleet: Fleet, vm: int, able: Sequence[MaximumThere], total: int | None) -> str:
+    name = fleet.vms.label(vm)
+    if not able:
+        where = "on any of these hosts" if total is None else f"within {format_size(total)}"
+        return f"VM {name} does not start {where}, however small."
+    if total is not None:
+        return f"VM {name} can have {format_size(able[0].memory_static_max)} within {format_size(total)}."
+    best = max(able, key=lambda one: one.memory_static_max)
+    text = f"VM {name} can have at most {format_size(best.memory_static_max)}, on {label(best)}"
+    home = int(fleet.vms.resident_on[vm])
+    here = [one for one in able if home >= 0 and one.ref == fleet.hosts.ref[home]]
+    if home >= 0 and best not in here:
+        most = format_size(here[0].memory_static_max) if here else "nothing"
+        text += f"; {most} on {fleet.hosts.label(home)}, where it is"
+    return f"{text}; it has {format_size(int(fleet.vms.memory_static_max[vm]))} now."
 
 
 def _rows_to_fill(fleet: Fleet, pool: int, host: int | None, total: int | None) -> list[int]:
@@ -136,7 +196,7 @@ class FitThere(Named, frozen=True):
 
     Attributes
     ----------
-    free : bytes now, under dynamic_min
+    free : bytes now, under the policy; what the control domains and VMs there leave
     count : how many more fit there
     placed : how many of those wanted go there; None if no number was wanted
     free_after : bytes once these, or else all that fit, are there
@@ -167,16 +227,19 @@ class FitInPool(Result, frozen=True):
     count: int
 
 
-class Fit(Result, frozen=True):
+class Fit(Answer, frozen=True):
     """How many more VMs of a size fit.
 
     Attributes
     ----------
+    policy : what counts as the memory of the VMs that are there
     count : how many more fit in all
     wanted, placed : how many were asked for, and how many of these fit; None if no number was wanted
     fits : whether all that were asked for fit; whether one fits, if no number was
+    caveats : what makes the free memory doubtful
     """
 
+    policy: str
     memory: int
     VCPUs_max: int
     domain_type: str
@@ -186,6 +249,7 @@ class Fit(Result, frozen=True):
     placed: int | None
     fits: bool
     pools: list[FitInPool]
+    caveats: list[str]
 
 
 def fit(
@@ -197,6 +261,7 @@ def fit(
     shadow_multiplier: float = 1.0,
     vcpu_unrestricted: bool = False,
     count: int | None = None,
+    policy: str = START_POLICY,
     model: str | None = None,
 ) -> Fit:
     """How many more VMs of a size fit on each enabled, live host, one started after the other.
@@ -208,6 +273,7 @@ def fit(
     vcpu_unrestricted : platform:vcpu-unrestricted of each: hosts of fewer CPUs will do
     count : how many are wanted: each goes to the host with most free memory, the first in the inventory among equals,
         so that free memory is levelled as xapi does
+    policy : what counts as the memory of the VMs that are there
     model : name of the kernel model; by default each pool's own
 
     Raises
@@ -216,7 +282,7 @@ def fit(
     QuestionError : no VM of the size would start anywhere
     """
     shape = Shape(domain_type, memory, vcpus, shadow_multiplier)
-    free: list[int] = fleet.free_memory("dynamic_min").tolist()
+    free: list[int] = fleet.free_memory(policy).tolist()
     models = [pool_model if model is None else model for pool_model in fleet.pools.model]
     required = [requirement(shape, memory, name).total for name in models]
     if memory == 0:
@@ -255,7 +321,11 @@ def fit(
                 count=sum(host.count for host in hosts),
             )
         )
-    return Fit(
+    fits = sum(room) >= (1 if count is None else count)
+    result = Fit(
+        verdict="",
+        outcome="yes" if fits else "no",
+        policy=policy,
         memory=memory,
         VCPUs_max=vcpus,
         domain_type=domain_type.name.lower(),
@@ -263,9 +333,38 @@ def fit(
         count=sum(room),
         wanted=count,
         placed=None if placed is None else sum(placed),
-        fits=sum(room) >= (1 if count is None else count),
+        fits=fits,
         pools=pools,
+        caveats=caveats.of_hosts(fleet, np.arange(len(fleet.hosts))),
     )
+    return msgspec.structs.replace(result, verdict=_verdict(result))
+
+
+def _verdict(result: Fit) -> str:
+    kind = "" if result.domain_type == "hvm" else f"{result.domain_type} "
+    size = f"of {format_size(result.memory)} and {counted(result.VCPUs_max, 'vCPU')}"
+    hosts = [host for pool in result.pools for host in pool.hosts]
+    taking = [
+        (number, f"{number} on {label(host)}")
+        for host in hosts
+        for number in [host.count if result.placed is None else host.placed or 0]
+        if number
+    ]
+    where = listed([text for _, text in sorted(taking, key=lambda one: -one[0])])
+    under = f"counted as {result.policy}"
+    if result.count == 0:
+        able = [host for host in hosts if not host.reasons]
+        most = max(able, key=lambda host: host.free, default=None)
+        found = f"the most free is {format_size(most.free)}, on {label(most)}" if most else "no host takes VMs"
+        required = min((pool.required for pool in result.pools), default=0)
+        return f"No {kind}VM {size} fits: it needs {format_size(required)}, and {found} ({under})."
+    if result.wanted is None:
+        fit = "fits" if result.count == 1 else "fit"
+        return f"{counted(result.count, f'more {kind}VM')} {size} {fit}: {where} ({under})."
+    if result.fits:
+        all_ = "The VM" if result.wanted == 1 else f"All {result.wanted} {kind}VMs"
+        return f"{all_} {size} {'fits' if result.wanted == 1 else 'fit'}: {where} ({under})."
+    return f"Only {result.placed} of {result.wanted} {kind}VMs {size} fit: {where} ({under})."
 
 
 def levelled(free: Sequence[int], used: Sequence[int], room: Sequence[int], count: int) -> list[int]:

@@ -9,12 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from xenmem import kernel
-from xenmem.answers.naming import QuestionError, Result
+from xenmem.answers.naming import Answer, QuestionError, Result
+from xenmem.text import counted
 
 _PACKAGES = ("numpy", "numba", "cffi", "click", "rich", "msgspec", "XenAPI")
 
 
-class Installation(Result, frozen=True):
+class Installation(Answer, frozen=True):
     """The installation.
 
     Attributes
@@ -46,12 +47,16 @@ def info() -> Installation:
     ------
     ValueError : XENMEM_THREADS is no positive number
     """
+    found = " and ".join(kernel.backends())
+    level = kernel.simd()
     return Installation(
+        verdict=f"xenmem {_version('xenmem')} computes with {found}{f' ({level})' if level else ''}.",
+        outcome="yes",
         version=_version("xenmem"),
         default_model=kernel.DEFAULT_MODEL,
         models=list(kernel.MODELS),
         backends=list(kernel.backends()),
-        simd=kernel.simd(),
+        simd=level,
         simd_supported=list(kernel.simd_levels()),
         threads=kernel.threads(),
         cpu=_cpu(),
@@ -87,7 +92,7 @@ class CompiledFunction(Result, frozen=True):
     seconds: float
 
 
-class WarmUpReport(Result, frozen=True):
+class WarmUpReport(Answer, frozen=True):
     """What was compiled ahead of time.
 
     Attributes
@@ -120,7 +125,10 @@ def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUpReport:
         done = compilation.warm_up(progress)
     except RuntimeError as error:
         raise QuestionError(str(error)) from None
+    text = f"{counted(len(done.compiled), 'function')} compiled" if done.compiled else "Nothing was left to compile"
     return WarmUpReport(
+        verdict=f"{text}: all is in {done.folder}.",
+        outcome="yes",
         compiled=[CompiledFunction(function=one.function, seconds=round(one.seconds, 3)) for one in done.compiled],
         seconds=round(done.seconds, 3),
         folder=done.folder,

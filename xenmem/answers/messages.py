@@ -1,7 +1,8 @@
 """The messages that a pool in memory answers, as they are declared. Computes nothing."""
 
-from xenmem.answers.naming import QuestionError, Result
+from xenmem.answers.naming import Answer, QuestionError, Result
 from xenmem.datamodel import CLASSES
+from xenmem.text import counted
 from xenmem.xenapi import messages
 from xenmem.xenapi.calls.message import REQUIRED, Message, find, of_class
 
@@ -43,7 +44,7 @@ class MessageDeclaration(Result, frozen=True):
     doc: str
 
 
-class Declarations(Result, frozen=True):
+class Declarations(Answer, frozen=True):
     """Messages, in order of class and name."""
 
     messages: list[MessageDeclaration]
@@ -63,11 +64,11 @@ def declarations(name: str = "", *, generated: bool = False) -> Declarations:
     """
     message = find(name)[0] if name else None
     if message is not None:
-        return Declarations([_declaration(message)])
+        return _answer([_declaration(message)])
     classes = sorted({message.class_name for message in messages.all_messages()} | CLASSES.keys())
     if name and name not in classes:
         raise QuestionError(f"there is no message or class {name!r}; classes: {', '.join(classes)}")
-    return Declarations(
+    return _answer(
         [
             _declaration(message)
             for class_name in ([name] if name else classes)
@@ -75,6 +76,14 @@ def declarations(name: str = "", *, generated: bool = False) -> Declarations:
             if generated or not message.generated
         ]
     )
+
+
+def _answer(found: list[MessageDeclaration]) -> Declarations:
+    if len(found) == 1:
+        verdict = f"{found[0].name}: {found[0].doc.partition(chr(10))[0]}"
+    else:
+        verdict = f"A pool in memory answers {counted(len(found), 'message')} here."
+    return Declarations(verdict, "yes", found)
 
 
 def _declaration(message: Message) -> MessageDeclaration:

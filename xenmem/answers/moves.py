@@ -36,6 +36,7 @@ from xenmem.answers.naming import (
     overcommitted,
     pool_head,
     refs,
+    untold,
     written,
 )
 from xenmem.answers.replay import OF_THE_MOMENT, Refusal, Replay, Step
@@ -49,19 +50,20 @@ from xenmem.units import format_size
 BANDWIDTH: Final = 1 << 30
 """Bytes a second that migrations are taken to copy, unless the caller knows better."""
 
-REPLANS: Final = 12
+REPLANS: Final = 50
 """Plans that are asked for in all where the pool in memory refuses steps."""
 LEAST_STOPPED_SECONDS: Final = 5.0
 """For the least that is to be stopped, where no limit is given."""
 
-CHECKED: Final = (
+_CHECKED: Final = (
     "memory at every step",
     "versions, vCPUs and VM groups",
     "what hinders a VM from migrating",
     "the HA plan",
     "each step by the pool in memory",
 )
-"""What a plan is held against."""
+"""What a plan is always held against."""
+_NEVER_CHECKED: Final = ("load", "what changes meanwhile")
 
 OF_THE_GUEST: Final = {
     "OPERATION_BLOCKED": "it is blocked",
@@ -368,7 +370,7 @@ def evacuate(
     worked_out = _worked_out(fleet, ask, constraints, emptied=host)
     held = {vm: why for vm, why in worked_out.plan.stays.items() if vm in here}
     left |= {vm for vm in held if leave.ignore.has(vm, True)}
-    stops = _stops(fleet, held.keys() - left, held, leave)
+    stops = stops_of(fleet, held.keys() - left, held, leave)
     if stops or left.intersection(held):
         worked_out = _worked_out(fleet, ask, constraints, stops, emptied=host)
     advice = None
@@ -385,7 +387,7 @@ def evacuate(
 
         advice = least_stopped(gone, may_stop or able, ask_quickly, over=_after(time_limit or LEAST_STOPPED_SECONDS))
         if advice is not None and may_stop:
-            stops = [*stops, *_stops(fleet, advice.vms, {}, leave)]
+            stops = [*stops, *stops_of(fleet, advice.vms, {}, leave)]
             worked_out = _worked_out(fleet, ask, constraints, stops, emptied=host)
     return _answer_of(
         fleet,
@@ -434,7 +436,7 @@ def consolidate(
 
     worked_out = _worked_out(fleet, ask, constraints)
     stays = worked_out.plan.stays
-    stops = _stops(fleet, [vm for vm in on_hosts if vm not in alone], stays, leave)
+    stops = stops_of(fleet, [vm for vm in on_hosts if vm not in alone], stays, leave)
     if stops:
         rows = [vm for vm, _ in stops]
         most = ask(stopped(fleet, rows), forgetting(constraints, rows))
@@ -480,7 +482,7 @@ def rebalance(
     return _answer_of(fleet, worked_out, title, _levelled, policy, bandwidth, warnings=warnings)
 
 
-def _stops(
+def stops_of(
     fleet: Fleet, vms: Iterable[int], held: Mapping[int, str], leave: Leave
 ) -> list[tuple[int, Literal["shutdown", "suspend"]]]:
     """What is done to those of the VMs that may be suspended or stopped; a guest that cannot migrate cannot suspend."""
@@ -562,9 +564,7 @@ def _worked_out(
         lost = plan.vms[plan.host < 0].tolist()
         held = {vm: plan.stays[vm] for vm in lost if vm in plan.stays}
         if blocked or len(held) < len(lost):
-            return _WorkedOut(
-                _weakened(plan, first, barred), list(stops), held, [], [], blocked, interrupted, None, replays
-            )
+            return _WorkedOut(_weakened(plan, first, barred), [], held, [], [], blocked, interrupted, None, replays)
         waits = is_nowhere(after)[plan.vms] & (plan.host >= 0)
         is_stopped = np.isin(plan.vms, [vm for vm, _ in stops])
         starting = list(
@@ -582,7 +582,7 @@ def _worked_out(
         if vm in constraints.get("pinned", {}):
             break
         barred.setdefault(vm, {})[host] = refusal.code
-    return _WorkedOut(plan, list(stops), held, [], [], "", interrupted, refusal, replays)
+    return _WorkedOut(plan, [], held, [], [], "", interrupted, refusal, replays)
 
 
 def _refusal(
@@ -748,6 +748,7 @@ def _answer_of(
     shown = sorted({*fleet.vms.pool[plan.vms].tolist()}) or range(len(fleet.pools))
     copied = sum(migration.copied for migration in worked_out.migrations)
     outcome, sentence = answer(fleet, worked_out)
+    checked, not_checked = checks(fleet, shown)
     refused = worked_out.refusal
     return written(
         MovePlan,
@@ -781,8 +782,8 @@ def _answer_of(
         disabled=named(fleet.hosts, disabled),
         own_plan=own_plan,
         warnings=[*overcommitments(fleet, policy), *ha_refusals(fleet, shown), *warnings],
-        checked=list(CHECKED),
-        not_checked=list(NOT_CHECKED),
+        checked=checked,
+        not_checked=not_checked,
     )
 
 
@@ -827,7 +828,8 @@ def _emptied(
         if least is not None:
             names = listed([fleet.vms.label(vm) for vm in least.vms])
             way_out = f"; it could, were {names} ({format_size(least.memory)}) stopped"
-        return "no", f"{name} cannot be emptied: there is no room{way_out}."
+        lost = counted(int((plan.host < 0).sum()), "VM finds", "VMs find")
+        return "no", f"{name} cannot be emptied: {lost} no place{way_out}."
     what = f"All that is to leave {name} can" if is_left else f"{name} can be emptied"
     if not worked_out.migrations and not worked_out.stops:
         return "yes", f"Nothing to do: {name} runs no VM that is to leave."
@@ -837,7 +839,7 @@ def _emptied(
 def _packed(fleet: Fleet, worked_out: _WorkedOut) -> tuple[Outcome, str]:
     refused = _refused("No way to these places was found", worked_out)
     plan = worked_out.plan
-    if refused is not None:
+    if refused is not None and plan.is_complete:
         return refused
     if not plan.is_complete:
         lost = int((plan.host < 0).sum())
@@ -944,6 +946,13 @@ def _loads(fleet: Fleet, at: Mapping[int, int], policy: str) -> list[HostChange]
     ]
 
 
+def checks(fleet: Fleet, pools: Iterable[int]) -> tuple[list[str], list[str]]:
+    """What a plan for these pools is held against, and what it is not: an inventory need not tell all."""
+    guests = np.flatnonzero(fleet.vms.is_guest & np.isin(fleet.vms.pool, list(pools))).tolist()
+    lacking = untold(fleet, guests)
+    return [*_CHECKED, *(name for name in NOT_CHECKED if name not in lacking)], [*lacking, *_NEVER_CHECKED]
+
+
 def in_words(why: str) -> str:
     """Why a VM cannot move, in words beside the pool's code."""
     return f"{OF_THE_GUEST[why]}, {why}" if why in OF_THE_GUEST else why
@@ -1009,8 +1018,9 @@ def actions(plan: MovePlan) -> list[script.Action]:
 def _action(move: PlannedMove) -> script.Action:
     if move.target is None:
         return script.shutdown(move.vm) if move.action == "shutdown" else script.suspend(move.vm)
-    act = {"migrate": script.migrate, "start": script.start, "resume": script.resume}[move.action]
-    return act(move.vm, move.target)
+    if move.action == "migrate":
+        return script.migrate(move.vm, move.target, move.source)
+    return (script.start if move.action == "start" else script.resume)(move.vm, move.target)
 
 
 def heading(plan: MovePlan) -> list[str]:

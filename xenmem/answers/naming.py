@@ -5,6 +5,7 @@ Amounts are bytes. Sums are exact: they stay integers. Depends on the Fleet and 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, Final, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -12,17 +13,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.columns import Bools, Bytes, Rows
+from xenmem.columns import Bools, Bytes, Rows, Unknown
 from xenmem.fleet import POLICIES, Fleet, Table
 from xenmem.rules.hosts import is_known
 from xenmem.units import format_size
+
+FORMAT_VERSION: Final = 1
+"""Of the commands' JSON: it grows when a key goes away or changes its meaning, not when one is added."""
 
 _MAX_USED: Final = 4 * kernel.MAX_BYTES
 _NAMES_SHOWN: Final = 3
 
 
 NOT_CHECKED: Final = ("storage", "networks", "GPUs and USB devices", "CPU features")
-"""What decides besides memory where a VM may run and move, and an inventory does not tell here."""
+"""What decides besides memory where a VM may run and move, of questions that look at memory alone."""
+
+_UNTOLD: Final = {
+    Unknown.STORAGE: "storage",
+    Unknown.NETWORKS: "networks",
+    Unknown.DEVICES: "GPUs and USB devices",
+    Unknown.CPU: "CPU features",
+    Unknown.GUEST: "what guests say of migrations",
+}
+
+
+def untold(fleet: Fleet, vms: Iterable[int] | None = None) -> list[str]:
+    """What decides besides memory where VMs, by default all guests, may run, and the inventory does not tell."""
+    rows = np.flatnonzero(fleet.vms.is_guest) if vms is None else np.fromiter(vms, np.int64)
+    flags = int(np.bitwise_or.reduce(fleet.vms.not_told[rows] | fleet.vms.undecided[rows], initial=0))
+    return [what for flag, what in _UNTOLD.items() if flags & flag]
 
 
 class QuestionError(ValueError):
@@ -271,6 +290,39 @@ def overcommitted(fleet: Fleet, policy: str, overhead: Bytes | None = None, avai
     there = fleet.hosts.available if available is None else available
     excess = at_hosts(fleet, fleet.amount(policy) + stored) - there
     return np.where(known_totals(fleet), np.maximum(excess, 0), 0)
+
+
+START_POLICY: Final = "dynamic_min"
+HOLD_POLICY: Final = "static_max"
+"""The rule for policies that nobody names: what starts or moves now counts as xapi's memory check does, with what VMs
+can be squeezed to; what has to hold after host failures counts as its HA planner does, with all that VMs may take."""
+
+
+def upgraded(fleet: Fleet, to: str) -> Fleet:
+    """The fleet after its upgrade, once every VM has been started anew: its overheads, and those of the hosts.
+
+    Parameters
+    ----------
+    to : a kernel model, a version of xapi or a product
+
+    Raises
+    ------
+    QuestionError : it is none of these
+    """
+    try:
+        model = kernel.model_name_for(to)
+    except ValueError as error:
+        raise QuestionError(str(error).removeprefix("version: ")) from None
+    hosts = fleet.hosts
+    return fleet.replace(
+        vms=replace(fleet.vms, memory_overhead=fleet.overhead(model)),
+        hosts=replace(
+            hosts,
+            memory_overhead=hosts.memory_overhead + fleet.host_overhead_growth(model),
+            model=np.full(len(hosts), model, dtype=object),
+        ),
+        pools=replace(fleet.pools, model=np.full(len(fleet.pools), model, dtype=object)),
+    )
 
 
 def free_without(fleet: Fleet, vm: int) -> Bytes:

@@ -12,7 +12,7 @@ import numpy as np
 from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.explain import (
-    NOT_CHECKED_AT_START,
+    AT_START,
     host_fits,
     host_obstacles,
     requirement,
@@ -20,21 +20,24 @@ from xenmem.answers.explain import (
     vm_obstacles,
 )
 from xenmem.answers.naming import (
+    Answer,
     Named,
     PoolHead,
     QuestionError,
-    Result,
     at_hosts,
     identity,
     known_totals,
     label,
+    listed,
     name_of,
     pool_head,
+    untold,
 )
 from xenmem.answers.report import kind_of
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.xapi.placement import Candidates, chances, host_candidates
 from xenmem.rules.start import start_policy
+from xenmem.text import counted
 
 
 class _Draw(NamedTuple):
@@ -50,8 +53,9 @@ class PossibleHost(Named, frozen=True):
 
     Attributes
     ----------
-    fits : the VM can start there now
+    fits : the VM can start there now; None where that is not known
     reasons : why not, the first that xapi would find
+    not_known : what the inventory does not tell of it; empty if nothing
     available, needed : free memory that counts for the start, and what the start asks for
     free_after : what would be free under the policy then; below 0 where the host is overcommitted
     rank : among the hosts from which the pool draws, 1 being the best; None for the others
@@ -59,8 +63,9 @@ class PossibleHost(Named, frozen=True):
     chance : that the pool takes this host; None where too many hosts of the rank cannot take the VM
     """
 
-    fits: bool
+    fits: bool | None
     reasons: list[str]
+    not_known: str
     available: int
     needed: int
     free_after: int | None
@@ -69,7 +74,7 @@ class PossibleHost(Named, frozen=True):
     chance: float | None
 
 
-class Placement(Result, frozen=True):
+class Placement(Answer, frozen=True):
     """Where a VM would start.
 
     Attributes
@@ -141,6 +146,7 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
             **identity(fleet.hosts, row),
             fits=fit.fits,
             reasons=fit.reasons[:1],
+            not_known=fit.not_known,
             available=fit.available,
             needed=fit.needed,
             free_after=int(free[row]) if known_totals(fleet)[row] else None,
@@ -151,13 +157,15 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
         for row, fit in zip(rows, host_fits(fleet, vm, needed, bool(obstacles)), strict=True)
         for draw in [drawn.get(row, _Draw())]
     ]
-    able = [there for there in hosts if there.fits]
+    able = [there for there in hosts if there.fits] or [there for there in hosts if there.fits is None]
     best = max(able, key=lambda there: there.free_after or 0, default=None)
     most_room = None if best is None else name_of(best)
     chosen = most_room
     if host is not None:
         chosen = _chosen(fleet, vm, host, hosts[rows.index(host)] if host in rows else None, obstacles)
     return Placement(
+        verdict=_verdict(fleet.vms.label(vm), operation, hosts, obstacles, most_room),
+        outcome="yes" if able else "no",
         pool=pool_head(fleet, pool),
         **identity(vms, vm),
         power_state=PowerState(vms.power_state[vm]).name.capitalize(),
@@ -169,8 +177,19 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
         most_room=most_room,
         chosen=chosen,
         hosts=hosts,
-        not_checked=list(NOT_CHECKED_AT_START),
+        not_checked=[*untold(fleet, [vm]), *AT_START],
     )
+
+
+def _verdict(
+    name: str, operation: str, hosts: Sequence[PossibleHost], obstacles: Sequence[str], most_room: Named | None
+) -> str:
+    able, unknown = (sum(there.fits is fit for there in hosts) for fit in (True, None))
+    if most_room is None:
+        why = obstacles or [f"{label(there)}: {reason}" for there in hosts for reason in there.reasons]
+        return f"VM {name} can {operation} nowhere: {listed(why)}."
+    where = f"{able} of {counted(len(hosts), 'host')}{f', and of {unknown} it is not known' if unknown else ''}"
+    return f"VM {name} can {operation} on {where}; {label(most_room)} leaves the most room."
 
 
 def actions(result: Placement) -> list[script.Action]:
@@ -204,7 +223,8 @@ def _candidates(fleet: Fleet, vm: int) -> Candidates | None:
 
     def can_boot(vm: int, host: int) -> bool:
         unrestricted = bool(fleet.vms.vcpu_unrestricted[vm])
-        return not host_obstacles(fleet, host, int(fleet.vms.VCPUs_max[vm]), vcpu_unrestricted=unrestricted)
+        obstacles = host_obstacles(fleet, host, int(fleet.vms.VCPUs_max[vm]), vcpu_unrestricted=unrestricted)
+        return not obstacles and not fleet.mobility.of(vm).reason(vm, host)
 
     try:
         return host_candidates(fleet, vm, can_boot=can_boot)
@@ -225,6 +245,6 @@ def _chosen(fleet: Fleet, vm: int, host: int, there: PossibleHost | None, obstac
     name = f"VM {fleet.vms.label(vm)} does not start on host {fleet.hosts.label(host)}"
     if there is None:
         raise QuestionError(f"{name}, which is in another pool")
-    if not there.fits:
+    if there.fits is False:
         raise QuestionError(f"{name}: {(there.reasons or obstacles)[0]}")
     return name_of(there)

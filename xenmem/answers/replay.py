@@ -5,9 +5,11 @@ VM and code. Amounts are bytes. Knows no plan: steps are rows and what is to be 
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal, NamedTuple
 
 from xenmem.answers.naming import Named, Result, label, named
+from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.fleet import Fleet
 from xenmem.xenapi.calls.message import MESSAGES
@@ -79,9 +81,16 @@ class Replay:
         self._fleet = fleet
         self._pool = Pool(loading.from_fleet(fleet, pool), seed=0)
         self._session = self._pool.log_in("root", "")
+        self._starts_vms = False
 
-    def refusal(self, steps: Sequence[Step]) -> Refusal | None:
-        """The first step that the pool refuses, None if it accepts all; afterwards it is as it was."""
+    def refusal(self, steps: Sequence[Step], *, auto_poweron: bool = False) -> Refusal | None:
+        """The first step that the pool refuses, None if it accepts all; afterwards it is as it was.
+
+        Parameters
+        ----------
+        auto_poweron : VMs of auto_poweron start with each host that restarts, where they fit there
+        """
+        self._starts_vms = auto_poweron
         database = self._pool.database
         start = database.snapshot()
         try:
@@ -133,10 +142,24 @@ class Replay:
             case "disable":
                 self._send("host.disable", hosts[step.host])
             case "restart":
-                self._send("host.reboot", hosts[step.host])
+                self._restart(hosts[step.host])
             case "disable-ha":
-                database = self._pool.database
-                database.write(database.the_pool, "ha_enabled", False)
+                self._send("pool.disable_ha")
+
+    def _restart(self, ref: str) -> None:
+        """A host comes up again, with those VMs that start with it."""
+        database = self._pool.database
+        host = database.host[ref]
+        guests = [vm for vm in host.resident if not database.VM[vm].is_control_domain]
+        if guests:
+            raise errors.HOST_HAS_RESIDENT_VMS(ref)
+        self._send("host.enable", ref)
+        if not self._starts_vms:
+            return
+        for vm in database.VM:
+            if vm.other_config.get("auto_poweron") == "true" and vm.power_state == "Halted" and not vm.is_a_template:
+                with suppress(Failure):
+                    self._send("VM.start_on", vm.ref, ref, False, False)
 
     def _send(self, method: str, *parameters: Any) -> Any:
         return self._pool.perform(MESSAGES[method], (self._session, *parameters))

@@ -10,6 +10,7 @@ import numpy as np
 from xenmem import kernel
 from xenmem.answers.naming import (
     Amounts,
+    Answer,
     Named,
     PoolHead,
     QuestionError,
@@ -18,6 +19,7 @@ from xenmem.answers.naming import (
     at_hosts,
     identity,
     known_totals,
+    label,
     name_of,
     overcommitted,
     pool_head,
@@ -26,6 +28,7 @@ from xenmem.answers.naming import (
 from xenmem.columns import Bytes
 from xenmem.fleet import POLICIES, Fleet
 from xenmem.planning.pool_view import memory_to_start
+from xenmem.text import counted
 from xenmem.units import format_size
 
 
@@ -95,7 +98,7 @@ class PoolUpgrade(Result, frozen=True):
     newly_overcommitted: list[Named]
 
 
-class UpgradeCheck(Result, frozen=True):
+class UpgradeCheck(Answer, frozen=True):
     """All pools of a fleet.
 
     Attributes
@@ -172,7 +175,7 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
                 pool=pool_head(fleet, pool),
                 model=fleet.pools.model[pool],
                 to_model=name,
-                verdict=_verdict(there, stored, target_case, len(no_longer_start), len(newly_overcommitted)),
+                verdict=_verdict(name, there, stored, target_case, len(no_longer_start)),
                 hosts=there,
                 stored=stored,
                 present=_total([host.present for host in there]),
@@ -181,21 +184,51 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
                 newly_overcommitted=newly_overcommitted,
             )
         )
-    return UpgradeCheck(to=to, to_build=build_called(to), to_model=name, pools=pools)
+    failing = [pool for pool in pools if pool.no_longer_start or pool.newly_overcommitted]
+    if len(pools) == 1:
+        verdict = pools[0].verdict
+    else:
+        bad = f"{len(failing)} {'has' if len(failing) == 1 else 'have'}" if failing else "none has"
+        verdict = f"Of {len(pools)} pools {bad} VMs that no longer start where they are, or newly overcommitted hosts."
+    return UpgradeCheck(
+        verdict=verdict,
+        outcome="no" if failing else "yes",
+        to=to,
+        to_build=build_called(to),
+        to_model=name,
+        pools=pools,
+    )
 
 
-def _verdict(hosts: list[HostUpgrade], stored: Case, target: Case, stuck: int, overcommitted_then: int) -> str:
+def _verdict(to: str, hosts: list[HostUpgrade], stored: Case, target: Case, stuck: int) -> str:
     if not hosts:
         return "No hosts are known: nothing can be said of what is free."
 
     def change(after: int, before: int) -> str:
         return f"{format_size(abs(after - before))} {'more' if after >= before else 'less'}"
 
+    def crowded(verb: str, new: bool) -> list[str]:
+        found = sorted(
+            (
+                host
+                for host in hosts
+                if host.target.overcommitted.static_max and (not host.stored.overcommitted.static_max) == new
+            ),
+            key=lambda host: -host.target.overcommitted.static_max,
+        )
+        if not found:
+            return []
+        most = f"{label(found[0])} {{}}by {format_size(found[0].target.overcommitted.static_max)}"
+        if len(found) == 1:
+            return [most.format(f"{verb}s overcommitted ")]
+        return [f"{len(found)} hosts {verb} overcommitted, {most.format('most, ')}"]
+
+    stuck_text = f"{counted(stuck, 'VM')} no longer {'starts where it is' if stuck == 1 else 'start where they are'}"
+    starts = stuck_text if stuck else "every VM still starts where it is"
+    parts = [f"After {to} {starts}", *crowded("become", True), *crowded("stay", False)]
     vms = change(target.memory_overhead, stored.memory_overhead)
     own = change(target.host_overhead, stored.host_overhead)
-    starts = f"{stuck} no longer start where they are" if stuck else "every VM still starts where it is"
-    crowded = f"{overcommitted_then} hosts are" if overcommitted_then > 1 else f"{overcommitted_then or 'no'} host is"
-    return f"VMs take {vms}, hosts themselves {own}; {starts}; {crowded} newly overcommitted."
+    return f"{'; '.join(parts)}. VMs take {vms}, hosts themselves {own}."
 
 
 def _cases(fleet: Fleet, overhead: Bytes, available: Bytes) -> list[Case]:

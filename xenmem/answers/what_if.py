@@ -1,6 +1,7 @@
 """What a script of messages would change in a pool: hosts before and after, fields, and the messages that failed.
 
-The script runs against a pool in memory, never against a real one. Amounts are bytes.
+The script runs against a pool in memory, never against a real one: `XenAPI.Session` is that pool too, and a Python
+script that reaches for the network or for another program is stopped unless it may. Amounts are bytes.
 """
 
 import itertools
@@ -13,9 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from typing import IO, Any, Final
 
-from xenmem.answers.naming import Amounts, Named, QuestionError, Result
+from xenmem.answers import xe_lines
+from xenmem.answers.naming import Amounts, Answer, Named, QuestionError, Result
 from xenmem.datamodel import CLASSES
 from xenmem.datamodel.types import RefType
+from xenmem.text import counted
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.message import Message, find
 from xenmem.xenapi.store import accounting
@@ -80,17 +83,21 @@ class FailedMessage(Result, frozen=True):
     number : of the message, from 1
     line : of the script; None where it is Python
     message : its name
+    subject : the object that it was about, as people call it: `VM web-1`; empty if it was about none
     code, parameters : what it answered
+    text : the same with names for references
     """
 
     number: int
     line: int | None
     message: str
+    subject: str
     code: str
     parameters: list[str]
+    text: str
 
 
-class WhatIf(Named, frozen=True):
+class WhatIf(Answer, frozen=True):
     """What a script would change.
 
     Attributes
@@ -104,6 +111,9 @@ class WhatIf(Named, frozen=True):
     fields : of VMs and their metrics, then of the other classes; free memory follows from them
     """
 
+    ref: str
+    uuid: str
+    name_label: str
     source: str
     script: str
     messages: int
@@ -125,46 +135,68 @@ class _RecordingPool(Pool):
 
     def dispatch(self, method: str, sent: Sequence[Any]) -> tuple[Message, bool, Any]:
         if find(method)[0] is None:
-            with self._recorded(method):
+            with self._recorded(method, ""):
                 return super().dispatch(method, sent)
         return super().dispatch(method, sent)
 
     def perform(self, message: Message, sent: Sequence[Any]) -> Any:
-        with self._recorded(message.full_name):
+        with self._recorded(message.full_name, self._subject(message, sent)):
             return super().perform(message, sent)
 
     def perform_async(self, message: Message, sent: Sequence[Any], method: str) -> str:
-        with self._recorded(method) as number:
+        subject = self._subject(message, sent)
+        with self._recorded(method, subject) as number:
             task = super().perform_async(message, sent, method)
         row = self.database.task.get(task)
         if row is not None and row.error_info:
-            self._fail(number, method, row.error_info)
+            self._fail(number, method, subject, row.error_info)
         return task
 
     @contextmanager
-    def _recorded(self, method: str) -> Iterator[int]:
+    def _recorded(self, method: str, subject: str) -> Iterator[int]:
         self.sent += 1
         number = self.sent
         try:
             yield number
         except Failure as failure:
-            self._fail(number, method, failure.details)
+            self._fail(number, method, subject, failure.details)
             raise
 
-    def _fail(self, number: int, method: str, details: Sequence[str]) -> None:
+    def _fail(self, number: int, method: str, subject: str, details: Sequence[str]) -> None:
         code, *parameters = details
-        self.failures.append(FailedMessage(number, self.line, method, code, parameters))
+        named = [called(self.database, parameter) for parameter in parameters]
+        text = f"{code} ({', '.join(named)})" if named else code
+        self.failures.append(FailedMessage(number, self.line, method, subject, code, parameters, text))
+
+    def _subject(self, message: Message, sent: Sequence[Any]) -> str:
+        """What the message is about: its first parameter, where that is a reference."""
+        given = sent[1:] if message.has_session else sent
+        if message.parameters and given and isinstance(message.parameters[0].type, RefType):
+            return called(self.database, str(given[0]))
+        return ""
 
 
-def what_if(inventory: str | IO[bytes], script: str, *, lenient: bool = False) -> WhatIf:
+def called(database: Database, text: str) -> str:
+    """A parameter of an error as people read it: for a reference, or a uuid, class and name of its object."""
+    for class_name, table in database.tables.items():
+        row = table.get(text)
+        if row is not None:
+            name = getattr(row, "name_label", "") or getattr(row, "uuid", "") or text
+            return f"{class_name} {name}"
+    return text
+
+
+def what_if(inventory: str | IO[bytes], script: str, *, lenient: bool = False, allow_network: bool = False) -> WhatIf:
     """Run a script of messages against a pool in memory.
 
     Parameters
     ----------
     inventory : in any format that `xenmem.read` knows
-    script : a path: Python where it ends in `.py`, which finds `session` among its names; else JSON lines, each an
-        object with `method` and `params`; `-` is standard input
+    script : a path: Python where it ends in `.py`, which finds `session` among its names, and gets the copy from
+        `XenAPI.Session` too; else lines of xe, or JSON lines, each an object with `method` and `params`; `-` is
+        standard input
     lenient : skip bad rows of the inventory
+    allow_network : let a Python script reach the network and start programs
 
     Raises
     ------
@@ -178,21 +210,37 @@ def what_if(inventory: str | IO[bytes], script: str, *, lenient: bool = False) -
     before = {host.ref: _state(database, host) for host in database.host}
     start = database.snapshot()
     pool.sent = 0
-    stopped = _run_python(script, session) if script.endswith(".py") else _run_lines(script, session)
+    stopped = _run_python(script, session, allow_network) if script.endswith(".py") else _run_lines(script, session)
     the_pool = database.the_pool
+    hosts = [
+        HostEffect(**_identity(host), before=before[host.ref], after=_state(database, host))
+        for host in sorted(database.host, key=lambda host: (host.name_label, host.ref))
+    ]
+    fields = _effects(database, database.journal(start))
     return WhatIf(
         **_identity(the_pool),
+        verdict=_verdict(pool, stopped, hosts, fields),
+        outcome="no" if pool.failures or stopped else "yes",
         source=str(inventory),
         script=script,
         messages=pool.sent,
         failures=pool.failures,
         stopped=stopped,
-        hosts=[
-            HostEffect(**_identity(host), before=before[host.ref], after=_state(database, host))
-            for host in sorted(database.host, key=lambda host: (host.name_label, host.ref))
-        ],
-        fields=_effects(database, database.journal(start)),
+        hosts=hosts,
+        fields=fields,
     )
+
+
+def _verdict(pool: _RecordingPool, stopped: str, hosts: Sequence[HostEffect], fields: Sequence[FieldEffect]) -> str:
+    changes = sum(host.changes for host in hosts)
+    effect = f"{counted(changes, 'host')} and {counted(len(fields), 'field')} change"
+    if not pool.failures:
+        end = f", and then the script ends early: {stopped}" if stopped else ""
+        return f"All of {counted(pool.sent, 'message')} go through: {effect}{end}."
+    first = pool.failures[0]
+    about = f" of {first.subject}" if first.subject else ""
+    fail = f"{len(pool.failures)} of {counted(pool.sent, 'message')} {'fails' if len(pool.failures) == 1 else 'fail'}"
+    return f"{fail}, first {first.message}{about}: {first.text}; {effect}."
 
 
 def _identity(row: Any) -> dict[str, str]:
@@ -208,7 +256,7 @@ def _state(database: Database, host: Any) -> HostState:
 # ------------------------------------------------------------------------------------------------------------- scripts
 
 
-def _run_python(script: str, session: Session) -> str:
+def _run_python(script: str, session: Session, allow_network: bool) -> str:
     """Run a Python script; what it prints goes to standard error.
 
     Returns
@@ -218,7 +266,7 @@ def _run_python(script: str, session: Session) -> str:
     if not os.access(script, os.R_OK):
         raise QuestionError(f"{script}: cannot be read")
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(sys.stderr), _as_xenapi(session.pool), _alone(allow_network):
             runpy.run_path(script, {"session": session}, "__main__")
     except Failure as failure:
         return str(failure)
@@ -228,6 +276,67 @@ def _run_python(script: str, session: Session) -> str:
     except (Exception, GeneratorExit) as error:
         raise QuestionError(f"{script}{_place(script, error)}: {type(error).__name__}: {error}") from None
     return ""
+
+
+@contextmanager
+def _as_xenapi(pool: Pool) -> Iterator[None]:
+    """While the context is open, sessions of the module XenAPI talk to this pool, whatever address they are given."""
+    import XenAPI
+
+    class Copy(Session):
+        """What XenAPI.Session is for the script."""
+
+        def __init__(self, uri: str = "", *_arguments: Any, **_options: Any) -> None:
+            sys.stderr.write(f"xenmem: XenAPI.Session({uri!r}) is the copy in memory: no server is reached\n")
+            super().__init__(pool)
+
+    before = XenAPI.Session, XenAPI.xapi_local
+    XenAPI.Session, XenAPI.xapi_local = Copy, lambda: Copy("local")
+    try:
+        yield
+    finally:
+        XenAPI.Session, XenAPI.xapi_local = before
+
+
+_REACHING: Final = (
+    "socket.connect",
+    "socket.sendto",
+    "socket.sendmsg",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "pty.spawn",
+)
+"""What a script does, in the words of Python's audit events, to reach anything but the copy."""
+
+_alone_now = False
+_is_watched = False
+
+
+@contextmanager
+def _alone(allow_network: bool) -> Iterator[None]:
+    """While the context is open, what reaches for the network or another program is refused, unless it is allowed.
+
+    This keeps a script from the real pool by mistake; it is no wall against one that wants out.
+    """
+    global _alone_now, _is_watched
+    if not _is_watched:
+        sys.addaudithook(_refuse)  # stays for the life of the process
+        _is_watched = True
+    _alone_now = not allow_network
+    try:
+        yield
+    finally:
+        _alone_now = False
+
+
+def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
+    if _alone_now and event in _REACHING:
+        wanted = next((repr(one) for one in arguments if isinstance(one, (str, tuple, list, bytes))), "")
+        raise PermissionError(f"{event}({wanted}) is refused: what-if reaches nothing but the copy (--allow-network)")
 
 
 def _place(script: str, error: BaseException) -> str:
@@ -242,13 +351,26 @@ def _run_lines(script: str, session: Session) -> str:
     """Send the messages of a script line by line; the next is sent whatever becomes of one."""
     pool = session.pool
     assert isinstance(pool, _RecordingPool)
-    for number, line in _lines(script):
+    for number, method, parameters in _messages(script):
         pool.line = number
-        method, parameters = _message(line, f"{_shown(script)}:{number}")
         sent = _resolved(pool.database, method, parameters, f"{_shown(script)}:{number}")
         with suppress(Failure):  # the pool has taken note
             pool.dispatch(method, sent if _is_login(method) else (session.handle, *sent))
     return ""
+
+
+def _messages(script: str) -> Iterator[tuple[int, str, list[Any]]]:
+    """The messages of a script, by line: of JSON, or of xe."""
+    lines = _lines(script)
+    first = next(lines, None)
+    if first is None:
+        return
+    all_lines = itertools.chain([first], lines)
+    if xe_lines.is_xe(first[1]):
+        yield from xe_lines.messages_of(all_lines, _shown(script))
+        return
+    for number, line in all_lines:
+        yield number, *_message(line, f"{_shown(script)}:{number}")
 
 
 def _shown(script: str) -> str:

@@ -3,6 +3,7 @@
 A command's file is imported when it is asked for: start-up time counts.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -40,6 +41,13 @@ COMMANDS: Final = {
         (("what a VM really takes", "explain pool.xml web-1"),),
     ),
     "info": About("xenmem itself", "Version, models, backends, SIMD level, threads, CPU.", (("", "info"),)),
+    "completion": About(
+        "xenmem itself",
+        "Completion of bash, zsh or fish, with names of VMs and hosts.",
+        (("for this shell", 'eval "$(xenmem completion bash)"'),),
+    ),
+    "man": About("xenmem itself", "The manual page.", (("read it", "man | man -l -"),)),
+    "schema": About("xenmem itself", "The JSON Schema of a command's answer.", (("of fit", "schema fit"),)),
     "warm-up": About("xenmem itself", "Compile all searches ahead of time.", (("", "warm-up"),)),
     "messages": About(
         "What a change does",
@@ -90,6 +98,14 @@ COMMANDS: Final = {
         "What a change does",
         "Where other VMs are squeezed to when one starts.",
         (("who gives memory for a VM", "balloon pool.xml web-1"),),
+    ),
+    "matrix": About(
+        "Where VMs go",
+        "Which VMs can run on which hosts, memory apart.",
+        (
+            ("who is bound to a host, and why", "matrix pool.xml"),
+            ("every kind on every host", "matrix pool.xml --format csv -o matrix.csv"),
+        ),
     ),
     "place": About(
         "Where VMs go",
@@ -165,6 +181,10 @@ GROUPS: Final = (
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command and print its answer; see ``xenmem.cli.main``."""
+    if "_XENMEM_COMPLETE" in os.environ:
+        from xenmem.cli.completion import complete
+
+        return complete(app, os.environ["_XENMEM_COMPLETE"])
     given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
         with app.make_context("xenmem", given) as context:
@@ -220,7 +240,11 @@ class _Commands(click.Group):
 
 def epilog(name: str) -> str:
     """What stands below the help of a command: examples, and what the exit status says."""
-    examples = [(f"xenmem {text}", purpose) for purpose, text in COMMANDS[name].examples] if name else []
+    examples = (
+        [(text if "$" in text else f"xenmem {text}", purpose) for purpose, text in COMMANDS[name].examples]
+        if name
+        else []
+    )
     blocks = [("Examples", [f"{text}{f'  # {purpose}' if purpose else ''}" for text, purpose in examples])]
     blocks.append(("Exit status", [f"{status.value}  {meaning}" for status, meaning in MEANINGS.items()]))
     return "\n\n".join(

@@ -7,12 +7,12 @@ import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
 from math import isinf
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from xenmem import Fleet, kernel, read
-from xenmem.answers.naming import Outcome
+from xenmem.answers.naming import Outcome, upgraded
 from xenmem.answers.script import WRITERS, Action
 from xenmem.cli.defaults import GIVEN, Asked
 from xenmem.cli.display import display_options
@@ -22,6 +22,8 @@ from xenmem.kernel import MAX_BYTES, DomainType, model_name_for
 from xenmem.text import documentation
 from xenmem.units import MIB, format_size, parse_size
 
+_TO: Final = "xenmem.to"
+
 
 def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
     """The fleet of these inventories, with progress on a terminal."""
@@ -29,12 +31,14 @@ def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
         raise click.UsageError("standard input can be read only once", click.get_current_context())
     if "-" in inventories and sys.stdin is None:
         raise click.ClickException("<stdin>: is closed")
+    to = click.get_current_context().meta.get(_TO)
     kernel.threads()  # a bad XENMEM_THREADS is told before anything is read
     fleets = []
     for inventory in inventories:
         with Reading("<stdin>" if inventory == "-" else inventory) as progress:
             fleets.append(read(inventory, lenient=lenient, progress=progress))
-    return Fleet.concatenate(fleets)
+    fleet = Fleet.concatenate(fleets)
+    return fleet if to is None else upgraded(fleet, to)
 
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -124,6 +128,32 @@ def again(*arguments: str, command: str | None = None, without: Collection[str] 
     return shlex.join(["xenmem", context.info_name or "", *words, *arguments])
 
 
+class _Named(click.ParamType[str]):
+    """What a shell completes, where it asks: a file, or a name of the inventory."""
+
+    name = "text"
+
+    def __init__(self, table: str) -> None:
+        self._table = table
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Completions; the module that knows them is imported for shells alone."""
+        from xenmem.cli.completion import completions
+
+        return completions(self._table, ctx, incomplete)
+
+
+_NAMES: Final = {
+    "INVENTORY": "files",
+    "INVENTORY...": "files",
+    "SCRIPT": "files",
+    "VM": "vms",
+    "VM,VM": "vms",
+    "HOST": "hosts",
+    "HOST,HOST...": "hosts",
+}
+"""What arguments and options of these names stand for."""
+
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
 
@@ -132,6 +162,9 @@ def command(function: Command) -> click.Command:
     """Make the decorated function a command of its name, with its docstring as help and the common options."""
     made = click.command(cls=Asked, help=documentation(function))(function)
     known = {spelling for parameter in made.params for spelling in parameter.opts}
+    for parameter in made.params:
+        if parameter.metavar in _NAMES and type(parameter.type) is type(click.STRING):
+            parameter.type = _Named(_NAMES[parameter.metavar])
     made.params += [option for option in display_options() if not known & set(option.opts)]
     return made
 
@@ -146,6 +179,20 @@ model_option: Decorator = click.option(
     metavar="MODEL",
     callback=model_name,
     help="Compute overheads by this model (26.3, pre-26.3), xapi version or product (xcp-ng-9), not by the pool's own.",
+)
+
+
+def _noted(context: click.Context, parameter: click.Parameter, text: str | None) -> None:
+    if model_name(context, parameter, text) is not None:
+        context.meta[_TO] = text
+
+
+to_option: Decorator = click.option(
+    "--to",
+    metavar="VERSION",
+    callback=_noted,
+    expose_value=False,
+    help="Ask of the pool as an upgrade to this model, xapi version or product (xcp-ng-9) leaves it.",
 )
 
 
@@ -210,17 +257,44 @@ bandwidth_option: Decorator = click.option(
 )
 
 
-def policy_option(default: str) -> Decorator:
+def policy_option(default: str | None, shown: str | bool = True) -> Decorator:
     return click.option(
         "--policy",
         type=click.Choice(("static_max", "dynamic_max", "dynamic_min")),
         default=default,
-        show_default=True,
+        show_default=shown,
         help="What counts as the memory of a VM.",
     )
 
 
-hosts_option: Decorator = click.option("--hosts", "host_rows", is_flag=True, help="With csv: hosts instead of moves.")
+def rows_of_csv(context: click.Context, parameter: click.Parameter, chosen: bool) -> bool:
+    """Refuse a choice of rows where there is no table of rows; whichever option is looked at last sees the other."""
+    if chosen and not {"--format=csv", "--format=ndjson", "csv", "ndjson"} & set(context.meta.get(GIVEN, [])):
+        raise click.UsageError(f"{parameter.opts[0]} chooses the rows of --format csv and ndjson", context)
+    return chosen
+
+
+hosts_option: Decorator = click.option(
+    "--hosts", "host_rows", is_flag=True, callback=rows_of_csv, help="With csv: hosts instead of moves."
+)
+
+
+class Count(click.ParamType[int]):
+    """A whole number, such as of vCPUs, of 1 or more."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """As a number."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit()):
+            self.fail(f"{text!r} is not a whole number such as 4", param, ctx)
+        if int(text) < 1:
+            self.fail(f"{text} is not in the range x>=1", param, ctx)
+        return int(text)
+
+
+COUNT: Final = Count()
 counted_option: Decorator = click.option(
     "--vms",
     type=click.Choice(("protected", "running")),

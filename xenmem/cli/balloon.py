@@ -6,6 +6,7 @@ from xenmem import answers
 from xenmem.answers.balloon import BalloonReport, SqueezedVM
 from xenmem.answers.naming import find_host, find_vm, label
 from xenmem.cli.arguments import (
+    again,
     command,
     emit_option,
     emitted,
@@ -13,8 +14,10 @@ from xenmem.cli.arguments import (
     inventory_argument,
     lenient_option,
     read_fleet,
+    to_option,
     vm_argument,
 )
+from xenmem.cli.layout import Cell, Column
 from xenmem.cli.page import Page, head, name_of
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
@@ -26,6 +29,7 @@ from xenmem.units import format_size
 @inventory_argument
 @vm_argument
 @click.option("--host", metavar="HOST", help="Start it there; else where the pool ranks first for a start now.")
+@to_option
 @emit_option
 @lenient_option
 @format_option("table", "json", "csv")
@@ -45,7 +49,6 @@ def balloon(inventory: str, vm: str, host: str | None, writer: str | None, lenie
 def _table(page: Page, result: BalloonReport) -> None:
     """What starting a VM does to those on a host."""
     head(page, result.pool)
-    page.line(f"VM {name_of(result)} starts on {name_of(result.host)}", style="bold")
     page.line(
         f"{result.power_state}, {format_size(result.memory_dynamic_min)} to {format_size(result.memory_dynamic_max)}"
         f" and {format_size(result.memory_overhead)} of overhead"
@@ -53,24 +56,27 @@ def _table(page: Page, result: BalloonReport) -> None:
     page.line()
     page.table(
         (
-            "VM",
-            "dynamic\nmin",
-            "dynamic\nmax",
-            "target\nnow",
-            "to make\nroom",
-            "once it\nruns",
-            "fair\ntarget",
+            Column("VM", "name"),
+            Column("dynamic\nmin", rank=2),
+            Column("dynamic\nmax", rank=2),
+            Column("target\nnow"),
+            Column("to make\nroom", rank=1),
+            Column("once it\nruns"),
+            Column("fair\ntarget"),
         ),
-        (_targets(vm) for vm in result.vms if vm.memory_dynamic_min < vm.memory_dynamic_max),
+        [_targets(vm) for vm in result.vms if vm.memory_dynamic_min < vm.memory_dynamic_max],
         last=_targets(result.newcomer),
+        noun="VM",
     )
-    page.line()
     fixed = sum(vm.memory_dynamic_min == vm.memory_dynamic_max for vm in result.vms)
     if fixed:
+        page.line()
         page.line(f"{counted(fixed, 'other VM')} there {'keeps its' if fixed == 1 else 'keep their'} memory.")
-    page.line(f"{result.reason[0].upper()}{result.reason[1:]}.", style="bold")
+    page.bullets("But", result.caveats, style="yellow")
+    if not result.missing:
+        page.next([("Start it so, with fair targets", again("--emit", "xe"))])
 
 
-def _targets(vm: SqueezedVM) -> list[str]:
+def _targets(vm: SqueezedVM) -> list[Cell]:
     amounts = (vm.memory_dynamic_min, vm.memory_dynamic_max, vm.target, vm.squeezed, vm.balanced, vm.fair)
-    return [name_of(vm), *("" if amount is None else format_size(amount) for amount in amounts)]
+    return [name_of(vm), *("" if amount is None else amount for amount in amounts)]

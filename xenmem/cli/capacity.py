@@ -5,6 +5,7 @@ import click
 from xenmem import answers
 from xenmem.answers.capacity import TIME_LIMIT, CapacityReport, HostCapacity, PoolCapacity, ShapeCount, Wanted
 from xenmem.cli.arguments import (
+    COUNT,
     command,
     counted_option,
     domain_type_option,
@@ -16,7 +17,9 @@ from xenmem.cli.arguments import (
     shadow_multiplier_option,
     size,
     time_limit_option,
+    to_option,
 )
+from xenmem.cli.layout import Column
 from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output, Search
@@ -44,7 +47,7 @@ def shapes_of(context: click.Context, parameter: click.Parameter, texts: tuple[s
 @command
 @inventories_argument
 @click.option("--memory", metavar="SIZE", callback=size, help="Memory of each new VM.")
-@click.option("--vcpus", metavar="N", type=click.IntRange(min=1), help="VCPUs_max of each new VM.")
+@click.option("--vcpus", metavar="N", type=COUNT, help="VCPUs_max of each new VM.")
 @click.option(
     "--shape",
     "shapes",
@@ -59,7 +62,8 @@ def shapes_of(context: click.Context, parameter: click.Parameter, texts: tuple[s
 @domain_type_option
 @shadow_multiplier_option
 @counted_option
-@policy_option("static_max")
+@policy_option(None, "static_max with --failures, else dynamic_min")
+@to_option
 @time_limit_option
 @lenient_option
 @format_option("table", "json", "csv")
@@ -72,7 +76,7 @@ def capacity(
     domain_type: DomainType,
     shadow_multiplier: float,
     vms: str | None,
-    policy: str,
+    policy: str | None,
     time_limit: float | None,
     lenient: bool,
     form: str,
@@ -110,58 +114,53 @@ def _described(progress: Progress) -> str:
 
 
 def _table(page: Page, result: CapacityReport) -> None:
-    """How many more VMs each pool takes."""
-    for number, pool in enumerate(result.pools):
-        if number:
-            page.line()
+    """Where they fit, pool by pool."""
+    for pool in result.pools:
         head(page, pool.pool)
-        _room_of(page, pool)
-    page.line()
-    survived = f" such that any {counted(result.num_failures, 'host')} may fail" if result.num_failures else ""
-    more = "" if result.bound == result.count else f", and no more than {result.bound}"
-    fit = "fits" if result.count == 1 else "fit"
-    page.line(f"{counted(result.count, f'more {result.domain_type} VM')} {fit}{survived}{more}.", style="bold")
+        _room_of(page, pool, result)
+        page.line()
     page.line(not_checked(result))
 
 
-def _room_of(page: Page, pool: PoolCapacity) -> None:
+def _room_of(page: Page, pool: PoolCapacity, result: CapacityReport) -> None:
     many = len(pool.shapes) > 1
-    but = ["<but"] if any(host.reasons for host in pool.hosts) else []
+    but = [Column("but", "text")] if any(host.reasons for host in pool.hosts) else []
     page.table(
         (
-            "host",
-            "free",
-            "new",
-            *(f"of\n{_shape(shape)}" for shape in pool.shapes if many),
-            "free after",
+            Column("host", "name"),
+            Column("free"),
+            Column("new", "number"),
+            *(Column(f"of\n{_shape(shape)}", "number") for shape in pool.shapes if many),
+            Column("free\nafter", rank=1),
             *but,
         ),
-        (
+        [
             (
                 name_of(host),
-                format_size(host.free),
-                str(host.count),
-                *(str(count) for count in host.counts if many),
-                format_size(host.free_after),
+                host.free,
+                host.count,
+                *(host.counts if many else ()),
+                host.free_after,
                 *("; ".join(host.reasons) for _ in but),
             )
             for host in pool.hosts
-        ),
+        ],
         last=(
             "in all",
             "",
-            str(pool.count),
-            *(str(shape.count) for shape in pool.shapes if many),
+            pool.count,
+            *(shape.count for shape in pool.shapes if many),
             "",
             *("" for _ in but),
         ),
+        noun="host",
     )
     page.line()
     for shape in pool.shapes:
         share = f"; {shape.proportion} of {sum(s.proportion for s in pool.shapes)} VMs" if many else ""
         page.line(f"{_shape(shape)}: each needs {format_size(shape.required)}, model {pool.model}{share}.")
     page.line(f"{_room_text(pool)}: {pool.reason}.")
-    if but:
+    if but and (many or result.num_failures):
         page.line("Only memory decides here: VMs are counted on hosts with too few CPUs for them, too.")
 
 

@@ -5,6 +5,7 @@ is on the command line outweighs both. Knows no command.
 """
 
 import os
+from contextlib import suppress
 from typing import Any, Final
 
 import click
@@ -62,9 +63,12 @@ class Asked(click.Command):
         """As click does, with the default inventory where an argument lacks."""
         arguments = [parameter for parameter in self.params if isinstance(parameter, click.Argument)]
         if arguments and str(arguments[0].name).startswith("inventor"):
-            found, _, _ = self.make_parser(context).parse_args(list(args))
-            last = found.get(arguments[-1].name or "")
-            if not isinstance(last, (str, tuple)) or last == ():
+            found: dict[str, Any] = {}
+            with suppress(click.UsageError):  # which comes again below
+                found, _, _ = self.make_parser(context).parse_args(list(args))
+            last, first = (found.get(arguments[place].name or "") for place in (-1, 0))
+            completing = context.resilient_parsing and isinstance(first, str) and os.path.isfile(first)  # noqa: PTH113
+            if (not isinstance(last, (str, tuple)) or last == ()) and not completing:
                 defaults = default_inventories(config())
                 args = [*(defaults if arguments[0].nargs == -1 else defaults[:1]), *args]
         context.meta[GIVEN] = list(args)

@@ -12,7 +12,8 @@ from xenmem.cli.arguments import (
     read_fleet,
     vm_argument,
 )
-from xenmem.cli.page import Page, head, name_of, not_checked
+from xenmem.cli.layout import Column
+from xenmem.cli.page import Page, head, name_of, not_checked, whether
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
@@ -48,31 +49,39 @@ def _table(page: Page, result: Explanation) -> None:
     _piece_table(page, result)
     page.line()
     page.table(
-        ("required to start", "target", "normal", "shadow", "in all"),
-        (
-            (policy, *(format_size(amount) for amount in (part.target, part.normal, part.shadow, part.total)))
+        (Column("required to start", "name"), *map(Column, ("target", "normal", "shadow", "in all"))),
+        [
+            (policy, part.target, part.normal, part.shadow, part.total)
             for policy in POLICIES
             for part in [getattr(result.required, policy)]
-        ),
+        ],
     )
     page.bullets("It starts nowhere", result.obstacles, style="yellow")
     page.line()
     page.table(
-        (f"{result.operation} on", "needed", "available", "spare", f"<{result.operation}?"),
         (
+            Column(f"{result.operation} on", "name"),
+            Column("needed", rank=2),
+            Column("available"),
+            Column("spare", rank=1),
+            Column(f"{result.operation}?", "text"),
+        ),
+        [
             (
                 name_of(host),
-                format_size(host.needed),
-                format_size(host.available),
-                format_size(host.spare),
-                "yes" if host.fits else "no: " + "; ".join(host.reasons or result.obstacles),
+                host.needed,
+                host.available,
+                host.spare,
+                whether(host, result.obstacles),
             )
             for host in result.hosts
-        ),
+        ],
+        noun="host",
     )
     page.line()
     page.line(f"Needed is what {result.boot_policy} requires; available is free under dynamic_min.")
     page.line(not_checked(result))
+    page.bullets("But", result.caveats, style="yellow")
 
 
 def _piece_table(page: Page, result: Explanation) -> None:
@@ -85,7 +94,7 @@ def _piece_table(page: Page, result: Explanation) -> None:
     else:
         stored = "as computed"
     page.table(
-        ("memory", "amount", "<where from"),
+        (Column("memory", "text"), "amount", "<where from"),
         (
             ("domain RAM", format_size(result.memory_static_max), "memory_static_max"),
             ("  of which video RAM", format_size(result.video_ram), "platform:videoram"),

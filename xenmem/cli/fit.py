@@ -1,37 +1,46 @@
 """The command `fit`."""
 
+from collections.abc import Iterator
+
 import click
 
 from xenmem import answers
 from xenmem.answers.fit import Fit, FitThere
+from xenmem.answers.naming import START_POLICY
 from xenmem.cli.arguments import (
+    COUNT,
+    again,
     command,
     domain_type_option,
     format_option,
     inventories_argument,
     lenient_option,
     model_option,
+    policy_option,
     read_fleet,
     shadow_multiplier_option,
     size,
+    to_option,
 )
+from xenmem.cli.layout import Column
 from xenmem.cli.page import Page, head, name_of
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.kernel import DomainType
-from xenmem.text import counted
 from xenmem.units import format_size
 
 
 @command
 @inventories_argument
 @click.option("--memory", metavar="SIZE", callback=size, required=True, help="Memory of each VM.")
-@click.option("--vcpus", metavar="N", type=click.IntRange(min=1), required=True, help="VCPUs_max of each VM.")
+@click.option("--vcpus", metavar="N", type=COUNT, required=True, help="VCPUs_max of each VM.")
 @domain_type_option
 @shadow_multiplier_option
 @click.option("--vcpu-unrestricted", is_flag=True, help="Also on hosts of fewer CPUs, by platform:vcpu-unrestricted.")
-@click.option("--count", metavar="N", type=click.IntRange(min=1), help="How many are wanted: show where they go.")
+@click.option("--count", metavar="N", type=COUNT, help="How many are wanted: show where they go.")
+@policy_option(START_POLICY)
 @model_option
+@to_option
 @lenient_option
 @format_option("table", "json", "csv")
 def fit(
@@ -42,6 +51,7 @@ def fit(
     shadow_multiplier: float,
     vcpu_unrestricted: bool,
     count: int | None,
+    policy: str,
     model: str | None,
     lenient: bool,
     form: str,
@@ -58,6 +68,7 @@ def fit(
         shadow_multiplier=shadow_multiplier,
         vcpu_unrestricted=vcpu_unrestricted,
         count=count,
+        policy=policy,
         model=model,
     )
     return show(result, form, _table, FitThere, ((pool.pool, pool.hosts) for pool in result.pools))
@@ -71,36 +82,48 @@ def _table(page: Page, result: Fit) -> None:
             f"Each needs {format_size(pool.required)} to start and takes {format_size(pool.used)}, model {pool.model}."
         )
         page.line()
-        placed = ["placed"] if result.wanted is not None else []
-        but = ["<but"] if any(host.reasons for host in pool.hosts) else []
+        placed = [Column("placed", "number")] if result.wanted is not None else []
+        but = [Column("but", "text")] if any(host.reasons for host in pool.hosts) else []
         page.table(
-            ("host", "free", "more fit", *placed, "free after", *but),
             (
+                Column("host", "name"),
+                Column("free"),
+                Column("more fit", "number"),
+                *placed,
+                Column("free\nafter", rank=1),
+                *but,
+            ),
+            [
                 (
                     name_of(host),
-                    format_size(host.free),
-                    str(host.count),
-                    *(str(host.placed) for _ in placed),
-                    format_size(host.free_after),
+                    host.free,
+                    host.count,
+                    *(host.placed for _ in placed),
+                    host.free_after,
                     *("; ".join(host.reasons) for _ in but),
                 )
                 for host in pool.hosts
-            ),
+            ],
             last=(
                 "in all",
                 "",
-                str(pool.count),
-                *(str(sum(host.placed or 0 for host in pool.hosts)) for _ in placed),
+                pool.count,
+                *(sum(host.placed or 0 for host in pool.hosts) for _ in placed),
                 "",
                 *("" for _ in but),
             ),
+            noun="host",
         )
         page.line()
-    size = f"{result.domain_type} VMs of {format_size(result.memory)} and {counted(result.VCPUs_max, 'vCPU')}"
-    if result.wanted is None:
-        page.line(f"{result.count} more {size} fit.")
-    else:
-        verdict = "all fit" if result.fits else f"{result.wanted - (result.placed or 0)} do not fit"
-        page.line(
-            f"{result.placed} of {result.wanted} {size} placed, on the host with most free memory each time: {verdict}."
-        )
+    if result.wanted is not None:
+        page.line("Each VM goes to the host with most free memory, as xapi levels it.")
+    page.bullets("But", result.caveats, style="yellow")
+    page.next(_next(result))
+
+
+def _next(result: Fit) -> Iterator[tuple[str, str]]:
+    if result.count:
+        shape = ("--memory", format_size(result.memory), "--vcpus", str(result.VCPUs_max))
+        yield "And while any one host may fail", again(*shape, "--failures", "1", command="capacity")
+    elif any(sum(host.free for host in pool.hosts) >= pool.required for pool in result.pools):
+        yield "There is room on several hosts together; to bring it together", again(command="consolidate")

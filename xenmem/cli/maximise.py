@@ -13,9 +13,11 @@ from xenmem.cli.arguments import (
     model_option,
     read_fleet,
     size,
+    to_option,
     vm_argument,
 )
-from xenmem.cli.page import Page, name_of
+from xenmem.cli.layout import Column
+from xenmem.cli.page import Page, head, name_of
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.text import counted
@@ -29,6 +31,7 @@ from xenmem.units import format_size
 @click.option("--total", metavar="SIZE", callback=size, help="Fill this amount instead of a host's free memory.")
 @click.option("--approximate", is_flag=True, help="Take 64 vCPUs for the VM's own, as VM.maximise_memory can.")
 @model_option
+@to_option
 @lenient_option
 @format_option("table", "json", "csv")
 def maximise(
@@ -43,7 +46,7 @@ def maximise(
 ) -> Output:
     """The largest memory_static_max with which a VM still starts, on each host of its pool.
 
-    Filled is what is free now under dynamic_min; what the VM itself uses where it is resident stays in use.
+    Filled is what is free now under dynamic_min, and on its own host also what the VM has: it grows with a restart.
     """
     if host is not None and total is not None:
         raise click.UsageError("--host and --total exclude each other", click.get_current_context())
@@ -61,27 +64,36 @@ def maximise(
 
 def _table(page: Page, result: Maximum) -> None:
     """The largest VM on each host."""
-    page.line(f"VM {name_of(result)} ({result.uuid or result.ref})", style="bold")
+    head(page, result.pool)
     page.line(
         f"{result.domain_type}, {counted(result.VCPUs_max, 'vCPU')}, "
         f"HVM_shadow_multiplier {result.HVM_shadow_multiplier:g}, model {result.model}"
         + (", approximate: as if it had 64 vCPUs" if result.approximate else "")
     )
     page.line()
-    but = ["<but"] if any(there.reasons for there in result.hosts) else []
+    home = result.resident_on.ref if result.resident_on else None
+    but = [Column("but", "text")] if any(there.reasons for there in result.hosts) else []
     page.table(
-        ("host", "total", "memory_static_max", "needed", "spare", *but),
         (
+            Column("host", "name"),
+            Column("room"),
+            Column("memory_\nstatic_max"),
+            Column("needed", rank=1),
+            Column("spare", rank=1),
+            *but,
+        ),
+        [
             (
-                name_of(there) or "any",
-                format_size(there.total),
-                format_size(there.memory_static_max),
-                format_size(there.required),
-                format_size(there.spare),
+                (name_of(there) or "any") + (" (where it is)" if there.ref and there.ref == home else ""),
+                there.total,
+                there.memory_static_max,
+                there.required,
+                there.spare,
                 *("; ".join(there.reasons) for _ in but),
             )
             for there in result.hosts
-        ),
+        ],
+        noun="host",
     )
     page.bullets(
         "Warnings",

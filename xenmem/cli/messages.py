@@ -29,7 +29,7 @@ def _table(page: Page, result: Declarations) -> None:
         page.line(f"{_signature(message)} -> {message.result}", style="bold")
         page.line(_about(message))
         page.line()
-        for line in message.doc.splitlines():
+        for line in message.doc.splitlines()[1:]:
             page.line(line)
         page.bullets("Fails with", message.errors)
         return

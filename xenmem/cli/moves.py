@@ -1,13 +1,23 @@
 """What pack, evacuate, consolidate and rebalance share: options, and how a plan is asked for and shown."""
 
 from collections.abc import Callable, Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 import click
 
-from xenmem.answers.moves import HostChange, Leave, MovePlan, PlannedMove, PoolMoves, Selection, actions, heading
+from xenmem.answers.moves import (
+    HeldVM,
+    HostChange,
+    Leave,
+    MovePlan,
+    PlannedMove,
+    PoolMoves,
+    Selection,
+    actions,
+    heading,
+)
 from xenmem.answers.naming import Named, QuestionError, find_host, find_vm
-from xenmem.answers.script import shutdown
 from xenmem.cli.arguments import (
     Command,
     Decorator,
@@ -23,6 +33,7 @@ from xenmem.cli.arguments import (
     seed_option,
     size,
     time_limit_option,
+    to_option,
 )
 from xenmem.cli.layout import Column
 from xenmem.cli.page import EARLY, Page, duration, head, name_of, not_checked
@@ -44,9 +55,16 @@ def plan_options(policy: str) -> Decorator:
         click.option(
             "--headroom", metavar="SIZE", callback=size, default="0", show_default=True, help="Keep free on each host."
         ),
-        click.option("--no-vm-groups", is_flag=True, help="Let VMs share a host although a VM group keeps them apart."),
+        click.option(
+            "--vm-groups",
+            type=click.Choice(("apart", "strict", "ignored")),
+            default="apart",
+            show_default=True,
+            help="VM groups: apart as far as can be, as the pool has it; as a rule; or of no matter.",
+        ),
         policy_option(policy),
         bandwidth_option,
+        to_option,
         time_limit_option,
         seed_option,
         emit_option,
@@ -101,7 +119,7 @@ def _constraints(
     together: Sequence[str],
     apart: Sequence[str],
     headroom: int,
-    no_vm_groups: bool,
+    vm_groups: str,
 ) -> dict[str, Any]:
     """The options as arguments of the question, with rows for names."""
     pinned: dict[int, int] = {}
@@ -129,7 +147,7 @@ def _constraints(
         "same_host": groups("--together", together),
         "anti_affinity": groups("--apart", apart),
         "headroom": headroom,
-        "vm_groups": not no_vm_groups,
+        "vm_groups": {"apart": True, "strict": "strict", "ignored": False}[vm_groups],
     }
 
 
@@ -215,22 +233,28 @@ def _table(page: Page, result: MovePlan) -> None:
 
 
 def _in_the_way(page: Page, result: MovePlan) -> None:
-    """Who cannot move, why, and the commands that free the host."""
-    shut_down: Sequence[Named] = result.held
-    if result.held:
-        page.bullets("Cannot move", (f"{name_of(vm)}: {vm.why}" for vm in result.held), style="yellow")
+    """Who cannot move or is to be stopped, and the commands that free the host."""
+    cannot_move(page, result.held)
+    if not result.held and result.stopped is not None and result.outcome == "no":
+        least = result.stopped
+        sure = "less" if least.memory == least.bound else f"less than {format_size(least.bound)}"
+        _shut_down(page, f"Shut down first: {format_size(least.memory)} in all, {sure} does not do", least.vms)
+
+
+def cannot_move(page: Page, held: Sequence[HeldVM]) -> None:
+    """VMs that stand in the way, why, and the commands that shut them down; nothing where there are none."""
+    if held:
+        page.bullets("Cannot move", (f"{name_of(vm)}: {vm.why}" for vm in held), style="yellow")
         page.line()
-        page.line("Shut down first", style="bold")
-    elif result.stopped is not None and result.outcome == "no":
-        least, shut_down = result.stopped, result.stopped.vms
-        proved = least.memory == least.bound
-        sure = "less does not do" if proved else f"less than {format_size(least.bound)} does not do"
-        page.line(f"Shut down first: {format_size(least.memory)} in all, {sure}", style="bold")
-    for vm in shut_down:
+        _shut_down(page, "Shut down first", held)
+
+
+def _shut_down(page: Page, heading: str, vms: Sequence[Named]) -> None:
+    page.line(heading, style="bold")
+    for vm in vms:
         if vm.uuid:
-            page.command(f"{shutdown(vm).command}  # {name_of(vm)}")
-    if shut_down:
-        page.line()
+            page.command(f"xe vm-shutdown uuid={quote(vm.uuid)}  # {name_of(vm)}")
+    page.line()
 
 
 def _next(result: MovePlan) -> Iterator[tuple[str, str]]:

@@ -24,9 +24,10 @@ POLICY_LINES: Final = tuple(policy.replace("_", "\n") for policy in POLICIES)
 EARLY: Final = "The search ended early: this is the best so far."
 
 _WIDTH: Final = 80
-MOST_ROWS: Final = 30
+MOST_ROWS: Final = 40
 """A table with more shows the first and the last of them, unless it is to show all."""
 _FIRST: Final = 20
+_LAST: Final = 10
 _STYLES: Final[dict[str, dict[str, Any]]] = {
     "": {},
     "bold": {"bold": True},
@@ -133,7 +134,7 @@ class Page:
         ]
         body = list(rows)
         marks = [*styles, *[""] * (len(body) - len(styles))]
-        omitted = 0 if every or self._all or len(body) <= MOST_ROWS else len(body) - MOST_ROWS
+        omitted = 0 if every or self._all or len(body) <= MOST_ROWS else len(body) - _FIRST - _LAST
         if omitted:
             body = [*body[:_FIRST], *body[_FIRST + omitted :]]
             marks = [*marks[:_FIRST], *marks[_FIRST + omitted :]]
@@ -193,6 +194,13 @@ def host_name(host: Any) -> str:
     return name_of(host) + ("" if host.enabled else " (disabled)") + ("" if host.live else " (not live)")
 
 
+def whether(host: Any, obstacles: Sequence[str]) -> str:
+    """Whether a VM can go to a host: yes, no and why, or what is not known of it."""
+    if host.fits is None:
+        return f"not known: {host.not_known}"
+    return "yes" if host.fits else f"no: {'; '.join(host.reasons or obstacles)}"
+
+
 def by_policy(amounts: Any) -> list[int]:
     """The amounts under each policy, for columns of sizes."""
     return [getattr(amounts, policy) for policy in POLICIES]
@@ -212,7 +220,8 @@ def target(to: str, build: str, model: str) -> str:
 def head(page: Page, pool: PoolHead, *more: str) -> None:
     """Which pool what follows is about."""
     uuid = f" ({pool.uuid})" if pool.uuid and pool.name_label else ""
-    page.line(f"Pool {name_of(pool) or '(no pool record)'}{uuid}", style="bold")
+    name = name_of(pool) or "(no pool record)"
+    page.line(f"{name if name.lower().startswith('pool') else f'Pool {name}'}{uuid}", style="bold")
     version = f"xapi {pool.xapi_version}" if pool.xapi_version else "xapi version unknown"
     kind = f"{pool.format} {pool.schema}".strip()
     page.line(", ".join((version, f"model {pool.model}", f"{kind} from {pool.source}", *more)))

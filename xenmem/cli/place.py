@@ -1,11 +1,14 @@
 """The command `place`."""
 
+from typing import Final
+
 import click
 
 from xenmem import answers
 from xenmem.answers.naming import find_host, find_vm
 from xenmem.answers.place import Placement, PossibleHost, actions, heading
 from xenmem.cli.arguments import (
+    again,
     command,
     emit_option,
     emitted,
@@ -14,12 +17,13 @@ from xenmem.cli.arguments import (
     lenient_option,
     policy_option,
     read_fleet,
+    to_option,
     vm_argument,
 )
-from xenmem.cli.page import Page, amount, head, name_of, not_checked
+from xenmem.cli.layout import Column
+from xenmem.cli.page import Page, head, name_of, not_checked, whether
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
-from xenmem.units import format_size
 
 
 @command
@@ -27,6 +31,7 @@ from xenmem.units import format_size
 @vm_argument
 @click.option("--host", metavar="HOST", help="The host for --emit, instead of the one that leaves the most room.")
 @policy_option("dynamic_min")
+@to_option
 @emit_option
 @lenient_option
 @format_option("table", "json", "csv")
@@ -45,32 +50,50 @@ def place(
     return show(result, form, _table, PossibleHost, [(result.pool, result.hosts)])
 
 
+_CATEGORIES: Final = {
+    "affinity": "the VM's affinity host",
+    "definite": "from the hosts with room even if all VMs take static_max (category definite)",
+    "probable": "from the hosts with room even if all VMs take dynamic_max (category probable)",
+    "possible": "from the hosts with room once VMs are squeezed (category possible)",
+}
+
+
 def _table(page: Page, result: Placement) -> None:
     """Where a VM would start."""
-    page.line(f"VM {name_of(result)} ({result.uuid or result.ref}), {result.power_state}", style="bold")
     head(page, result.pool)
     page.table(
-        ("host", "needed", "available", "free after", "rank", "chance", f"<{result.operation}?"),
         (
+            Column("host", "name"),
+            Column("needed", rank=3),
+            Column("available", rank=1),
+            Column("free\nafter"),
+            Column("rank", "number", rank=2),
+            Column("chance", "number"),
+            Column(f"{result.operation}?", "text"),
+        ),
+        [
             (
                 name_of(host),
-                format_size(host.needed),
-                format_size(host.available),
-                amount(host.free_after),
-                "" if host.rank is None else str(host.rank),
+                host.needed,
+                host.available,
+                host.free_after,
+                host.rank,
                 "unknown" if host.chance is None else f"{host.chance:.1%}",
-                "yes" if host.fits else "no: " + "; ".join(host.reasons or result.obstacles),
+                whether(host, result.obstacles),
             )
             for host in result.hosts
-        ),
+        ],
+        noun="host",
     )
     page.bullets("It starts nowhere", result.obstacles, style="yellow")
     page.line()
     if result.category:
         without = "" if result.memory_checked else ", without its memory check, which no host passes"
-        page.line(f"The pool draws from the hosts of its category {result.category}{without}: rank 1 is the best.")
+        page.line(f"The pool draws {_CATEGORIES[result.category]}{without}: rank 1 is the best.")
     else:
         page.line("The pool itself would answer NO_HOSTS_AVAILABLE.")
     if result.most_room is not None:
         page.line(f"Most is free afterwards on {name_of(result.most_room)}, under {result.policy}.")
     page.line(not_checked(result))
+    if result.chosen is not None:
+        page.next([(f"{result.operation.capitalize()} it on {name_of(result.chosen)}", again("--emit", "xe"))])

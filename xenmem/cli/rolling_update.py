@@ -1,11 +1,14 @@
 """The command `rolling-update`."""
 
+from collections.abc import Iterator
+
 import click
 
 from xenmem import answers, kernel
 from xenmem.answers.naming import find_host
 from xenmem.answers.rolling_update import RestartedHost, RollingPlan, UpdateStep, actions, heading
 from xenmem.cli.arguments import (
+    again,
     bandwidth_option,
     command,
     emit_option,
@@ -17,6 +20,8 @@ from xenmem.cli.arguments import (
     read_fleet,
     time_limit_option,
 )
+from xenmem.cli.layout import Column
+from xenmem.cli.moves import cannot_move, leave_of, leave_options
 from xenmem.cli.page import EARLY, Page, duration, head, name_of, not_checked, target
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output, Search
@@ -34,6 +39,7 @@ from xenmem.units import format_size
     metavar="MODEL",
     help="The model, xapi version or product (xcp-ng-9) of hosts after their restart; by default the newest model.",
 )
+@leave_options
 @bandwidth_option
 @time_limit_option
 @emit_option
@@ -44,6 +50,9 @@ def rolling_update(
     inventory: str,
     order: tuple[str, ...],
     to: str | None,
+    may_stop: tuple[str, ...],
+    may_suspend: tuple[str, ...],
+    ignore: tuple[str, ...],
     bandwidth: int,
     time_limit: float | None,
     writer: str | None,
@@ -53,7 +62,8 @@ def rolling_update(
 ) -> Output:
     """When each host restarts, where its VMs wait meanwhile, and when each comes home.
 
-    Every migration fits at its moment, each host counting by the model of the version that it runs then.
+    Every migration fits at its moment, each host counting by the model of the version that it runs then. VMs that may
+    be stopped or suspended are while their own host restarts; the host of a VM that is ignored is not updated.
     """
     fleet = read_fleet([inventory], lenient)
     with Search(_described) as search:
@@ -61,6 +71,7 @@ def rolling_update(
             fleet,
             [find_host(fleet, name) for text in order for name in text.split(",")] or None,
             to=kernel.DEFAULT_MODEL if to is None else to,
+            leave=leave_of(fleet, may_stop, may_suspend, ignore),
             bandwidth=bandwidth,
             time_limit=time_limit or DEFAULT_TIME_LIMIT,
             progress=search,
@@ -79,42 +90,68 @@ def _described(progress: Progress) -> str:
 
 
 def _table(page: Page, result: RollingPlan) -> None:
-    """A rolling update: the restarts, then every step."""
+    """A rolling update: what stands in the way, the restarts, then every step."""
+    cannot_move(page, result.held)
     head(page, result.pool, target(result.to, result.to_build, result.to_model))
     if result.steps:
         page.table(
-            ("", "<restarts", "migrations\nbefore", "copied\nbefore"),
             (
-                (str(host.position), name_of(host), str(host.migrations), format_size(host.copied))
-                for host in result.hosts
+                Column("", "number"),
+                Column("restarts", "name"),
+                Column("migrations\nbefore", "number"),
+                Column("copied\nbefore"),
             ),
+            ((str(host.position), name_of(host), str(host.migrations), host.copied) for host in result.hosts),
+            noun="host",
         )
         page.line()
         page.table(
-            ("", "<step", "<from", "<to", "copied", "time", "<"),
+            (
+                Column("", "number"),
+                Column("step", "name"),
+                Column("from", "name"),
+                Column("to", "name"),
+                Column("copied"),
+                Column("time", "number", rank=1),
+                "<",
+            ),
             (
                 (
                     str(step.number),
                     "restart" if step.vm is None else name_of(step.vm),
-                    "" if step.vm is None else name_of(step.source) or "-",
+                    name_of(step.source) or ("" if step.vm is None else "-"),
                     name_of(step.host),
-                    "" if step.vm is None else format_size(step.copied),
-                    "" if step.vm is None else duration(step.seconds),
-                    "only makes room" if step.temporary else "",
+                    step.copied if step.action == "migrate" else "",
+                    duration(step.seconds) if step.action == "migrate" else "",
+                    "makes room"
+                    if step.temporary
+                    else ""
+                    if step.vm is None or step.action == "migrate"
+                    else step.action,
                 )
                 for step in result.steps
             ),
+            noun="step",
         )
         page.line()
-    page.line("Rolling update.", style="bold")
-    page.line(result.verdict)
+    page.line(result.proof)
     if result.steps:
         home = f"{result.homecoming} of them after the last restart"
         speed = f"{duration(result.seconds)} at {format_size(result.bandwidth)} a second"
         page.line(f"{counted(result.migrations, 'migration')}, {home}: {speed}, beside the restarts.")
     if result.interrupted:
         page.line(EARLY, style="yellow")
-    if result.shortage is not None:
+    if result.shortage is not None and not result.held:
         page.bullets(f"VMs that {name_of(result.shortage.host)} waits for", map(name_of, result.shortage.vms))
+    page.line(f"Checked: {', '.join(result.checked)}.")
     page.line(not_checked(result))
     page.bullets("Warnings", (warning.text for warning in result.warnings), style="yellow")
+    page.next(_next(result))
+
+
+def _next(result: RollingPlan) -> Iterator[tuple[str, str]]:
+    if result.held:
+        yield "stop what cannot move while its host restarts", again("--may-stop", "immobile")
+        yield "leave out the hosts of what cannot move", again("--ignore", "immobile")
+    if result.steps:
+        yield "the plan as a script", again("--emit", "xe", "-o", "update.sh")

@@ -7,6 +7,7 @@ import click
 from xenmem import answers
 from xenmem.answers.upgrade_check import HostUpgrade, UpgradeCheck
 from xenmem.cli.arguments import command, format_option, inventories_argument, lenient_option, read_fleet
+from xenmem.cli.layout import Cell, Column
 from xenmem.cli.page import Page, head, name_of, target
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
@@ -28,26 +29,25 @@ def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: st
 
 def _table(page: Page, result: UpgradeCheck) -> None:
     """What the target model changes, pool by pool."""
-    for number, pool in enumerate(result.pools):
-        if number:
-            page.line()
+    for pool in result.pools:
         head(page, pool.pool, target(result.to, result.to_build, result.to_model))
-        page.line(pool.verdict)
+        if len(result.pools) > 1:
+            page.line(pool.verdict)
+            page.line()
         if not pool.hosts:
             continue
-        page.line()
-        total = [("in all", pool)]
-        rows = [_row(name, item) for name, item in [*((name_of(host), host) for host in pool.hosts), *total]]
-        cases = ("as\nstored", f"now\n{pool.model}", f"to\n{pool.to_model}")
+        cases = (("stored", 4), (pool.model, 2), (pool.to_model, 0))
         page.table(
             (
-                "host",
-                *(f"overhead\n{case}" for case in cases),
-                *(f"free\ndynamic\nmin\n{case}" for case in cases),
-                *(f"free\nstatic\nmax\n{case}" for case in cases),
+                Column("host", "name"),
+                *(Column(f"overhead\n{case}", rank=rank) for case, rank in cases),
+                *(Column(f"free\ndynamic\nmin\n{case}", rank=rank) for case, rank in cases),
+                *(Column(f"free\nstatic\nmax\n{case}", rank=rank and rank - 1) for case, rank in cases),
             ),
-            rows[:-1],
-            last=rows[-1],
+            [_row(name_of(host), host) for host in pool.hosts],
+            last=_row("in all", pool),
+            noun="host",
+            styles=["red" if host.target.overcommitted.static_max else "" for host in pool.hosts],
         )
         page.bullets(
             f"VMs that no longer start where they are under {pool.to_model}",
@@ -59,6 +59,7 @@ def _table(page: Page, result: UpgradeCheck) -> None:
             style="yellow",
         )
         new = {host.ref for host in pool.newly_overcommitted}
+        page.line()
         page.bullets(
             f"Hosts overcommitted under {pool.to_model}",
             (
@@ -76,11 +77,11 @@ def _table(page: Page, result: UpgradeCheck) -> None:
         )
 
 
-def _row(name: str, item: Any) -> list[str]:
+def _row(name: str, item: Any) -> list[Cell]:
     cases = (item.stored, item.present, item.target)
     return [
         name,
-        *(format_size(case.memory_overhead) for case in cases),
-        *(format_size(case.free.dynamic_min) for case in cases),
-        *(format_size(case.free.static_max) for case in cases),
+        *(case.memory_overhead for case in cases),
+        *(case.free.dynamic_min for case in cases),
+        *(case.free.static_max for case in cases),
     ]

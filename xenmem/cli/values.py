@@ -15,15 +15,12 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 
 import msgspec
 
+from xenmem.answers.naming import FORMAT_VERSION
 from xenmem.text import printable
 
 _UNUSUAL: Final = re.compile(r"[^ -~\n]+")
 _FORMULA: Final = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """Spreadsheets take a cell that begins so for a formula, unless an apostrophe leads it."""
-
-
-FORMAT_VERSION: Final = 1
-"""Of the commands' JSON: it grows when a key goes away or changes its meaning, not when one is added."""
 
 
 def to_json(result: msgspec.Struct, command: str) -> bytes:

@@ -10,7 +10,6 @@ from xenmem.cli.arguments import command, format_option
 from xenmem.cli.page import Page
 from xenmem.cli.show import show
 from xenmem.cli.streams import Compilation, Output
-from xenmem.text import counted
 
 
 @command
@@ -32,7 +31,6 @@ def warm_up(form: str) -> Output:
 def _table(page: Page, result: WarmUpReport) -> None:
     """What was compiled, module by module."""
     if not result.compiled:
-        page.line(f"Nothing was left to compile: all is in {result.folder}.")
         return
     seconds: dict[str, list[float]] = defaultdict(list)
     for one in result.compiled:
@@ -42,5 +40,3 @@ def _table(page: Page, result: WarmUpReport) -> None:
         ((module, str(len(parts)), f"{sum(parts):.1f}") for module, parts in seconds.items()),
         last=("in all", str(len(result.compiled)), f"{sum(one.seconds for one in result.compiled):.1f}"),
     )
-    page.line()
-    page.line(f"{counted(len(result.compiled), 'function')} compiled, and kept in {result.folder}.")

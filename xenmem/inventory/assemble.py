@@ -22,6 +22,7 @@ from xenmem.inventory.table import BootRecord, Codec, RawTable, gather, integer_
 from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED
+from xenmem.rules.mobility.cpu import levelling
 from xenmem.units import MIB
 
 if TYPE_CHECKING:
@@ -180,8 +181,10 @@ class _Assembler:
         hosts, hosts_map = self._hosts()
         vms, vms_map = self._vms(hosts_map, len(hosts["ref"]))
         groups = self._vm_groups()
-        Mobility(self, vms, hosts, vms_map, hosts_map).fill()
         pools = self._pools(hosts, hosts_map)
+        master = int(pools["master"][0])
+        coordinator = hosts["software_version"][master] if master >= 0 else {}
+        Mobility(self, vms, hosts, vms_map, hosts_map, levelling(coordinator)).fill()
         self._link_control_domains(hosts, vms_map)
         self._note_what_is_not_there(vms, hosts)
         self._derive_domain_types(vms, hosts)

@@ -16,7 +16,7 @@ from xenmem.columns import Bools, Codes, Objects, PowerState, Rows, Unknown
 from xenmem.inventory.error import named, shown
 from xenmem.inventory.table import RawTable, gather
 from xenmem.rules.mobility import devices, guest, networks, platform, storage
-from xenmem.rules.mobility.cpu import features_of
+from xenmem.rules.mobility.cpu import FEATURES, VENDOR, Levelling, features_of
 
 Columns = dict[str, NDArray[Any]]
 
@@ -72,6 +72,7 @@ class Mobility:
     assembler : with the tables
     vms, hosts : columns of those that are kept; they are given the new ones
     vms_map, hosts_map : their rows by row as read
+    server : how the coordinator compares CPUs
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class Mobility:
         hosts: Columns,
         vms_map: NDArray[np.int32],
         hosts_map: NDArray[np.int32],
+        server: Levelling,
     ) -> None:
         self.assembler = assembler
         self.tables, self.columns = assembler.tables, assembler.columns
         self.vms, self.hosts = vms, hosts
         self.vms_map, self.hosts_map = vms_map, hosts_map
+        self.compared = {FEATURES} if server is Levelling.MASKED else {"features_hvm", "features_pv"}
         self.not_told: Codes = np.zeros(len(vms["ref"]), np.uint8)
         self.undecided: Codes = np.zeros(len(vms["ref"]), np.uint8)
 
@@ -96,6 +99,7 @@ class Mobility:
         self._cpus()
         self._platforms()
         self._devices()
+        self._guests()
         for name in ("VUSBs", "VGPUs", "attached_PCIs"):
             self.vms[name] = np.fromiter(map(len, self.vms[name]), np.int32, len(self.vms[name]))
         self.vms["not_told"], self.vms["undecided"] = self.not_told, self.undecided
@@ -241,14 +245,14 @@ class Mobility:
 
     def _cpus(self) -> None:
         hosts, vms = self.hosts, self.vms
-        keys = ("vendor", "features", "features_hvm", "features_pv")
+        keys = (VENDOR, FEATURES, "features_hvm", "features_pv")
         known: dict[tuple[str | None, ...], dict[str, str]] = {}
         for values in zip(*(hosts[f"cpu_{key}"] for key in keys), strict=True):
             known.setdefault(values, {key: value for key, value in zip(keys, values, strict=True) if value is not None})
         rows = [known[values] for values in zip(*(hosts[f"cpu_{key}"] for key in keys), strict=True)]
         hosts["cpu_info"] = np.fromiter(rows, object, len(rows))
-        live = np.isin(vms["power_state"], _WITH_DOMAIN) & ~vms["is_control_domain"] & ~vms["is_a_template"]
-        if len(rows) and not any(info.keys() - {"vendor"} for info in known.values()):
+        live = np.isin(vms["power_state"], _WITH_DOMAIN)
+        if len(rows) and not any(info.keys() & self.compared for info in known.values()):
             self.not_told[live] |= np.uint8(Unknown.CPU)
             text = "no host tells the features of its CPU: whether VMs that run find theirs elsewhere"
             self.assembler.note("no-cpu-features", f"{text} is not known, and taken to be no obstacle", len(rows), "")
@@ -287,6 +291,13 @@ class Mobility:
             text = f"{number} {'host tells' if number == 1 else 'hosts tell'} no capabilities: whether HVM guests run"
             example = named("host", hosts["ref"][unknown.argmax()])
             self.assembler.note("no-capabilities", f"{text} there is not known, and taken to be so", number, example)
+
+    def _guests(self) -> None:
+        live = np.isin(self.vms["power_state"], _WITH_DOMAIN) & ~self.vms["is_control_domain"]
+        if not self.tables["VM_guest_metrics"].given and live.any():
+            self.not_told[live] |= np.uint8(Unknown.GUEST)
+            text = "no VM_guest_metrics records: whether guests can be migrated is not known, and taken to be so"
+            self.assembler.note("no-guest-metrics", text, int(live.sum()))
 
     # ---------------------------------------------------------------------------------------------------- devices
 
@@ -450,7 +461,9 @@ class Mobility:
         idle = self._idle_functions()
         of_sriov = sorted({net for net, _ in idle})
         concerned = (owner >= 0) & np.isin(network, of_sriov)
-        told = self._told(("PCI",)) and not {"reserved_pci"} & self.tables["VIF"].missing.keys()
+        # a database has the internal columns that other formats lack, and whatever a row of it lacks is the default
+        whole = self.tables["PCI"].codec.format == "statedb"
+        told = whole or (self._told(("PCI",)) and "reserved_pci" not in self.tables["VIF"].missing)
         if not told:
             vms = np.zeros(len(self.vms["ref"]), np.bool_)
             vms[owner[concerned]] = True

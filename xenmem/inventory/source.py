@@ -1,4 +1,4 @@
-"""Files, standard input, gzip and progress: bytes for the readers, whatever they come from; and the choice of reader.
+"""Files, standard input and progress: bytes for the readers, whatever they come from; and the choice of reader.
 
 Memory is bounded by the reader, never by the size of the file. Sizes are bytes. Knows no more of a format than its
 first bytes (docs/reference/inventories.md, 1).
@@ -12,13 +12,14 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import IO, Any, Final, TypeGuard, cast
 
 from xenmem.inventory import records, statedb, xe
 from xenmem.inventory.assemble import T, Target
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES, head_of
+from xenmem.inventory.packed import unpacked
 
 Source = str | os.PathLike[str] | IO[bytes]
 Progress = Callable[[int, int | None], None]
@@ -30,12 +31,7 @@ FORMATS: Final = tuple(_READERS)
 MAX_BLANK_BYTES: Final = 1 << 20
 """Most blanks before a document: they are kept, so that places are those of the file."""
 
-MAX_UNPACKED_BYTES: Final = 1 << 30
-MAX_RATIO: Final = 200
-"""A gzip file that unpacks to more bytes, and to so many times its own, is no inventory: those give 10 to 50 times."""
-
 _BUFFER_BYTES: Final = 1 << 20
-_GZIP: Final = b"\x1f\x8b"
 _UTF_16: Final = (b"\xff\xfe", b"\xfe\xff")
 _XE_RECORD: Final = re.compile(rb"^uuid \( RO\) *: ", re.MULTILINE)
 _XE_LABEL: Final = re.compile(rb"^[A-Za-z-]+ \([ SM]R[OW]\) *: ", re.MULTILINE)
@@ -55,7 +51,7 @@ def read_pools(
     ----------
     source : a path, ``-`` for standard input, a binary file, or several of these
     target : what to read, and what to make of it
-    format : ``statedb``, ``records`` or ``xe``; by default what the file's first bytes say. Any may be gzip
+    format : ``statedb``, ``records`` or ``xe``; by default what the first bytes say. Any may be packed
     lenient : skip bad rows
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
 
@@ -77,12 +73,17 @@ def _read_one(
 ) -> list[T]:
     name = _name(source)
     try:
-        with _opened(source) as file:
-            stream, head = _looked_at(_unpacked(file, progress, name), name)
-            reader = _READERS[_sniffed(head, name) if format is None else format]
-            return reader(stream, target, source=name, lenient=lenient)
+        with ExitStack() as closing, _opened(source) as file:
+            pieces = _Pieces(file, progress)
+            found = unpacked(io.BufferedReader(pieces, _BUFFER_BYTES), file, name, lambda: pieces.done, closing)
+            label = f"{name}/{found.member}" if found.member else name
+            stream, head = _looked_at(found.stream, label)
+            reader = _READERS[_sniffed(head, label) if format is None else format]
+            return reader(stream, target, source=label, lenient=lenient)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InventoryError(name, "", f"the gzip file is damaged or cut short: {error}") from None
+        text = str(error)
+        kind = "" if text.startswith("the ") else "the gzip file is damaged or cut short: "
+        raise InventoryError(name, "", f"{kind}{text}") from None
     except OSError as error:
         raise InventoryError(name, "", error.strerror or str(error)) from None
 
@@ -97,24 +98,16 @@ def _name(source: Source) -> str:
     return str(getattr(source, "name", "<stream>"))
 
 
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
 def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
+    if isinstance(source, str) and _ADDRESS.match(source):
+        problem = "is an address, and files are read: `xe pool-dump-database file-name=pool.xml` makes one of a pool"
+        raise InventoryError(source, "", problem)
     if isinstance(source, (str, os.PathLike)):
         return nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb", buffering=0)  # noqa: PTH123 - the path '' is no folder
     return nullcontext(source)
-
-
-def _unpacked(file: IO[bytes], progress: Progress | None, name: str) -> io.BufferedReader:
-    packed = _Pieces(file, progress)
-    stream: io.BufferedReader = io.BufferedReader(packed, _BUFFER_BYTES)
-    if stream.peek(2)[:2] != _GZIP:
-        return stream
-
-    def check(done: int, total: int | None) -> None:
-        if done > MAX_UNPACKED_BYTES and done > MAX_RATIO * packed.done:
-            problem = f"unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB and {MAX_RATIO} times its size"
-            raise InventoryError(name, "", f"{problem}: unpack it first if it is an inventory")
-
-    return io.BufferedReader(_Pieces(gzip.GzipFile(fileobj=stream), check), _BUFFER_BYTES)
 
 
 def _looked_at(stream: io.BufferedReader, name: str) -> tuple[io.BufferedReader, bytes]:

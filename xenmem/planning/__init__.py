@@ -10,6 +10,7 @@ from xenmem._lazy import attach
 
 if TYPE_CHECKING:
     from xenmem.planning import xapi
+    from xenmem.planning.accounts import Accounts
     from xenmem.planning.ballooning import balloon, fair_targets, squeeze
     from xenmem.planning.consolidation import consolidate
     from xenmem.planning.effort import Progress
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OBJECTIVES",
+    "Accounts",
     "Constraints",
     "Migration",
     "Mix",
@@ -61,6 +63,7 @@ __all__ = [
 __getattr__, __dir__ = attach(
     __name__,
     {
+        "accounts": "Accounts",
         "ballooning": "balloon fair_targets squeeze",
         "consolidation": "consolidate",
         "effort": "Progress",

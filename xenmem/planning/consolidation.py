@@ -16,6 +16,7 @@ import numpy.typing as npt
 from numpy.typing import NDArray
 
 from xenmem.planning._pools import search_each
+from xenmem.planning.company import at_level, levels
 from xenmem.planning.effort import Effort, Report
 from xenmem.planning.evacuation import guests_on, hosts_that_take_part
 from xenmem.planning.packing import plan_of, solve
@@ -78,7 +79,8 @@ def consolidate(
     """
     effort = Effort(time_limit, seed, progress)
     taking = hosts_that_take_part(fleet, hosts)
-    question = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    asked = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    question = at_level(asked, constraints, next(levels(constraints, True)))
     plan = _consolidated(staying_as_used(question), question, constraints, effort)
     return plan or _consolidated(question, question, constraints, effort) or solve(question, "fewest-hosts", effort)
 

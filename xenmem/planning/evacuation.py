@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xenmem.planning.checks import integer
+from xenmem.planning.company import Level, as_apart_as_can_be, at_level
 from xenmem.planning.effort import Effort, Report
 from xenmem.planning.packing import plan_of, solve
 from xenmem.planning.plan import Obstacle, Plan, Status, listed
@@ -117,16 +118,12 @@ def evacuate(
             **forgetting(constraints, held),
         )
         return _held(fleet, host, held, rest)
-    plan = _emptied(fleet, running, here, others, policy, constraints, effort)
-    grouped = constraints.get("vm_groups", True) and (fleet.vm_groups.placement == "anti_affinity").any()
-    if plan.is_complete or not grouped:
-        return plan
-    # the pool keeps VM groups apart as far as it can; no host of a group as large as the pool could be emptied else
-    crowded = _emptied(fleet, running, here, others, policy, {**constraints, "vm_groups": False}, effort)
-    if not crowded.is_complete:
-        return crowded
-    reason = f"VMs of a VM group share a host: {plan.reason}"
-    return replace(crowded, reason=f"{crowded.reason}; {reason}" if crowded.reason else reason)
+    grouped = bool((fleet.vm_groups.placement == "anti_affinity").any())
+
+    def ask(level: Level) -> Plan:
+        return _emptied(fleet, running, here, others, policy, constraints, level, effort)
+
+    return as_apart_as_can_be(ask, constraints, grouped)
 
 
 def _held(fleet: Fleet, host: int, held: Mapping[int, str], rest: Plan) -> Plan:
@@ -157,18 +154,21 @@ def _emptied(
     others: Rows,
     policy: str,
     constraints: Constraints,
+    level: Level,
     effort: Effort,
 ) -> Plan:
     """The plan for the VMs of the host; where that fails, for all that run on the others as well."""
     own = _named(constraints, running[here])
-    alone = None if own is None else question_of_fleet(fleet, running[here], others, policy, own)
+    alone = None
+    if own is not None:
+        alone = at_level(question_of_fleet(fleet, running[here], others, policy, own), own, level)
     if alone is not None:
         if not len(alone.vms):
             return solve(alone, "fewest-migrations", effort)
         plan = _displacing(alone, effort).plan
         if plan is not None:
             return plan
-    everybody = question_of_fleet(fleet, running, others, policy, constraints)
+    everybody = at_level(question_of_fleet(fleet, running, others, policy, constraints), constraints, level)
     plan, why_not, proved = _displacing(everybody, effort)
     if alone is None:
         return plan or solve(everybody, "fewest-migrations", effort)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from xenmem.columns import Rows
 from xenmem.planning._pools import search_each
+from xenmem.planning.checks import LARGEST_AMOUNT
+from xenmem.planning.company import Level, as_apart_as_can_be, at_level
 from xenmem.planning.effort import Effort, Report
 from xenmem.planning.plan import OBJECTIVES, Obstacle, Plan, Status, listed
 from xenmem.planning.question import Constraints, Question, free_after, least_free, question_of_fleet, question_of_sizes
 from xenmem.planning.search import bounds, exact
-from xenmem.planning.search.fewest_moves import fewest_at_least, fewest_migrations
+from xenmem.planning.search.fewest_moves import at_home, fewest_at_least, fewest_migrations
 from xenmem.planning.search.greedy import greedy
 from xenmem.planning.search.migrations import in_order
 from xenmem.planning.search.problem import Problem, problems
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 
 SHRUNK_VMS = 60
+CALMED: Final = 200_000
+"""VMs times hosts of a question up to which fewer migrations are looked for that reach the same."""
+RUNS: Final = 2 * LARGEST_AMOUNT + 1
+"""What a VM on a host has of priority before all that are on none: it would have to be stopped."""
 
 
 def pack(
@@ -61,7 +67,8 @@ def pack(
 
     Returns
     -------
-    Plan
+    Plan : where not all fit, VMs that are on a host keep a place before others get one, whatever their priority. Among
+        plans that reach the same it is one with few migrations, though not surely with the fewest
 
     Raises
     ------
@@ -74,7 +81,14 @@ def pack(
     """
     effort = Effort(time_limit, seed, progress)
     _check_objective(objective)
-    return solve(question_of_fleet(fleet, vms, hosts, policy, constraints), objective, effort)
+    question = question_of_fleet(fleet, vms, hosts, policy, constraints)
+    question = replace(question, priority=question.priority + np.where(question.away >= 0, RUNS, 0))
+
+    def ask(level: Level) -> Plan:
+        asked = at_level(question, constraints, level)
+        return _calmer(asked, solve(asked, objective, effort), effort)
+
+    return as_apart_as_can_be(ask, constraints, bool(question.groups))
 
 
 def pack_sizes(
@@ -109,6 +123,34 @@ def pack_sizes(
     effort = Effort(time_limit, seed, progress)
     _check_objective(objective)
     return solve(question_of_sizes(sizes, free, origin, constraints), objective, effort)
+
+
+def _calmer(question: Question, plan: Plan, effort: Effort) -> Plan:
+    """A plan of the same value with fewer migrations, where one is found; of a question that is not large."""
+    if not plan.is_complete or plan.objective == "fewest-migrations" or effort.interrupted:
+        return plan
+    if len(question.vms) * len(question.hosts) > CALMED or not len(question.hosts):
+        return plan
+    at = np.full(int(question.hosts.max()) + 1, -1, np.int64)
+    at[question.hosts] = np.arange(len(question.hosts))
+    place = at[plan.host]
+    moves = int(((question.away >= 0) & (place != question.origin)).sum())
+    if not moves:
+        return plan
+    tight = question
+    if plan.objective == "even":
+        tight = replace(question, free=question.free - plan.value)
+    elif plan.objective == "fewest-hosts":
+        used = question.in_use.copy()
+        used[place] = True
+        tight = replace(question, allowed=question.allowed & used)
+    calm = solve(tight, "fewest-migrations", effort.part())
+    if not calm.is_complete or calm.value >= moves:
+        return plan
+    place = at[calm.host]
+    value = int(free_after(question, place).min()) if plan.objective == "even" else plan.value
+    status: Status = "optimal" if value == plan.bound else plan.status
+    return plan_of(question, place, effort, plan.objective, status, value, plan.bound, plan.reason)
 
 
 def _check_objective(objective: str) -> None:
@@ -224,7 +266,10 @@ def _solve_pool(question: Question, problem: Problem, objective: str, effort: Ef
     best: Rows | None = None
     none = False
     try:
-        best, none = exact.place_all(problem, effort)
+        if objective == "fewest-migrations":
+            best, _ = at_home(problem, effort.part())
+        if best is None:
+            best, none = exact.place_all(problem, effort)
         if best is None:
             host_of, bound, proved = exact.place_most(problem, effort)
             value = int(problem.weight[host_of >= 0].sum())
@@ -336,9 +381,11 @@ def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort)
         if len(reach) and reach.max() >= problem.sizes[alone]:
             text = f"{named(items)} needs {size}, and every host with that free has a VM of its anti-affinity group"
             return text, obstacle(items)
-        return f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)", obstacle(
-            items
-        )
+        bars = question.bars(int(vms_of(items)[0]))
+        if not len(reach) and bars:
+            return f"{named(items)} can run on none of these hosts: it {bars}", obstacle(items)
+        text = f"{named(items)} needs {size}, and no host that it may be on has that free ({most} at most)"
+        return f"{text}; it {bars}" if bars else text, obstacle(items)
     crowded = exact.crowded_group(problem)
     if crowded is not None:
         items, places = crowded

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.checks import LARGEST_AMOUNT, as_amounts, as_rows, check_range, check_total, integer
+from xenmem.planning.plan import listed
 from xenmem.planning.pool_view import able_hosts, memory_to_start, place_in, room
 from xenmem.rules.hosts import version_classes
 from xenmem.rules.migration import refusals, too_wide, whereabouts
+from xenmem.rules.mobility.matrix import Step
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -39,9 +41,12 @@ class Constraints(TypedDict, total=False):
     same_host : groups of VMs that share a host
     headroom : bytes to leave free on every host, or one amount per host
     priority : VM to an integer, 0 where it is missing: if not all fit, the higher priorities come first
-    vm_groups : whether the fleet's VM groups with placement anti_affinity hold like anti_affinity; by default they do
+    vm_groups : whether the fleet's VM groups with placement anti_affinity count. By default they do as in the pool:
+        their VMs are kept apart where that is possible, else spread evenly, else as it comes, and no more of them share
+        a host by choice than do now. ``strict``: they hold like anti_affinity
     vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs, unless it is vcpu_unrestricted or may, by
-        pinned or affinity, be only on the host that it is on; by default it does
+        pinned or affinity, be only on the host that it is on; by default it does. Storage, networks, CPUs and devices
+        always decide where it may be (rules.mobility)
     immovable : VM to why it cannot migrate: it stays where it is, like VMs that are paused, migrate already, are on a
         host that is not live, or have more vCPUs than their host has CPUs
     """
@@ -52,7 +57,7 @@ class Constraints(TypedDict, total=False):
     same_host: Sequence[Sequence[int]]
     headroom: int | Sequence[int] | Bytes
     priority: Mapping[int, int]
-    vm_groups: bool
+    vm_groups: bool | Literal["strict"]
     vcpus: bool
     immovable: Mapping[int, str]
 
@@ -83,6 +88,7 @@ class Question:
     taken : int32 array, shape (groups, hosts): members that stay on a host without being among the VMs
     same_host : arrays of VMs that share a host
     stays : rows of VMs that are asked for and cannot move, each with the reason; they are none of the VMs
+    bar : why the VM of a row cannot run on the host of a row, in words that follow its name; empty if it can
     """
 
     vms: Rows
@@ -109,6 +115,7 @@ class Question:
     taken: Rows
     same_host: list[Rows]
     stays: dict[int, str]
+    bar: Callable[[int, int], str]
 
     def vm_name(self, vm: int) -> str:
         """What a message calls the VM: its name, or its row."""
@@ -117,6 +124,11 @@ class Question:
     def host_name(self, host: int) -> str:
         """What a message calls the host: its name, or its row."""
         return f"host {self.host_label(int(self.hosts[host]))}"
+
+    def bars(self, vm: int) -> str:
+        """Why the VM cannot run on hosts of its pool, in words that follow its name; empty if it can on all."""
+        hosts = self.hosts[self.host_pool == self.vm_pool[vm]]
+        return _summed([self.bar(int(self.vms[vm]), host) for host in hosts.tolist()])
 
 
 def question_of_sizes(
@@ -161,6 +173,7 @@ def question_of_sizes(
         host_pool=np.zeros(len(left), np.int32),
         stays={},
         why_not=str,
+        bar=lambda vm, host: "",
     )
     one_kind = np.zeros(len(amounts), np.int32), [np.ones(len(left), np.bool_)]
     return _question(
@@ -201,6 +214,7 @@ def question_of_fleet(
     host_at = place_in(wanted, len(machines))
     where = whereabouts(table)
     still = cannot_move(fleet, constraints, host_at)
+    vcpus = bool(constraints.get("vcpus", True))
     rows = asked[~np.isin(asked, list(still))] if still else asked
     part = _Part(
         vms=rows,
@@ -215,6 +229,7 @@ def question_of_fleet(
         host_pool=machines.pool[wanted],
         stays={vm: still[vm] for vm in asked.tolist() if vm in still},
         why_not=partial(_why_not, fleet, still),
+        bar=partial(_bar, fleet, vcpus),
     )
     need = memory_to_start(fleet, policy)[rows]
     check_range("vms", need, 1, LARGEST_AMOUNT)
@@ -233,10 +248,7 @@ def question_of_fleet(
             inside, others = part.vm_at[members], members[~selected[members]]
             groups.append(np.sort(inside[inside >= 0]))
             outside.append(np.concatenate([c[others] for c in (table.resident_on, table.scheduled_to_be_resident_on)]))
-    kinds = np.zeros(len(rows), np.int32), [np.ones(len(wanted), np.bool_)]
-    if constraints.get("vcpus", True):
-        vcpus = np.where(table.vcpu_unrestricted, 0, table.VCPUs_max)[rows]
-        kinds = _kinds_of_vcpus(vcpus, machines.cpu_count[wanted])
+    kinds = _at_home(fleet.mobility.kinds(rows, wanted, pcpus=vcpus), host_at[part.away])
     return _question(
         part,
         need,
@@ -266,12 +278,80 @@ def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows) -> dict[i
         }
     found |= refusals(fleet.vms, fleet.hosts)
     here = whereabouts(fleet.vms)
+    for row, why in held_by_needs(fleet).items():
+        if here[row] >= 0:
+            found.setdefault(row, why)
+    for row, why in confined(fleet, host_at, bool(constraints.get("vcpus", True))).items():
+        found.setdefault(row, why)
     for row, why in constraints.get("immovable", {}).items():
         if not 0 <= integer("immovable", row) < len(fleet.vms):
             raise ValueError(f"immovable: there is no VM {row}")
         if here[row] >= 0:
             found.setdefault(int(row), why)
     return found
+
+
+def held_by_needs(fleet: Fleet) -> dict[int, str]:
+    """The guests whose needs hold them where they are, by row, each with the reason.
+
+    Those that run on a network without PIFs, which is on no other host; and those of which it is not known where they
+    can run, though the inventory has the records that should tell it.
+    """
+    held: dict[int, str] = {}
+    for row in np.flatnonzero(fleet.vms.is_guest & (fleet.vms.undecided > 0)).tolist():
+        held[row] = fleet.mobility.of(row).undecided(row)
+    if fleet.networks.is_pinning.any():
+        for pool in range(len(fleet.pools)):
+            for row, network in fleet.mobility.pool(pool).pinned.items():
+                held.setdefault(row, f"its network {fleet.networks.label(network)} has no PIF, and is on no other host")
+    return held
+
+
+def confined(fleet: Fleet, host_at: Rows, vcpus: bool) -> dict[int, str]:
+    """The guests on a host that could run on no other of those that take part, by row, each with the reason.
+
+    Parameters
+    ----------
+    host_at : place_in of the hosts that take part
+    vcpus : whether a VM needs as many CPUs as it has vCPUs
+    """
+    vms, hosts = fleet.vms, np.flatnonzero(host_at[:-1] >= 0).astype(np.int32)
+    here = whereabouts(vms)
+    rows = np.flatnonzero(vms.is_guest & (here >= 0)).astype(np.int32)
+    if not len(hosts) or not len(rows):
+        return {}
+    kind_of, masks = fleet.mobility.kinds(rows, hosts, pcpus=vcpus)
+    of_pool = fleet.hosts.pool[hosts] == np.arange(len(fleet.pools))[:, None]
+    may = np.array(masks, np.bool_)
+    home = place_in(hosts, len(fleet.hosts))[here[rows]]
+    is_here, pool = home >= 0, vms.pool[rows]
+    elsewhere = (may.astype(np.int32) @ of_pool.T.astype(np.int32))[kind_of, pool]
+    elsewhere -= is_here & may[kind_of, np.maximum(home, 0)]
+    others = of_pool.sum(axis=1)[pool] - is_here
+    found = {}
+    for vm in rows[(elsewhere == 0) & (others > 0)].tolist():
+        away = hosts[(fleet.hosts.pool[hosts] == vms.pool[vm]) & (hosts != here[vm])]
+        found[vm] = "it " + _summed([_bar(fleet, vcpus, vm, host) for host in away.tolist()])
+    return found
+
+
+def _summed(reasons: Sequence[str]) -> str:
+    """Reasons of several hosts in a line: the first of each beginning, and of how many more hosts it holds."""
+    by_need: dict[str, list[str]] = {}
+    for reason in filter(None, reasons):
+        by_need.setdefault(reason.partition(", ")[0], []).append(reason)
+    more = {need: len(found) - 1 for need, found in by_need.items()}
+    parts = [
+        f"{found[0]}{f' (nor {more[need]} more host' + ('s)' if more[need] > 1 else ')') if more[need] else ''}"
+        for need, found in by_need.items()
+    ]
+    return listed(parts)
+
+
+def _bar(fleet: Fleet, vcpus: bool, vm: int, host: int) -> str:
+    """Why a VM cannot run on a host, vCPUs aside if they do not count."""
+    part = fleet.mobility.of(vm)
+    return "" if not vcpus and part.step(vm, host) == Step.PCPUS else part.reason(vm, host)
 
 
 def _guests(fleet: Fleet, vms: npt.ArrayLike | None) -> Rows:
@@ -329,6 +409,7 @@ class _Part(NamedTuple):
     where : int32 array, the row of the host that each VM is on, -1 for none, also of those that take no part
     versions : version_classes of every host, also of those that take no part
     why_not : why a VM, by row, takes no part
+    bar : as in Question
     """
 
     vms: Rows
@@ -343,6 +424,7 @@ class _Part(NamedTuple):
     host_pool: Rows
     stays: dict[int, str]
     why_not: Callable[[int], str]
+    bar: Callable[[int, int], str]
 
     def vm(self, name: str, row: int) -> int:
         """The place of a VM that a constraint names."""
@@ -430,6 +512,7 @@ def _question(
         taken=taken,
         same_host=same_host,
         stays=part.stays,
+        bar=part.bar,
     )
 
 
@@ -494,12 +577,23 @@ def misplaced(question: Question, constraints: Constraints, vms: NDArray[np.int6
     return None
 
 
-def _kinds_of_vcpus(vcpus: NDArray[np.int32], cpus: NDArray[np.int32]) -> Kinds:
-    """VMs told apart by which hosts have the CPUs for them; 0 CPUs are an unknown number."""
-    steps = np.unique(cpus[cpus > 0])
-    return np.searchsorted(steps, vcpus).astype(np.int32), [(cpus == 0) | (cpus >= step) for step in steps] + [
-        cpus == 0
-    ]
+def _at_home(kinds: Kinds, origin: Rows) -> Kinds:
+    """VMs told apart by where they are, too, if they could not come there: nobody asks that of one that stays."""
+    kind_of, masks = kinds[0].copy(), list(kinds[1])
+    may = np.array(masks, np.bool_)
+    if not may.size:
+        return kinds
+    known: dict[tuple[int, int], int] = {}
+    strange = (origin >= 0) & ~may[kind_of, np.maximum(origin, 0)]
+    for vm in np.flatnonzero(strange).tolist():
+        key = int(kind_of[vm]), int(origin[vm])
+        if key not in known:
+            mask = masks[key[0]].copy()
+            mask[key[1]] = True
+            known[key] = len(masks)
+            masks.append(mask)
+        kind_of[vm] = known[key]
+    return kind_of, masks
 
 
 def _no_older(kind_of: Rows, masks: list[Bools], version: Rows, version_left: Rows, may_follow: Bools) -> Kinds:

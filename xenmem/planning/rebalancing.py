@@ -14,6 +14,7 @@ import numpy.typing as npt
 from xenmem.columns import Bytes, Rows
 from xenmem.planning._pools import Placed, search_each
 from xenmem.planning.checks import integer
+from xenmem.planning.company import at_level, levels
 from xenmem.planning.effort import Effort, Report
 from xenmem.planning.evacuation import guests_on, hosts_that_take_part
 from xenmem.planning.packing import plan_of
@@ -31,6 +32,7 @@ from xenmem.planning.question import (
 from xenmem.planning.search import bounds, exact
 from xenmem.planning.search.displaced import crowd_of, fewest_displaced
 from xenmem.planning.search.fewest_moves import fewest_migrations
+from xenmem.planning.search.leveling import levelled
 from xenmem.planning.search.problem import Problem, problems
 from xenmem.units import format_size
 
@@ -59,6 +61,8 @@ def rebalance(
 ) -> Plan:
     """At most so many migrations in every pool, after which the fullest host has the most memory free.
 
+    Among plans that leave as much there, the one that brings the hosts nearest together.
+
     Parameters
     ----------
     fleet : is not changed
@@ -85,7 +89,8 @@ def rebalance(
         raise ValueError(f"migrations: {migrations} is negative")
     effort = Effort(time_limit, seed, progress)
     taking = hosts_that_take_part(fleet, hosts)
-    question = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    asked = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
+    question = at_level(asked, constraints, next(levels(constraints, True)))
     if any((problem.origin < 0).any() for problem in problems(question)):
         raise ValueError("same_host: VMs that are to share a host are on several; pack them first")
     wrong = misplaced(question, constraints)
@@ -104,15 +109,18 @@ def _balanced(counted: Question, question: Question, migrations: int, effort: Ef
 
     def search_pool(number: int, part: Effort) -> Placed:
         problem = pools[number]
-        best, limit = problem.origin.copy(), _most_free(pools_as_used[number], migrations)
+        best, limit, seen = problem.origin.copy(), _most_free(pools_as_used[number], migrations), False
         try:
             for found in _levels(problem, migrations, limit, part):
                 best = found
+            best, seen = levelled(problem, best, migrations, limit, part)
         except KeyboardInterrupt:
             part.stop()
         placed = question.origin.astype(np.int64)
         placed[problem.vms] = problem.vm_hosts(best)
         value = int(free_after(question, placed)[problem.hosts].min())
+        if seen and not (question.need > question.used)[problem.vms].any():
+            limit = value
         return Placed(best, value, max(limit, value))
 
     answers = search_each(search_pool, range(len(pools)), effort, min)

@@ -67,8 +67,7 @@ def stopped(fleet: Fleet, vms: Iterable[int], power_state: PowerState = PowerSta
         column = getattr(table, name).copy()
         column[rows] = value
         changed[name] = column
-    tables = {name: getattr(fleet, name) for name in fleet.__slots__} | {"vms": replace(table, **changed)}
-    return type(fleet)(**tables)
+    return fleet.replace(vms=replace(table, **changed))
 
 
 def forgetting(constraints: Mapping[str, Any], vms: Container[int]) -> Constraints:

@@ -6,7 +6,7 @@ The first violation found is raised. Amounts are bytes. Only the Plan's shape is
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -68,7 +68,7 @@ def verify(
     same_host: Sequence[Sequence[int]] = (),
     headroom: npt.ArrayLike = 0,
     priority: Mapping[int, int] | None = None,
-    vm_groups: bool = True,
+    vm_groups: bool | str = True,
     vcpus: bool = True,
     immovable: Mapping[int, str] | None = None,
 ) -> None:
@@ -122,15 +122,19 @@ def verify(
     moving = {vm for vm, host in target.items() if host != world.now[vm]} if balances else set(target)
     asked = [set(group) for group in anti_affinity]
     _check_company(asked, company, set(target))
-    _check_company(world.groups, company, moving)
-    world.groups += asked
+    if vm_groups == "strict":
+        _check_company(world.groups, company, moving)
+        world.groups += asked
+    else:
+        _check_no_worse(world.groups, company, {**world.fixed, **world.now})
+        world.groups = asked
     _check_memory(world, target, stays_over=balances and plan.value < 0)
     _check_migrations(world, plan, target)
     _check_claims(world, plan, target)
 
 
 def _fleet_world(
-    plan: Plan, fleet: Fleet, hosts: npt.ArrayLike | None, policy: str, vm_groups: bool, vcpus: bool
+    plan: Plan, fleet: Fleet, hosts: npt.ArrayLike | None, policy: str, vm_groups: bool | str, vcpus: bool
 ) -> _World:
     world = _World()
     table, machines = fleet.vms, fleet.hosts
@@ -172,7 +176,9 @@ def _fleet_world(
             if resident >= 0 and scheduled in world.room:  # a migration is under way
                 world.room[scheduled] -= world.used[vm]
             if world.now[vm] >= 0 and (
-                table.power_state[vm] != PowerState.RUNNING or scheduled >= 0 or not machines.live[resident]
+                table.power_state[vm] != PowerState.RUNNING
+                or scheduled >= 0
+                or not (machines.live[resident] or machines.is_coordinator[resident])
             ):
                 world.held.add(vm)
             continue
@@ -249,6 +255,16 @@ def _check_company(groups: list[set[int]], on: dict[int, int], ours: set[int]) -
             other = seen.setdefault(on[vm], vm)
             if other != vm and (vm in ours or other in ours):
                 raise Violation("anti_affinity", f"VMs {other} and {vm} share host {on[vm]}")
+
+
+def _check_no_worse(groups: list[set[int]], on: dict[int, int], before: dict[int, int]) -> None:
+    """No host gets several VMs of a VM group that has not as many now."""
+    for group in groups:
+        crowds = Counter(on[vm] for vm in group & on.keys())
+        known = Counter(before[vm] for vm in group & before.keys())
+        for host, count in sorted(crowds.items()):
+            if count > max(1, known[host]):
+                raise Violation("anti_affinity", f"{count} VMs of a group share host {host}, and {known[host]} do now")
 
 
 def _check_memory(world: _World, target: dict[int, int], *, stays_over: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xenmem.columns import PowerState
+from xenmem.columns import PowerState, Unknown
 from xenmem.kernel import DomainType
 
 if TYPE_CHECKING:
@@ -39,17 +39,16 @@ def refusals(vms: "VMs", hosts: "Hosts") -> dict[int, str]:
 
     Notes
     -----
-    What the guest says counts in pools of whose guests anything is known. A vGPU is taken to be none that migrates,
-    which only some of Nvidia's are.
+    What the guest says counts where the inventory tells it.
     """
     here = whereabouts(vms)
-    known = np.zeros(int(vms.pool.max(initial=-1)) + 1, np.bool_)
-    known[vms.pool[vms.has_guest_metrics]] = True
+    known = (vms.not_told & Unknown.GUEST) == 0
     paravirtual = np.isin(vms.current_domain_type, (DomainType.PV, DomainType.PV_IN_PVH, DomainType.PVH))
     resident, scheduled = vms.resident_on, vms.scheduled_to_be_resident_on
-    is_live = hosts.live[here] if len(hosts) else np.ones(len(vms), np.bool_)
+    # the coordinator reaches itself, whatever its metrics say
+    is_live = (hosts.live | hosts.is_coordinator)[here] if len(hosts) else np.ones(len(vms), np.bool_)
     busy = np.fromiter(map(bool, vms.current_operations), np.bool_, len(vms))
-    lacking = known[vms.pool] & ~(paravirtual | vms.has_pv_drivers | vms.has_feature_suspend)
+    lacking = known & ~(paravirtual | vms.has_pv_drivers | vms.has_feature_suspend)
     # in the order in which the pool looks
     reasons: list[tuple[Bools, Callable[[int], str] | str]] = [
         (resident < 0, lambda row: f"it is to come to {hosts.label(scheduled[row])}"),
@@ -61,8 +60,9 @@ def refusals(vms: "VMs", hosts: "Hosts") -> dict[int, str]:
         (vms.is_immobile, "VM_IS_IMMOBILE"),
         (vms.refuses_suspend, "VM_NON_SUSPENDABLE"),
         (lacking, "VM_LACKS_FEATURE"),
-        ((vms.attached_PCIs > 0) & (vms.VGPUs == 0), "VM_HAS_PCI_ATTACHED"),
-        (vms.VGPUs > 0, "VM_HAS_VGPU"),
+        (vms.has_reset_disk, "VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION"),
+        (vms.has_foreign_pci, "VM_HAS_PCI_ATTACHED"),
+        (vms.has_pinned_vgpu, "VM_HAS_VGPU"),
         (vms.VUSBs > 0, "VM_HAS_VUSBS"),
     ]
     found: dict[int, str] = {}

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_pool import build_database, everything, row, vm_row
+from small_pool import build_database, disk, everything, network, row, storage, usb, vif, vm_row
 
-from xenmem.datamodel.errors import VM_REQUIRES_SR
 from xenmem.kernel import checks
 from xenmem.units import GIB, MIB
-from xenmem.xenapi import Clock, Failure, Hooks, Pace, Pool, Session
+from xenmem.xenapi import Clock, Database, Failure, Pace, Pool, Session
 from xenmem.xenapi.door.batch import Batch, TransactionError
 
 AddVM = Callable[..., Any]
@@ -20,16 +19,8 @@ NULL = "OpaqueRef:NULL"
 HOSTS = ("h1", "h2", "off", "dead", "small", "gone")
 
 
-class NoStorage(Hooks):
-    """A third of the VMs has no storage on h1."""
-
-    def assert_storage_visible(self, vm: Any, host: Any) -> None:
-        if host.ref == "h1" and vm.uuid[0] in "01234":
-            raise VM_REQUIRES_SR(vm.ref, "sr")
-
-
-def build_session(seed: int, hooks: Hooks | None = None) -> Session:
-    """A pool of hosts and VMs that differ in everything that a start asks for."""
+def build_session(seed: int, *, devices: bool = False) -> Session:
+    """A pool of hosts and VMs that differ in everything that a start asks for, also in devices if they have any."""
     dice = random.Random(seed)
     database = build_database()
     for name, values in {
@@ -69,7 +60,9 @@ def build_session(seed: int, hooks: Hooks | None = None) -> Session:
     pool = dict(dice.choice(({}, {}, {"rolling_upgrade_in_progress": ""})))
     database.the_pool.other_config = pool
     database.the_pool.restrictions = dict(dice.choice(({"restrict_dmc": "false"}, {"restrict_vm_start": "true"})))
-    session = Session(Pool(database, clock=Clock(0.0), hooks=hooks))
+    if devices:
+        give_devices(database, dice)
+    session = Session(Pool(database, clock=Clock(0.0)))
     session.login_with_password("root", "")
     return session
 
@@ -82,10 +75,33 @@ def details(send: Callable[[], Any]) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("hooks", [None, NoStorage()])
+def give_devices(database: Database, dice: random.Random) -> None:
+    """Storage, networks and CPUs that not all hosts have, and a USB device."""
+    here = HOSTS[:5]
+    for ref in ("sr", "other"):
+        storage(database, *dice.sample(here, 4), ref=ref)
+    network(database, *dice.sample(here, 4))
+    network(database, ref="internal")
+    for host in database.host:
+        features = dice.choice(("f", "7", "ff"))
+        host.cpu_info = {**host.cpu_info, "vendor": "v", "features_hvm": features, "features_pv": features}
+    pif = dice.choice(list(database.tables["PIF"]))
+    pif.bond_slave_of = dice.choice((NULL, "gone"))
+    for vm in list(database.VM):
+        vm.last_boot_CPU_flags = dice.choice(
+            ({}, {"vendor": "v", "features": dice.choice(("3", "f", "f1"))}, {"vendor": "w"})
+        )
+        if dice.random() < 0.5:
+            disk(database, vm.ref, dice.choice(("sr", "sr", "other", "gone" if dice.random() < 0.2 else "sr")))
+        if dice.random() < 0.5:
+            vif(database, vm.ref, dice.choice(("net", "net", "net", "internal")))
+    usb(database, "vm0", "h1")
+
+
+@pytest.mark.parametrize("devices", [False, True])
 @pytest.mark.parametrize("seed", range(12))
-def test_boot_matrix_equals_the_message(seed: int, hooks: Hooks | None) -> None:
-    session = build_session(seed, hooks)
+def test_boot_matrix_equals_the_message(seed: int, devices: bool) -> None:
+    session = build_session(seed, devices=devices)
     batch = Batch(session)
     vms = [*session.pool.database.VM.refs(), "nobody"]
     for _ in range(2):
@@ -112,6 +128,15 @@ def change_everything(session: Session, seed: int) -> None:
                 database.write(vm, "power_state", "Halted")
     database.write(database.the_pool, "restrictions", {"restrict_dmc": "false"})
     database.write(database.host["h1"], "software_version", {"xapi_build": "24.1.0"})
+    for table in ("VDI", "VIF", "PBD"):
+        for changed in dice.sample(list(database.tables[table]), len(database.tables[table]) // 3):
+            match table:
+                case "VDI":
+                    database.write(changed, "SR", dice.choice(("sr", "other")))
+                case "VIF":
+                    database.write(changed, "network", dice.choice(("net", "internal")))
+                case _:
+                    database.write(changed, "currently_attached", False)
 
 
 def test_what_is_kept_follows_every_change() -> None:

@@ -162,7 +162,7 @@ def test_who_points_to_a_row_is_listed_there() -> None:
     session = logged_in(Role.POOL_ADMIN)
     database = session.pool.database
     database.load("VBD", [row(database, "VBD", "b", VM="h1dom0"), row(database, "VBD", "a", VM="h1dom0")])
-    assert session.xenapi.VM.get_VBDs("h1dom0") == ["a", "b"]
+    assert session.xenapi.VM.get_VBDs("h1dom0") == ["b", "a"]
     token = session.xenapi.event_from(["vm"], "", 0.0)["token"]
     start = database.snapshot()
     database.write(database.tables["VBD"]["a"], "VM", "h2dom0")
@@ -172,7 +172,7 @@ def test_who_points_to_a_row_is_listed_there() -> None:
     database.destroy(database.tables["VBD"]["b"])
     assert session.xenapi.VM.get_VBDs("h1dom0") == []
     database.restore(start)
-    assert session.xenapi.VM.get_VBDs("h1dom0") == ["a", "b"]
+    assert session.xenapi.VM.get_VBDs("h1dom0") == ["b", "a"]
     assert session.xenapi.VM.get_VBDs("h2dom0") == []
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
-from small_pool import everything, limits, refused, row
+from small_pool import everything, limits, network, refused, row
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Failure, Guests, Pool, Session
@@ -123,9 +123,14 @@ class TestEvacuate:
         assert all(vm.current_operations == {} for vm in vms)
         assert (halted.power_state, pool.database.host["h1"].resident_VMs) == ("Halted", ("h1dom0",))
 
-    def test_parameters_with_defaults(self, session: Session, run: AddVM) -> None:
+    def test_parameters_with_defaults(self, pool: Pool, session: Session, run: AddVM) -> None:
         vm = run()
-        session.xenapi.host.evacuate("h1", "network", "5", "surplus")
+        network(pool.database, "h2")
+        evacuate = session.xenapi.host.evacuate
+        assert refused(pool, lambda: evacuate("h1", "other", "5")) == ["PIF_NOT_PRESENT", "h2", "other"]
+        assert refused(pool, lambda: evacuate("h1", "net", "5")) == ["INTERFACE_HAS_NO_IP", "net-h2"]
+        pool.database.write(pool.database.tables["PIF"]["net-h2"], "IP", "192.0.2.2")
+        session.xenapi.host.evacuate("h1", "net", "5", "surplus")
         assert vm.resident_on == "h2"
 
     def test_is_one_message_for_the_journal(self, pool: Pool, session: Session, run: AddVM) -> None:
@@ -289,7 +294,14 @@ class TestDeadHosts:
         database.host_metrics["h2m"].live = False
         assert refused(pool, lambda: session.xenapi.host.destroy("h2")) == ["HOST_HAS_RESIDENT_VMS", "h2"]
         session.xenapi.host.declare_dead("h2")
-        assert (vm.power_state, vm.resident_on) == ("Halted", "OpaqueRef:NULL")
+        assert (vm.power_state, vm.resident_on, database.host["h2"].enabled) == ("Halted", "OpaqueRef:NULL", False)
+        database.the_pool.ha_enabled = True
+        assert refused(pool, lambda: session.xenapi.host.destroy("h2")) == ["HA_IS_ENABLED"]
+        database.the_pool.ha_enabled = False
+        database.host_metrics["h1m"].live = False
+        for message in (session.xenapi.host.declare_dead, session.xenapi.host.destroy):
+            assert refused(pool, lambda: message("h1")) == ["HOST_IS_LIVE", "h1"]  # noqa: B023
+        database.host_metrics["h1m"].live = True
         session.xenapi.host.destroy("h2")
         assert session.xenapi.host.get_all() == ["h1"]
         assert dom0 not in database.VM

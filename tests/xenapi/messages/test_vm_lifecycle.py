@@ -5,7 +5,20 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
-from small_pool import build_database, everything, limits, refused, vm_row
+from small_pool import (
+    OTHER_VENDOR,
+    build_database,
+    disk,
+    everything,
+    gpu,
+    limits,
+    other_cpu,
+    refused,
+    row,
+    storage,
+    vgpu,
+    vm_row,
+)
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Clock, Failure, Guests, Pace, Pool, Session
@@ -258,12 +271,15 @@ def test_builds_a_domain(pool: Pool, session: Session, make: AddVM, message: str
         platform={"nested-virt": "false", "nomigrate": "1"},
         memory_overhead=1,
         guest_metrics="guest",
+        last_boot_CPU_flags={"vendor": "v", "features": "0"},
     )
     guest = pool.database.new_row("VM_guest_metrics", other={"feature-balloon": "1"})
     guest.ref = "guest"
     pool.database.load("VM_guest_metrics", [guest])
-    pool.database.write(pool.database.host["h1"], "cpu_info", {"cpu_count": "16", "vendor": "v", "features": "f"})
-    pool.database.write(pool.database.host["h2"], "cpu_info", {"cpu_count": "16", "vendor": "v", "features": "f"})
+    cpu_info = {"cpu_count": "16", "vendor": "v", "features_hvm": "f", "features_pv": "e"}
+    for host in ("h1", "h2"):
+        pool.database.write(pool.database.host[host], "cpu_info", cpu_info)
+    pool.database.write(pool.database.the_pool, "cpu_info", {"features_hvm_host": "7", "features_pv_host": "6"})
     paused = (*SENT[message][:-2], True, False)
     getattr(session.xenapi.VM, message)("vm", *paused)
     metrics = pool.database.VM_metrics["vmm"]
@@ -275,10 +291,10 @@ def test_builds_a_domain(pool: Pool, session: Session, make: AddVM, message: str
         True,
     )
     assert metrics.VCPUs_number == 2
-    assert vm.last_boot_CPU_flags == {"vendor": "v", "features": "f"}
     assert vm.memory_target == 3 * GIB, "dynamic_max, since there is enough (planning.md, 6.6)"
     assert vm.suspend_VDI == NULL
     starts = message.startswith("start")
+    assert vm.last_boot_CPU_flags == {"vendor": "v", "features": "7" if starts else "0"}
     assert vm.memory_overhead == (37 * MIB if starts else 1)
     assert metrics.start_time == (pool.clock.date() if starts else EPOCH), "a resumed VM keeps when it started"
     assert (vm.guest_metrics == "guest") == (not starts)
@@ -463,12 +479,13 @@ class TestStart:
         assert vm.power_state == "Running"
 
     def test_sriov_vgpu(self, pool: Pool, session: Session, make: AddVM) -> None:
-        class WithGPU(Hooks):
-            def has_sriov_vgpu(self, vm: Any) -> bool:
-                return True
-
-        pool.hooks = WithGPU()
         make(platform={"device-model": "m"})
+        gpu(pool.database, "h1", "nvidia_sriov")
+        pool.database.load("PCI", [row(pool.database, "PCI", "vf", physical_function="h1-pci")])
+        vgpu(pool.database, "vm", "nvidia_sriov")
+        for host in ("h1", "h2"):
+            pool.database.write(pool.database.host[host], "chipset_info", {"iommu": "true"})
+        pool.database.the_pool.restrictions = {"restrict_vgpu": "false"}
         expected = ["MEMORY_CONSTRAINT_VIOLATION_MAXPIN", "SRIOV vGPU"]
         assert refused(pool, lambda: send(session, "start")) == expected
 
@@ -532,15 +549,10 @@ class TestResume:
 
     def test_cpus(self, pool: Pool, session: Session, make: AddVM) -> None:
         """Asked on the host as well, unless forced; a host that the client names is not asked before."""
-
-        class OtherCPU(Hooks):
-            def assert_cpu_compatible(self, vm: Any, host: Any) -> None:
-                raise Failure(["VM_INCOMPATIBLE_WITH_THIS_HOST", vm.ref, host.ref, "vendor"])
-
-        pool.hooks = OtherCPU()
         vm = make(power_state="Suspended")
+        other_cpu(pool.database, vm)
         assert refused(pool, lambda: send(session, "resume")) == ["NO_HOSTS_AVAILABLE"]
-        expected = ["VM_INCOMPATIBLE_WITH_THIS_HOST", "vm", "h2", "vendor"]
+        expected = ["VM_INCOMPATIBLE_WITH_THIS_HOST", "vm", "h2", OTHER_VENDOR]
         assert refused(pool, lambda: send(session, "resume_on")) == expected
         session.xenapi.VM.resume_on("vm", "h2", False, True)
         assert vm.power_state == "Running"
@@ -563,12 +575,9 @@ class TestShutdown:
         assert refused(pool, lambda: send(session, "clean_shutdown")) == ["VM_SHUTDOWN_TIMEOUT", "vm", "1200."]
 
     def test_suspended_without_storage(self, pool: Pool, session: Session, make: AddVM) -> None:
-        class NoStorage(Hooks):
-            def sees_storage(self, vm: Any, host: Any) -> bool:
-                return False
-
-        pool.hooks = NoStorage()
         make(power_state="Suspended")
+        storage(pool.database)
+        disk(pool.database, "vm")
         assert refused(pool, lambda: send(session, "hard_shutdown")) == ["NO_HOSTS_AVAILABLE"]
         make("running", power_state="Running")
         send(session, "hard_shutdown", "running")
@@ -655,14 +664,10 @@ class TestMigrate:
         assert (database.VM["vm"].current_operations, database.host["h2"].current_operations) == ({}, {})
 
     def test_licence_and_cpus(self, pool: Pool, session: Session, make: AddVM) -> None:
-        class OtherCPU(Hooks):
-            def assert_cpu_compatible(self, vm: Any, host: Any) -> None:
-                raise Failure(["VM_INCOMPATIBLE_WITH_THIS_HOST", vm.ref, host.ref, "vendor"])
-
-        pool.hooks = OtherCPU()
         pool.database.the_pool.restrictions = {"restrict_xen_motion": "true"}
-        make(power_state="Running", blocked_operations={"pool_migrate": "no"})
-        expected = ["VM_INCOMPATIBLE_WITH_THIS_HOST", "vm", "h2", "vendor"]
+        vm = make(power_state="Running", blocked_operations={"pool_migrate": "no"})
+        other_cpu(pool.database, vm)
+        expected = ["VM_INCOMPATIBLE_WITH_THIS_HOST", "vm", "h2", OTHER_VENDOR]
         assert refused(pool, lambda: send(session, "pool_migrate")) == expected
         forced = {"force": "true"}
         assert refused(pool, lambda: session.xenapi.VM.pool_migrate("vm", "h2", forced))[0] == "OPERATION_BLOCKED"
@@ -686,12 +691,7 @@ class TestMigrate:
         send(session, "pool_migrate")
 
     def test_cpus_of_a_halted_vm_are_not_asked_for(self, pool: Pool, session: Session, make: AddVM) -> None:
-        class OtherCPU(Hooks):
-            def assert_cpu_compatible(self, vm: Any, host: Any) -> None:
-                raise Failure(["VM_INCOMPATIBLE_WITH_THIS_HOST", vm.ref, host.ref, "vendor"])
-
-        pool.hooks = OtherCPU()
-        make()
+        other_cpu(pool.database, make())
         assert refused(pool, lambda: send(session, "pool_migrate"))[0] == "VM_BAD_POWER_STATE"
 
     def test_a_host_that_is_emptied_takes_nothing(self, pool: Pool, session: Session, make: AddVM) -> None:

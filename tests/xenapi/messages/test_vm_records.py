@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from small_pool import everything, refused, row
+from small_pool import disk, everything, refused, row, storage
 
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Failure, Pool, Session
-from xenmem.xenapi.world.hooks import Hooks
 
 AddVM = Callable[..., Any]
 NULL = "OpaqueRef:NULL"
@@ -176,12 +175,9 @@ class TestClone:
         assert (vm.power_state, vm.is_a_snapshot, vm.is_a_template) == ("Halted", False, True)
 
     def test_without_storage(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
-        class NoStorage(Hooks):
-            def sees_storage(self, vm: Any, host: Any) -> bool:
-                return False
-
         add_vm(blocked_operations={"clone": "no"})
-        pool.hooks = NoStorage()
+        storage(pool.database)
+        disk(pool.database, "vm")
         assert refused(pool, lambda: session.xenapi.VM.clone("vm", "copy")) == ["OPERATION_BLOCKED", "vm", "no"]
         pool.database.VM["vm"].blocked_operations = {}
         assert refused(pool, lambda: session.xenapi.VM.clone("vm", "copy")) == ["NO_HOSTS_AVAILABLE"]

@@ -5,8 +5,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from small_pool import everything, refused
+from small_pool import (
+    OTHER_VENDOR,
+    disk,
+    everything,
+    functions,
+    gpu,
+    network,
+    other_cpu,
+    refused,
+    row,
+    storage,
+    usb,
+    vgpu,
+    vif,
+)
 
+from xenmem.datamodel.types import NULL
 from xenmem.units import GIB, MIB
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.call import Call
@@ -50,32 +65,31 @@ def test_checks_in_order(pool: Pool, session: Session, add_vm: AddVM, ask: Calla
         domain_type="unspecified",
         memory_dynamic_min=100 * GIB,
     )
-    failing: set[str] = set()
 
-    class Failing(Hooks):
-        def __getattribute__(self, name: str) -> Any:
-            if name in failing:
+    class Newer(Hooks):
+        def supports_gvt_g(self) -> bool:
+            return False
 
-                def fail(*_: Any) -> None:
-                    raise Failure([name])
-
-                return fail
-            return super().__getattribute__(name)
-
-    pool.hooks = Failing()
-    hooks = (
-        "assert_storage_visible",
-        "assert_networks_attachable",
-        "assert_gpus_available",
-        "assert_usb_and_sriov_available",
-    )
-    failing |= {*hooks, "assert_vgpu_types_supported", "assert_cpu_compatible"}
+    pool.hooks = Newer()
+    storage(database, "h2")
+    disk(database, "vm")
+    network(database, "h2")
+    vif(database, "vm")
+    functions(database, "h1", 0)
+    database.load("VIF", [row(database, "VIF", "vm-function", VM="vm", network="sriov")])
+    gpu(database, "h1")
+    gpu(database, "h2", "gvt_g")
+    vgpu(database, "vm")
+    database.load("VGPU", [row(database, "VGPU", "old", VM="vm", GPU_group="gpus", type="gvt_g")])
+    database.write(h1, "chipset_info", {"iommu": "false"})
+    usb(database, "vm", "h2")
     the_pool.restrictions = {"restrict_vm_start": "true"}
     the_pool.other_config = {"rolling_upgrade_in_progress": ""}
     h1.virtual_hardware_platform_versions = (0, 1, 2)
     h1.enabled = metrics.live = False
     h1.capabilities = ()
-    h1.cpu_info = {}
+    h1.cpu_info = {"vendor": "GenuineIntel", "features_hvm": "f"}
+    vm.last_boot_CPU_flags = {"vendor": "AuthenticAMD"}
 
     assert ask("nothing") == ["HANDLE_INVALID", "VM", "nothing"]
     assert ask() == ["LICENCE_RESTRICTION", "VM_start"]
@@ -84,8 +98,9 @@ def test_checks_in_order(pool: Pool, session: Session, add_vm: AddVM, ask: Calla
     h1.software_version = {"xapi_build": "26.17.0", "xapi": "26.1"}
     assert ask() == ["VM_HOST_INCOMPATIBLE_VERSION", "h1", "vm"]
     the_pool.other_config = {}
-    assert ask() == ["assert_vgpu_types_supported"]
-    failing.remove("assert_vgpu_types_supported")
+    assert ask() == ["VGPU_TYPE_NO_LONGER_SUPPORTED", "V: M"]
+    pool.hooks = Hooks()
+    database.destroy(database.tables["VGPU"]["old"])
     assert ask() == ["INVALID_VALUE", "VCPUs_max", "0"]
     vm.VCPUs_max = 20
     assert ask() == ["INVALID_VALUE", "VCPUs-at-startup", "0"]
@@ -127,11 +142,25 @@ def test_checks_in_order(pool: Pool, session: Session, add_vm: AddVM, ask: Calla
     assert ask() == ["INTERNAL_ERROR", "unspecified domain type"]
     vm.domain_type = "hvm"
     vm.power_state = "Suspended"
-    assert ask() == ["assert_cpu_compatible"]
+    assert ask() == ["VM_INCOMPATIBLE_WITH_THIS_HOST", "vm", "h1", OTHER_VENDOR]
     vm.power_state = "Halted"
-    for hook in hooks:
-        assert ask() == [hook]
-        failing.remove(hook)
+    h1.cpu_info = {}
+    assert ask() == ["VM_REQUIRES_SR", "vm", "sr"]
+    database.load("PBD", [row(database, "PBD", "pbd", SR="sr", host="h1", currently_attached=True)])
+    assert ask() == ["VM_REQUIRES_NETWORK", "vm", "net"]
+    pif = row(database, "PIF", "pif", network="net", host="h1", physical=True, bond_slave_of="gone")
+    database.load("PIF", [pif])
+    assert ask() == ["HOST_CANNOT_ATTACH_NETWORK", "h1", "net"]
+    database.write(pif, "bond_slave_of", NULL)
+    assert ask() == ["VM_REQUIRES_IOMMU", "h1"]
+    database.write(h1, "chipset_info", {"iommu": "true"})
+    database.write(database.tables["PCI"]["h1-pci"], "attached_VMs", ("h1dom0",))
+    assert ask() == ["VM_REQUIRES_GPU", "vm", "gpus"]
+    database.write(database.tables["PCI"]["h1-pci"], "attached_VMs", ())
+    assert ask() == ["OPERATION_NOT_ALLOWED", "VUSB vm-vusb is not available on Host h1"]
+    database.write(database.tables["PUSB"]["pusb"], "host", "h1")
+    assert ask() == ["NETWORK_SRIOV_INSUFFICIENT_CAPACITY", "sriov"]
+    database.load("PCI", [row(database, "PCI", "vf", physical_function="sriov-pf")])
     assert ask() == ["VM_HVM_REQUIRED", "vm"]
     h1.capabilities = ("xen-3.0-x86_64", "hvm-3.0-x86_32")
     needed = 100 * GIB + pool.database.VM["vm"].memory_overhead
@@ -208,12 +237,8 @@ def test_disabled_and_dead_hosts_are_not_possible(pool: Pool, session: Session, 
 
 
 def test_possible_hosts_are_not_asked_for_their_cpus(pool: Pool, session: Session, add_vm: AddVM) -> None:
-    class OtherCPU(Hooks):
-        def assert_cpu_compatible(self, vm: Any, host: Any) -> None:
-            raise Failure(["VM_INCOMPATIBLE_WITH_THIS_HOST", vm.ref, host.ref, "vendor"])
-
-    add_vm(power_state="Suspended")
-    pool.hooks = OtherCPU()
+    other_cpu(pool.database, add_vm(power_state="Suspended"))
+    assert session.xenapi.VM.get_possible_hosts("vm") == ["h2", "h1"]
     assert session.xenapi.VM.get_possible_hosts("vm") == ["h2", "h1"]
 
 

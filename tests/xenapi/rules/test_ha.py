@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from small_pool import limits, refused
+from small_pool import disk, limits, refused, row, storage
 
 from xenmem.units import GIB, MIB
-from xenmem.xenapi import Failure, Pool, Session
-from xenmem.xenapi.world.hooks import Hooks
+from xenmem.xenapi import Pool, Session
 
 AddVM = Callable[..., Any]
 RESTART = {"ha_restart_priority": "restart", "ha_always_run": True}
@@ -90,12 +89,9 @@ class TestQuestions:
         assert refused(pool, lambda: ask({"x": "restart"})) == ["HANDLE_INVALID", "VM", "x"]
 
     def test_a_vm_that_is_not_agile(self, pool: Pool, session: Session, protect: AddVM) -> None:
-        class Local(Hooks):
-            def assert_agile(self, vm: Any) -> None:
-                raise Failure(["HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", "sr"])
-
         protect("a", 20 * GIB)
-        pool.hooks = Local()
+        storage(pool.database, "h1", "h2", shared=False)
+        disk(pool.database, "a")
         assert not session.xenapi.pool.ha_failover_plan_exists("0")
         plan = session.xenapi.pool.ha_compute_vm_failover_plan([], ["a"])
         assert plan == {"a": {"host": "h2"}}
@@ -104,11 +100,10 @@ class TestQuestions:
         assert plan == {"a": {"error_code": "HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED"}}
 
     def test_cluster(self, pool: Pool, session: Session) -> None:
-        class Clustered(Hooks):
-            def is_cluster_host_enabled(self, host: Any) -> bool:
-                return True
-
-        pool.hooks = Clustered()
+        database = pool.database
+        database.load("Cluster", [row(database, "Cluster", "cluster")])
+        members = [row(database, "Cluster_host", f"{host}c", host=host, enabled=True) for host in ("h1", "h2")]
+        database.load("Cluster_host", members)
         assert session.xenapi.pool.ha_compute_max_host_failures_to_tolerate() == "0"
 
     def test_memory_that_cannot_be_computed_is_no_plan(self, session: Session, protect: AddVM) -> None:

@@ -87,6 +87,20 @@ def test_odd_texts_are_saved(tmp_path: Path) -> None:
         assert rows(loading.read(tmp_path / format), internal=False) == rows(database, internal=False)
 
 
+@pytest.mark.parametrize("format", saving.FORMATS)
+def test_odd_references_and_unknown_columns_are_saved(tmp_path: Path, format: str) -> None:
+    """References may hold blanks; columns that no attribute can be called are kept in records alone."""
+    tables = pool()
+    odd = "a\n b\tc\r"
+    tables["VM"][odd] = tables["VM"].pop("OpaqueRef:00000000-0000-4000-8000-000000000004")
+    tables["VM"][odd] |= {"x y": "1", "]]>": "2", "ref": "3", "__ctime": "4", "_ref": "5", "": "6", "plain": "7"}
+    database = loading.read(io.BytesIO(json.dumps(tables).encode()))
+    saving.save(database, tmp_path / "saved", format)
+    again = loading.read(tmp_path / "saved")
+    assert again.VM.rows.keys() == database.VM.rows.keys()
+    assert again.VM[odd].unknown["plain"] == "7"
+
+
 def test_what_xml_cannot_hold_is_replaced_in_dumps(tmp_path: Path) -> None:
     database = Database(seed=1)
     odd = "a\x00\x07\x1f\ufffe\uffffb"
@@ -274,3 +288,20 @@ def meaning(table: str, column: str, text: str) -> Any:
     if field.spelling.startswith("Ref"):
         return "OpaqueRef:NULL" if text == "" else text
     return float(text) if field.spelling == "Float" else text
+
+
+@pytest.mark.parametrize("lacking", ["memory_dynamic_max", "memory_dynamic_min", "VCPUs_at_startup", "HVM_boot_policy"])
+def test_what_a_file_lacks_is_read_as_a_fleet_reads_it(lacking: str) -> None:
+    """Absent is not 0: a limit is the one above it, and a VM of which nothing is told is HVM."""
+    tables = pool()
+    guest = tables["VM"]["OpaqueRef:00000000-0000-4000-8000-000000000004"]
+    del guest[lacking], guest["domain_type"], guest["memory_overhead"]
+    text = json.dumps(tables).encode()
+    vm = loading.read(io.BytesIO(text)).VM["OpaqueRef:00000000-0000-4000-8000-000000000004"]
+    assert (vm.memory_dynamic_max, vm.VCPUs_at_startup, vm.domain_type) == (4 << 30, 2, "hvm")
+    assert vm.memory_dynamic_min == (4 if lacking == "memory_dynamic_min" else 2) << 30
+    assert vm.memory_overhead == 37 << 20
+    fleet = xenmem.read(io.BytesIO(text)).vms
+    row = fleet.name_label.tolist().index("vm guest")
+    for name in ("memory_dynamic_max", "memory_dynamic_min", "VCPUs_at_startup", "memory_overhead"):
+        assert getattr(fleet, name)[row] == getattr(vm, name), name

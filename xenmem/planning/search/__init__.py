@@ -24,8 +24,10 @@ What numba compiles stands in compiled/, in files of the same names; the rest de
                                finds room for its VMs; then `fewest-hosts`;      lightest sets of hosts, in order, and
                                then fewest_displaced for the lightest sets       what each displaces at least
     rebalance                  levels of free memory, by bisection: from fuller  fewest_leaving: how many VMs have to
-                               hosts the fewest VMs leave, fewest_displaced;     leave at a level
-                               place_all and fewest_moves thrice
+                               hosts the fewest VMs leave, fewest_displaced;     leave at a level; every_way
+                               place_all and fewest_moves thrice; leveling:      of leveling, which comes to its end
+                               all ways with few moves, then moves that bring
+                               hosts nearer together
     order of migrations        migrations.in_order: rules and detours, thirty    every arrangement seen: no order of
                                times; then every arrangement, the nearest first  these ends exists
     failover together          failures/together: rules and bounds for families  failure_sets.weights; feasibility and

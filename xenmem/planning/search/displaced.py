@@ -27,7 +27,8 @@ DIVES: Final = 8
 DIVES_FOR_LESS: Final = 4
 """Tries for fewer bytes once nobody can displace fewer VMs."""
 DIVE_STEPS: Final = 1_000_000
-"""Steps of one try, some ms."""
+LONG_DIVE_STEPS: Final = 10_000_000
+"""Steps of one try, some ms; and of the later ones as long as no way was found, unless few tries are asked for."""
 EXACT_STEPS: Final = 2_000_000
 """Steps of the complete search, some 30 ms; it is tried where few VMs move aside."""
 EXACT_DISPLACED: Final = 4
@@ -191,7 +192,8 @@ def fewest_displaced(crowd: Crowd, effort: Effort, dives: int | None = None) -> 
 
     try:
         for turn in endless(1):
-            search(False, float(turn % 5), A_LITTLE, DIVE_STEPS)
+            lost = dives is None and turn > DIVES // 2 and progress[0] == NEVER
+            search(False, float(turn % 5), A_LITTLE, LONG_DIVE_STEPS if lost else DIVE_STEPS)
             if progress[0] < NEVER:
                 effort.tell(waiting + displaced(), waiting + bound)
             elif turn == 1 and _without_room(crowd):
@@ -203,7 +205,9 @@ def fewest_displaced(crowd: Crowd, effort: Effort, dives: int | None = None) -> 
         if 0 < progress[0] < NEVER and not effort.over():
             for turn in range(DIVES_FOR_LESS):
                 search(False, float(turn), A_LOT, DIVE_STEPS)
-            if displaced() <= EXACT_DISPLACED and search(True, 0.0, A_LITTLE, EXACT_STEPS):
+            # where a host may hold several of a group, ways in which only some of them leave are not looked at
+            is_exact = not (crowd.taken < 0).any()
+            if displaced() <= EXACT_DISPLACED and search(True, 0.0, A_LITTLE, EXACT_STEPS) and is_exact:
                 bound = displaced()
     except KeyboardInterrupt:
         effort.stop()

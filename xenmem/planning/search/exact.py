@@ -72,7 +72,7 @@ def homeless(problem: Problem) -> int | None:
         return int(alone[-1])
     for item in np.flatnonzero(np.diff(problem.group_start) > 0):
         groups = problem.group_of[problem.group_start[item] : problem.group_start[item + 1]]
-        open_to_it = problem.allowed[problem.kind_of[item]] & (problem.taken[groups] == 0).all(axis=0)
+        open_to_it = problem.allowed[problem.kind_of[item]] & (problem.taken[groups] <= 0).all(axis=0)
         if not (problem.free[open_to_it] >= problem.sizes[item]).any():
             return int(item)
     return None
@@ -83,7 +83,9 @@ def crowded_group(problem: Problem) -> tuple[NDArray[np.int64], int] | None:
     items = np.repeat(np.arange(len(problem.sizes)), np.diff(problem.group_start))
     for group in np.unique(problem.group_of):
         members = items[problem.group_of == group]
-        hosts = int((problem.allowed[problem.kind_of[members]].any(axis=0) & (problem.taken[group] == 0)).sum())
+        hosts = int(
+            np.maximum(1 - problem.taken[group], 0)[problem.allowed[problem.kind_of[members]].any(axis=0)].sum()
+        )
         if len(members) > hosts:
             return members, hosts
     return None

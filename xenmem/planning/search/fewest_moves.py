@@ -5,9 +5,6 @@ Amounts are bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import combinations
-from math import comb
 from typing import Final
 
 import numpy as np
@@ -16,14 +13,14 @@ from numpy.typing import NDArray
 from xenmem.planning.effort import Effort
 from xenmem.planning.search import bounds
 from xenmem.planning.search.branching import (
-    BRANCH_CELLS,
     BRANCH_SLICES,
     Branching,
     exact_is_possible,
     nodes_in_a_slice,
     slices,
 )
-from xenmem.planning.search.compiled.arrays import MOVE, draw
+from xenmem.planning.search.compiled.arrays import MOVE, NEVER, draw
+from xenmem.planning.search.displaced import DIVES, crowd_of, fewest_displaced
 from xenmem.planning.search.greedy import greedy, stay
 from xenmem.planning.search.problem import Problem
 
@@ -32,9 +29,6 @@ Rows = NDArray[np.int32]
 LOCAL_VMS: Final = 14
 LOCAL_NODES: Final = 3000
 LOCAL_ROUNDS: Final = 300
-PUSHED_OUT_SETS: Final = 1000
-"""Sets of VMs of one host that are looked at to make room for another VM, and how many are then tried."""
-PUSHED_OUT_TRIES: Final = 200
 
 
 def fewest_migrations(problem: Problem, start: Rows, effort: Effort, share: float = 1.0) -> tuple[Rows, int]:
@@ -49,11 +43,9 @@ def fewest_migrations(problem: Problem, start: Rows, effort: Effort, share: floa
     """
     trial = greedy(problem)
     best = trial if (trial >= 0).all() and problem.cost_of_moves(trial) < problem.cost_of_moves(start) else start
-    if len(problem.sizes) * len(problem.hosts) <= 10 * BRANCH_CELLS:
-        trial = with_room_made(problem)
-        if (trial >= 0).all() and problem.cost_of_moves(trial) < problem.cost_of_moves(best):
-            best = trial
-    bound = fewest_at_least(problem)
+    found, bound = at_home(problem, effort.part(share), DIVES)
+    if found is not None and problem.cost_of_moves(found) < problem.cost_of_moves(best):
+        best = found
     exact = Branching.of_moves(problem, problem.cost_of_moves(best)) if exact_is_possible(problem) else None
     for turn in slices(effort, LOCAL_ROUNDS, share):
         cost = problem.cost_of_moves(best)
@@ -92,78 +84,27 @@ def fewest_at_least(problem: Problem) -> int:
     return int(problem.weight[off_limits].sum()) + leaving + problem.least_cost // MOVE
 
 
-def with_room_made(problem: Problem) -> Rows:
-    """Everybody at home as far as possible; who has to leave goes where there is room, or where one or two make it."""
-    everything = np.arange(len(problem.sizes))
-    host_of = stay(problem, everything)
-    free, taken = problem.occupied(host_of)
-    members = [set(np.flatnonzero(host_of == host).tolist()) for host in range(len(problem.hosts))]
+def at_home(problem: Problem, effort: Effort, dives: int | None = None) -> tuple[Rows | None, int]:
+    """Everybody at home but those who find no room there, and those whom they displace elsewhere.
 
-    def groups(item: int) -> Rows:
-        return problem.group_of[problem.group_start[item] : problem.group_start[item + 1]]
+    Gives the host of each item, None if no such way was found; and so many VMs on a host move at least.
 
-    def settle(item: int, host: int, change: int) -> None:
-        free[host] -= change * problem.sizes[item]
-        taken[groups(item), host] += change
-        (members[host].add if change > 0 else members[host].discard)(item)
-        host_of[item] = host if change > 0 else -1
-
-    def closest(item: int, apart_from: int) -> int:
-        room = np.where(problem.allowed[problem.kind_of[item]], free, -1)
-        room[(taken[groups(item)] > 0).any(axis=0)] = -1
-        if apart_from >= 0:
-            room[apart_from] = -1
-        room[room < problem.sizes[item]] = np.iinfo(np.int64).max
-        host = int(room.argmin())
-        return host if room[host] < np.iinfo(np.int64).max else -1
-
-    def push_out(item: int, host: int, out: tuple[int, ...]) -> bool:
-        """Put the item in the place of others and these elsewhere, or leave all as it is."""
-        for other in out:
-            settle(other, host, -1)
-        moved: list[int] = []
-        if free[host] >= problem.sizes[item] and not (taken[groups(item), host] > 0).any():
-            settle(item, host, 1)
-            for other in out:
-                target = closest(other, host)
-                if target < 0:
-                    break
-                settle(other, target, 1)
-                moved.append(other)
-            if len(moved) == len(out):
-                return True
-            settle(item, host, -1)
-        for other in moved:
-            settle(other, int(host_of[other]), -1)
-        for other in out:
-            settle(other, host, 1)
-        return False
-
-    def ways(item: int) -> Iterator[tuple[int, tuple[int, ...]]]:
-        """Sets of VMs that would make room, those that cost the least first."""
-        options = []
-        for host in np.flatnonzero(problem.allowed[problem.kind_of[item]]).tolist():
-            short = int(problem.sizes[item] - free[host])
-            inside = sorted(members[host])
-            for number in (1, 2):
-                if comb(len(inside), number) > PUSHED_OUT_SETS:
-                    break
-                for out in combinations(inside, number):
-                    size = int(problem.sizes[list(out)].sum()) if number > 1 else int(problem.sizes[out[0]])
-                    if size >= short:
-                        new = sum(int(problem.move_cost[other]) for other in out if problem.origin[other] == host)
-                        options.append((new // MOVE, size, host, out))
-        options.sort()
-        for _, _, host, out in options[:PUSHED_OUT_TRIES]:
-            yield host, out
-
-    for item in np.flatnonzero(host_of < 0).tolist():
-        host = closest(item, -1)
-        if host >= 0:
-            settle(item, host, 1)
-        elif not any(push_out(item, host, out) for host, out in ways(item)):
-            break
-    return host_of
+    Parameters
+    ----------
+    problem : the pool
+    effort : how long to search
+    dives : as for `fewest_displaced`
+    """
+    if not len(problem.hosts):
+        return None, 0
+    home = stay(problem, np.arange(len(problem.sizes)))
+    leaving = (home < 0) & (problem.origin >= 0)
+    found, displaced = fewest_displaced(crowd_of(problem, home), effort, dives)
+    bound = fewest_at_least(problem)
+    # who of several has to leave is a choice, so that the displaced are counted only where nobody has to
+    if not leaving.any() and displaced < NEVER:
+        bound = max(bound, displaced + problem.least_cost // MOVE)
+    return found, bound
 
 
 def _replaced(problem: Problem, host_of: Rows, astray: NDArray[np.int64], effort: Effort) -> Rows:

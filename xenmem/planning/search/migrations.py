@@ -112,7 +112,7 @@ def _walk(question: Question, place: NDArray[np.int64]) -> tuple[list[Migration]
                     continue
                 if not _may_follow(question, vm, host, on[vm], int(goal[vm])):
                     continue
-                if any(taken[group, host] for group in member.get(vm, ())):
+                if any(taken[group, host] > 0 for group in member.get(vm, ())):
                     continue
                 after = (*on[:vm], host, *on[vm + 1 :])
                 price = paid + int(question.copied[vm])
@@ -210,7 +210,7 @@ class _Board:
             return False
         if not _may_follow(self.question, vm, host, int(self.on[vm]), self.goal(vm)):
             return False
-        return all(self.taken[group, host] == 0 for group in self.groups.get(vm, ()))
+        return all(self.taken[group, host] <= 0 for group in self.groups.get(vm, ()))
 
     def move(self, vm: int, host: int, *, temporary: bool) -> int:
         """Migrate; gives the host that has been left."""
@@ -322,7 +322,7 @@ class _Board:
         if self.on[vm] >= 0:
             hosts &= question.may_follow[question.version[self.on[vm]], question.version]
         for group in self.groups.get(vm, ()):
-            hosts &= self.taken[group] == 0
+            hosts &= self.taken[group] <= 0
         found: list[int] = np.flatnonzero(hosts).tolist()
         return found
 

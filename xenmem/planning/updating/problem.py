@@ -6,7 +6,7 @@ Everything is checked here. Fleets are only read; searches for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -150,6 +150,7 @@ class UpdateProblem:
         updated: npt.ArrayLike | None = None,
         allowed: npt.ArrayLike | None = None,
         immovable: Mapping[int, str] | None = None,
+        down: Collection[int] = (),
     ) -> UpdateProblem:
         """One pool of a Fleet: its enabled and live hosts, and the guests that run there.
 
@@ -162,6 +163,7 @@ class UpdateProblem:
         allowed : bool array, shape (vms of the fleet, hosts of the fleet); None: every VM can run on every host
         immovable : VM to why it cannot migrate, beside those that are paused, migrate already, or have more vCPUs than
             their host has CPUs and so could not come back
+        down : rows of VMs that are stopped while their host restarts, and start there again: they do not move
 
         Raises
         ------
@@ -179,7 +181,9 @@ class UpdateProblem:
         hosts, vms = able_hosts_of_pool(fleet, pool)
         place = place_in(hosts, len(fleet.hosts))
         now = whereabouts(fleet.vms)
-        guests = vms[(place[now[vms]] >= 0) & fleet.vms.is_guest[vms]]
+        here = vms[(place[now[vms]] >= 0) & fleet.vms.is_guest[vms]]
+        waiting = np.isin(here, np.fromiter(down, np.int64, len(down)))
+        guests = here[~waiting]
         moving = np.zeros(len(fleet.vms), np.bool_)
         moving[guests] = True
         before = room(fleet, "dynamic_min", moving)
@@ -190,6 +194,11 @@ class UpdateProblem:
             counted = fleet.vms.memory_dynamic_min + np.maximum(stored, fleet.overhead(name))
             return np.maximum(counted, fleet.start_memory("dynamic_min", name))[guests]
 
+        # who waits for its host keeps its place there, which is larger if the host then counts it with more
+        stays = here[waiting]
+        counted_now = (fleet.vms.memory_dynamic_min + stored)[stays]
+        grown = np.maximum(memory_to_start(fleet, model=model)[stays] - counted_now, 0)
+        np.subtract.at(capacity[:, 1], place[now[stays]], grown)
         need = np.column_stack([needed(None), needed(model)])
         asked = np.column_stack([memory_to_start(fleet, model=name)[guests] for name in (None, model)])
         target = now[guests]

@@ -180,4 +180,6 @@ def next_boot(pool_cpu_info: Mapping[str, str], host_cpu_info: Mapping[str, str]
     """
     key = "features_pv" if domain_type == "pv" else "features_hvm"
     features = pool_cpu_info.get(f"{key}_host", pool_cpu_info.get(key))
-    return CPU(host_cpu_info.get(VENDOR), host_cpu_info.get(key) if features is None else features)
+    if features is None:
+        features = host_cpu_info.get(key, host_cpu_info.get(FEATURES))
+    return CPU(host_cpu_info.get(VENDOR), features)

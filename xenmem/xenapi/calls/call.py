@@ -14,9 +14,10 @@ from xenmem.xenapi.store.database import Database, Origin
 from xenmem.xenapi.world import events
 from xenmem.xenapi.world.clock import Clock
 from xenmem.xenapi.world.guests import BallooningGuests, Guests
-from xenmem.xenapi.world.hooks import Hooks, overridden
+from xenmem.xenapi.world.hooks import Hooks
 from xenmem.xenapi.world.ranking import Ranking
 from xenmem.xenapi.world.sessions import NOBODY, Login, Sessions, User
+from xenmem.xenapi.world.sight import Sight
 
 if TYPE_CHECKING:
     from xenmem.datamodel.types import RecordType
@@ -56,9 +57,9 @@ class World:
     Attributes
     ----------
     database, clock, hooks, guests : as given or made
-    overridden : the methods in which the hooks do something of their own
     sessions : who is logged in
     ranking : the hosts by free memory
+    sight : which SRs and networks they see
     draw : gives the numbers in [0, 1) that decide between hosts
     running : the calls that run in a task, by its reference
     ended, made : the tasks that have ended, and those that clients made for themselves
@@ -79,9 +80,9 @@ class World:
         self.database: Final = database
         self.clock: Final = clock or Clock()
         self.hooks: Final = hooks or Hooks()
-        self.overridden: Final = overridden(self.hooks)
         self.guests: Guests = guests or BallooningGuests(database, self.clock)
         self.ranking: Final = Ranking(database)
+        self.sight: Final = Sight(database)
         self.draw: Callable[[], float] = (random.Random(seed) if seed is not None else random.SystemRandom()).random
         self.running: Final[dict[str, Call]] = {}
         self.kept_disabled: Final[set[str]] = set()

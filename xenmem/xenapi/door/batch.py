@@ -5,7 +5,8 @@ needs is computed once and kept until its row, or its metrics', changes. Amounts
 docs/reference/messages.md, 2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_helpers.ml: assert_can_boot_here).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
+from functools import partial
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
@@ -15,27 +16,22 @@ import numpy.typing as npt
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, INT64_MIN, NULL
 from xenmem.kernel import checks
+from xenmem.rules.mobility import platform
+from xenmem.rules.mobility.cpu import CPU, guest_cpu
 from xenmem.rules.upgrade import is_truthy
-from xenmem.xenapi.calls.call import Call
+from xenmem.xenapi.calls.call import Call, World
 from xenmem.xenapi.calls.message import MESSAGES, find
 from xenmem.xenapi.door.session import Session
-from xenmem.xenapi.rules import boot, operations
+from xenmem.xenapi.rules import boot, operations, reach
 from xenmem.xenapi.store import accounting, rows
-from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.world.clock import Pace
 from xenmem.xenapi.world.features import Feature, is_enabled
 
 Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
-_BOOT_HOOKS: Final = (
-    "assert_vgpu_types_supported",
-    "assert_cpu_compatible",
-    "assert_storage_visible",
-    "assert_networks_attachable",
-    "assert_gpus_available",
-    "assert_usb_and_sriov_available",
-)
+_ON_WHICH_ALL_NEEDS_DEPEND: Final = ("VDI", "SR", "network", "PIF", "VGPU", "VUSB", "network_sriov")
+"""Classes of which a change makes all needs be computed anew; of VBDs and VIFs, only their VMs'."""
 
 
 class TransactionError(Exception):
@@ -54,11 +50,21 @@ class TransactionError(Exception):
 
 
 class _Kind(NamedTuple):
-    """What of a VM decides on hosts, beside memory and CPUs; the same for most VMs."""
+    """What of a VM decides on hosts, beside memory and CPUs; the same for most VMs.
+
+    Attributes
+    ----------
+    needs_hvm, hardware, takes_disabled : the domain's, and the version of its virtual hardware
+    srs, networks : references, the latter of networks that have PIFs
+    cpu : of a VM that has a domain, its type and what it booted with
+    """
 
     needs_hvm: bool
     hardware: int
     takes_disabled: bool
+    srs: frozenset[str]
+    networks: frozenset[str]
+    cpu: tuple[str, CPU] | None
 
 
 class _Needs(NamedTuple):
@@ -68,7 +74,7 @@ class _Needs(NamedTuple):
     ----------
     kind : number of the _Kind; 0 for a VM that may boot nowhere
     memory, vcpus : bytes, and CPUs; the least integer but one for a VM that may have more than its host has
-    tie : what makes some hosts others to the VM than the rest: _UNTIED, _RESIDENT or _TIED
+    tie : what makes some hosts others to the VM than the rest: _UNTIED, _RESIDENT, _TIED or _ODD
     """
 
     kind: Integers
@@ -87,6 +93,9 @@ _RESIDENT: Final = 1
 _TIED: Final = 2
 """It is scheduled to be on a host, or has to stay on one."""
 
+_ODD: Final = 3
+"""It has a device, or a VIF on a network that pins: only the message knows."""
+
 _NOWHERE: Final = (0, 0, 0, _UNTIED)
 
 
@@ -95,15 +104,16 @@ class _KnownNeeds:
 
     Parameters
     ----------
-    database : must be locked when this is used
+    world : its database must be locked when this is used
 
     Attributes
     ----------
     kinds : number by kind; None stands for VMs that may boot nowhere
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._database = database = world.database
         self._seen = database.generation
         self._asked_under: tuple[object, ...] = ()
         self._known: dict[str, _Need] = {}
@@ -124,7 +134,8 @@ class _KnownNeeds:
     def _follow(self) -> None:
         """Forget what may have changed."""
         database, pool, seen = self._database, self._database.the_pool, self._seen
-        asked_under = (database.model, pool.restrictions, pool.other_config)
+        versions = tuple(database.tables[name].version for name in _ON_WHICH_ALL_NEEDS_DEPEND)
+        asked_under = (database.model, pool.restrictions, pool.other_config, versions)
         if asked_under != self._asked_under:
             self._asked_under = asked_under
             self._known.clear()
@@ -132,6 +143,8 @@ class _KnownNeeds:
             gone: set[str] = set()
             for vm in database.VM.changed_since(seen):
                 gone.add(vm.ref)
+            gone.update(vbd.VM for vbd in database.VBD.changed_since(seen))
+            gone.update(vif.VM for vif in database.VIF.changed_since(seen))
             for metrics in database.VM_metrics.changed_since(seen):
                 gone.add(self._vm_of_metrics.get(metrics.ref, ""))
             if database.VM.destroyed_since(seen):
@@ -155,14 +168,35 @@ class _KnownNeeds:
             domain_type = boot.live_domain_type(database, vm)
             accounting.domain_type(domain_type)
             memory = boot.needed_memory(database, vm)
+            srs = reach.needed_srs(database, vm) if self._world.sight.knows_storage else ()
+            networks, is_odd = self._networks(vm)
         except Failure:
             return _NOWHERE
-        kind = _Kind(domain_type in boot.NEEDS_HVM, vm.hardware_platform_version, vm.is_control_domain)
+        kind = _Kind(
+            domain_type in platform.NEEDS_HVM,
+            vm.hardware_platform_version,
+            vm.is_control_domain,
+            frozenset(srs),
+            networks,
+            None if vm.power_state == "Halted" else (domain_type, guest_cpu(vm.last_boot_CPU_flags)),
+        )
         vcpus = INT64_MIN + 1 if is_truthy(vm.platform.get("vcpu-unrestricted")) else vm.VCPUs_max
         tie = _UNTIED if vm.resident_on == NULL else _RESIDENT
         if vm.scheduled_to_be_resident_on != NULL or (vm.is_control_domain and vm.affinity != NULL):
             tie = _TIED
+        if is_odd or vm.VGPUs or vm.VUSBs:
+            tie = _ODD
         return self.kinds.setdefault(kind, len(self.kinds)), memory, vcpus, tie
+
+    def _networks(self, vm: rows.VM) -> tuple[frozenset[str], bool]:
+        """The networks of a VM that have PIFs, and whether one pins, or has virtual functions."""
+        sight = self._world.sight
+        if not vm.VIFs or not sight.knows_networks:
+            return frozenset(), False
+        needed = {vif.network for vif in reach.vifs_of(self._database, vm)}
+        linked = frozenset(network for network in needed if sight.has_pifs(network))
+        is_odd = any(reach.pins(self._world, network) for network in needed - linked)
+        return linked, is_odd or len(self._database.tables["network_sriov"]) > 0
 
 
 class _Offer(NamedTuple):
@@ -173,12 +207,18 @@ class _Offer(NamedTuple):
     hardware: tuple[int, ...]
     free: int
     cpus: int
+    srs: Set[str]
+    networks: Set[str]
+    cpu: Callable[[str, CPU], bool]
 
     def suits(self, kind: _Kind) -> bool:
         return (
             (self.enabled or kind.takes_disabled)
             and (self.has_hvm or not kind.needs_hvm)
-            and kind.hardware in self.hardware
+            and platform.offers(self.hardware, kind.hardware)
+            and kind.srs <= self.srs
+            and kind.networks <= self.networks
+            and (kind.cpu is None or self.cpu(*kind.cpu))
         )
 
 
@@ -196,7 +236,7 @@ class Batch:
 
     def __init__(self, session: Session) -> None:
         self.session: Final = session
-        self._needs: Final = _KnownNeeds(session.pool.database)
+        self._needs: Final = _KnownNeeds(session.pool)
 
     # ---------------------------------------------------------------------------------------------------- free memory
 
@@ -304,7 +344,8 @@ class Batch:
 
     def _offer(self, ref: str) -> "_Offer | None":
         """What a host offers; None if nothing boots there."""
-        database = self.session.pool.database
+        world = self.session.pool
+        database = world.database
         host = database.host.get(ref)
         if host is None or not boot.is_live(database, host):
             return None
@@ -316,10 +357,13 @@ class Batch:
             cpus = INT64_MIN
         return _Offer(
             host.enabled,
-            any("hvm" in capability for capability in host.capabilities),
+            platform.has_hvm(host.capabilities),
             host.virtual_hardware_platform_versions,
             self._free(host),
             cpus,
+            world.sight.srs(ref),
+            {network for network, pif in world.sight.links(ref).items() if pif.bond_slave_of == NULL},
+            partial(reach.has_cpu, world, host),
         )
 
     def _correct(self, answer: Bools, needs: _Needs, vms: Sequence[str], hosts: Sequence[str]) -> None:
@@ -328,15 +372,14 @@ class Batch:
         call = self._call("VM.assert_can_boot_here")
         column = {ref: number for number, ref in enumerate(hosts)}
         disabled = {host.ref for host in pool.database.host if not host.enabled}
-        asks_hooks = not pool.overridden.isdisjoint(_BOOT_HOOKS)
-        least = _UNTIED if asks_hooks else _RESIDENT if disabled else _TIED
+        least = _RESIDENT if disabled else _TIED
         for number in np.flatnonzero((needs.kind != 0) & (needs.tie >= least)).tolist():
             vm = pool.database.VM.rows[vms[number]]
             there: Iterable[str] = ()
-            if asks_hooks:
-                there = (hosts[place] for place in np.flatnonzero(answer[number]).tolist())
-            elif vm.is_control_domain and vm.affinity != NULL:
+            if vm.is_control_domain and vm.affinity != NULL:
                 there = hosts
+            elif needs.tie[number] == _ODD:
+                there = [hosts[place] for place in np.flatnonzero(answer[number]).tolist()]
             elif vm.scheduled_to_be_resident_on == NULL and vm.resident_on not in disabled:
                 continue
             for ref in column.keys() & {*there, vm.scheduled_to_be_resident_on, vm.resident_on}:

@@ -110,7 +110,7 @@ def _parameters(message: Message) -> Iterator[str]:
 
 def _default(parameter: Parameter) -> str:
     """The default where it is a constant of the parameter's own type, else that there is one."""
-    default = parameter.default
+    default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
     return repr(default) if type(default).__name__ == parameter.type.python else "..."
 
 

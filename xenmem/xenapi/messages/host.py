@@ -11,22 +11,24 @@ from xenmem.datamodel.errors import HANDLE_INVALID, Failure
 from xenmem.datamodel.types import NULL
 from xenmem.kernel import MODELS
 from xenmem.rules.hosts import model_name
-from xenmem.units import MIB
+from xenmem.units import KIB, MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import (
     MESSAGES,
     Bool,
     Date,
+    Float,
     HostRef,
     Int,
     NetworkRef,
+    String,
     VMRef,
     VMRefs,
     VMRefToStrings,
     message,
 )
 from xenmem.xenapi.calls.process import Process
-from xenmem.xenapi.rules import boot, evacuation, ha, host_operations, lifecycle
+from xenmem.xenapi.rules import boot, evacuation, ha, host_operations, lifecycle, reach
 from xenmem.xenapi.store import accounting
 
 if TYPE_CHECKING:
@@ -146,6 +148,7 @@ def get_vms_which_prevent_evacuation(call: Call, self: HostRef) -> VMRefToString
         HANDLE_INVALID,
         errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,
         *evacuation.REASONS,
+        *reach.NETWORK_ERRORS,
         errors.VMS_FAILED_TO_COOPERATE,
         errors.TASK_CANCELLED,
     ),
@@ -166,6 +169,9 @@ def evacuate(
     departures = evacuation.plan(call, row)
     for failure in departures.failures.values():
         raise failure
+    if network != NULL:
+        for target in dict.fromkeys(departures.migrations.values()):
+            reach.assert_migration_network(call.db, target, network)
     options = {"live": "true", **({"network": network} if network != NULL else {})}
     for vm, target in departures.migrations.items():
         try:
@@ -300,28 +306,36 @@ def _halt_vms(call: Call, host: "rows.host") -> None:
             lifecycle.halt(call, vm)
 
 
-_GONE: Final = (HANDLE_INVALID, errors.HOST_IS_LIVE, errors.HOST_CANNOT_DESTROY_SELF, errors.HA_IS_ENABLED)
+_GONE: Final = (HANDLE_INVALID, errors.HOST_IS_LIVE)
 
 
 @message("host", errors=_GONE)
 def declare_dead(call: Call, host: HostRef) -> None:
-    """Say that a host that is down will not come back with its VMs: they are halted. Source: xapi_host.ml."""
+    """Say that a host that is down will not come back with its VMs: they are halted, and the host is disabled.
+
+    Notes
+    -----
+    Source: xapi_host.ml: declare_dead.
+    """
     row = call.db.host[host]
     _assert_gone(call, row)
     _halt_vms(call, row)
+    call.db.write(row, "enabled", False)
 
 
-@message("host", errors=(*_GONE, errors.HOST_HAS_RESIDENT_VMS))
+@message("host", errors=(*_GONE, errors.HA_IS_ENABLED, errors.HOST_HAS_RESIDENT_VMS))
 def destroy(call: Call, self: HostRef) -> None:
     """Remove a host that is down for ever, with its control domains, metrics, storage and network links.
 
     Notes
     -----
-    Source: xapi_host.ml: destroy.
+    Source: xapi_host.ml: destroy; db_gc.ml.
     """
     database = call.db
     row = database.host[self]
     _assert_gone(call, row)
+    if database.the_pool.ha_enabled:
+        raise errors.HA_IS_ENABLED()
     resident = [database.VM[ref] for ref in row.resident_VMs]
     if not all(vm.is_control_domain for vm in resident):
         raise errors.HOST_HAS_RESIDENT_VMS(self)
@@ -333,9 +347,42 @@ def destroy(call: Call, self: HostRef) -> None:
 
 def _assert_gone(call: Call, host: "rows.host") -> None:
     """xapi_host.ml: precheck_destroy_declare_dead."""
-    if boot.is_live(call.db, host):
+    if boot.is_live(call.db, host) or host.ref == call.db.the_pool.master:
         raise errors.HOST_IS_LIVE(host.ref)
-    if host.ref == call.db.the_pool.master:
-        raise errors.HOST_CANNOT_DESTROY_SELF(host.ref)
-    if call.db.the_pool.ha_enabled:
-        raise errors.HA_IS_ENABLED()
+
+
+@message("host", errors=(HANDLE_INVALID, errors.HOST_OFFLINE, errors.INTERNAL_ERROR))
+def query_data_source(call: Call, host: HostRef, data_source: String) -> Float:
+    """The memory of a host as measured: memory_total_kib, or memory_free_kib, which no domain has; nothing else.
+
+    Notes
+    -----
+    Inferred: what is free is what control domains' dynamic_min and the memory of other VMs leave, overheads taken off,
+    and what squeezed keeps back. Source: xapi_host.ml: query_data_source; rrdd_server.ml: query_host_ds.
+    """
+    database = call.db
+    row = database.host[host]
+    boot.assert_reachable(database, host)
+    metrics = database.host_metrics.get(row.metrics)
+    total = 0 if metrics is None else max(0, metrics.memory_total)
+    match data_source:
+        case "memory_total_kib":
+            return total / KIB
+        case "memory_free_kib":
+            return max(0, total - row.memory_overhead + database.model.host_reserve_mib * MIB - _held(call, row)) / KIB
+    raise errors.INTERNAL_ERROR("Not_found")
+
+
+def _held(call: Call, host: "rows.host") -> int:
+    """Bytes that the domains of a host have, overheads included."""
+    held = 0
+    for ref in host.resident_VMs:
+        vm = call.db.VM[ref]
+        held += vm.memory_overhead
+        held += vm.memory_dynamic_min if vm.is_control_domain else _measured(call, vm)
+    return held
+
+
+def _measured(call: Call, vm: "rows.VM") -> int:
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    return 0 if metrics is None else metrics.memory_actual

@@ -4,7 +4,7 @@ Source: docs/reference/messages.md, 7.5 and 8.1 (xapi-project/xen-api, ocaml/xap
 xapi_pool_license.ml).
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
@@ -17,6 +17,7 @@ from xenmem.xenapi.calls.message import (
     Int,
     PoolRef,
     SRRefs,
+    String,
     StringMap,
     VMRefs,
     VMRefToString,
@@ -24,6 +25,10 @@ from xenmem.xenapi.calls.message import (
     message,
 )
 from xenmem.xenapi.rules import boot, evacuation, ha
+from xenmem.xenapi.rules.agility import Agility
+
+if TYPE_CHECKING:
+    from xenmem.xenapi.store import rows
 
 
 @message("pool")
@@ -84,14 +89,17 @@ def ha_compute_vm_failover_plan(call: Call, failed_hosts: HostRefs, failed_vms: 
     ]
     vms = [database.VM[ref] for ref in failed_vms]
     placed = evacuation.pack(call, hosts, vms)
-    without = {vm.ref: {"error_code": _why_not(call, vm.ref)} for vm in vms if vm.ref not in placed}
+    agility = Agility(call)
+    without = {vm.ref: {"error_code": _why_not(agility, vm)} for vm in vms if vm.ref not in placed}
     return without | {vm: {"host": host} for vm, host in placed.items()}
 
 
-def _why_not(call: Call, ref: str) -> str:
+def _why_not(agility: Agility, vm: "rows.VM") -> str:
     try:
-        ha.assert_agile(call, call.db.VM[ref])
+        agility.assert_agile(vm)
     except Failure as failure:
+        if failure.details[0] in evacuation.NO_API_ERRORS:
+            raise
         return str(failure.details[0])
     return errors.HOST_NOT_ENOUGH_FREE_MEMORY.name
 
@@ -167,6 +175,29 @@ def get_license_state(call: Call, self: PoolRef) -> StringMap:
     edition = "" if coordinator is None else coordinator.edition
     dates = (host.license_params.get("expiry", _NEVER) for host in call.db.host if host.edition == edition)
     return {"edition": edition, "expiry": min((date for date in dates if date != _NEVER), default=_NEVER)}
+
+
+@message("pool", errors=(errors.HANDLE_INVALID, errors.V6D_FAILURE))
+def apply_edition(call: Call, self: PoolRef, edition: String) -> None:
+    """License every host for an edition; what one of them may not do the pool may not.
+
+    Notes
+    -----
+    Which editions there are and what they allow the licence daemon says, which the hooks stand for. Source:
+    xapi_pool_license.ml: apply_edition_with_rollback; pool_features.ml: update_pool_features.
+    """
+    database = call.db
+    pool = database.pool[self]
+    hosts = [database.host[ref] for ref in database.host.refs()]
+    granted = [call.hooks.apply_edition(host, edition) for host in hosts]
+    for host, params in zip(hosts, granted, strict=True):
+        database.update(host, {"edition": edition, "license_params": host.license_params | params})
+    restrictions = dict(pool.restrictions)
+    for params in granted:
+        for key, value in params.items():
+            if key.startswith("restrict_"):
+                restrictions[key] = value if all(one.get(key) == "false" for one in granted) else "true"
+    database.write(pool, "restrictions", restrictions)
 
 
 _NEVER: Final = "never"

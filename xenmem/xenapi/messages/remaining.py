@@ -12,7 +12,7 @@ from xenmem.datamodel.types import RecordType
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Message, Parameter, Standing, register
 from xenmem.xenapi.messages.generic import Body, bodies_of, default_of, plain_kind
-from xenmem.xenapi.rules.devices import constructed
+from xenmem.xenapi.rules.device_rows import constructed
 
 
 def _refused(full_name: str) -> Body:

@@ -16,7 +16,7 @@ from xenmem.rules.upgrade import is_truthy
 from xenmem.units import MIB
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Bool, HostRef, HostRefs, StringMap, VMRef, message
-from xenmem.xenapi.rules import boot, ha, lifecycle, operations, placement
+from xenmem.xenapi.rules import boot, devices, ha, lifecycle, operations, placement, reach
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ _BUILDING: Final = (
     errors.HOST_NOT_ENOUGH_FREE_MEMORY,
     errors.VMS_FAILED_TO_COOPERATE,
     errors.TASK_CANCELLED,
+    errors.VGPU_TYPE_NO_LONGER_SUPPORTED,
+    *reach.DISK_ERRORS,
+    *devices.RESERVATION_ERRORS,
 )
 _STARTING: Final = (
     *_BUILDING,
-    errors.LICENCE_RESTRICTION,
     errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN,
     errors.INVALID_VALUE,
 )
@@ -55,6 +57,10 @@ _MOVING: Final = (
     errors.VM_IS_IMMOBILE,
     errors.VM_LACKS_FEATURE,
     errors.VM_NON_SUSPENDABLE,
+    errors.VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION,
+    errors.VM_HAS_PCI_ATTACHED,
+    errors.VM_HAS_VGPU,
+    errors.VM_HAS_VUSBS,
 )
 
 
@@ -105,7 +111,7 @@ def get_possible_hosts(call: Call, vm: VMRef) -> HostRefs:
 # ------------------------------------------------------------------------------------------------------------ starting
 
 
-@message("VM", errors=(*_STARTING, errors.NO_HOSTS_AVAILABLE))
+@message("VM", errors=(*_without(_STARTING, errors.OPERATION_NOT_ALLOWED), errors.NO_HOSTS_AVAILABLE))
 def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     """Start a halted VM on the host that the pool chooses.
 
@@ -117,8 +123,9 @@ def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     """
     assert_enabled(call.db, Feature.VM_START)
     row = call.db.VM[vm]
-    call.hooks.assert_vgpu_types_supported(row)
+    devices.assert_types_supported(call, row)
     operations.begin(call, row, "start")
+    reach.assert_disks_attachable(call, row)
     _prepare_start(call, row)
     host = _chosen_host(call, row, "vm_start")
     yield from _start_on(call, row, host, start_paused, force)
@@ -127,7 +134,9 @@ def start(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
 @message(
     "VM",
     errors=_without(
-        _all(_STARTING, _ON_A_HOST, (errors.HOST_EVACUATE_IN_PROGRESS,)), errors.VM_INCOMPATIBLE_WITH_THIS_HOST
+        _all(_STARTING, _ON_A_HOST, (errors.HOST_EVACUATE_IN_PROGRESS,)),
+        errors.VM_INCOMPATIBLE_WITH_THIS_HOST,
+        errors.HOST_OFFLINE,
     ),
 )
 def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bool) -> Building:
@@ -144,6 +153,7 @@ def start_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bo
     if "evacuate" in call.db.host[host].current_operations.values():
         raise errors.HOST_EVACUATE_IN_PROGRESS(host)
     operations.begin(call, row, "start_on")
+    reach.assert_disks_attachable(call, row)
     _prepare_start(call, row)
     target = _given_host(call, row, host, "vm_start")
     yield from _start_on(call, row, target, start_paused, force)
@@ -185,7 +195,7 @@ def _start_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool, 
         if vm.domain_type == "hvm" and vm.platform.get("device-model", "qemu-trad") == "qemu-trad":
             firmware = "uefi" if vm.HVM_boot_params.get("firmware") == "uefi" else "compat"
             call.db.write(vm, "platform", {**vm.platform, "device-model": f"qemu-upstream-{firmware}"})
-        call.hooks.assert_devices_licensed(vm)
+        _assert_devices_allowed(call, vm, host)
         _assert_platform_allowed(call, vm, force)
         reported = lifecycle.forget_guest(call, vm) if vm.guest_metrics != NULL else None
         yield from lifecycle.build_domain(call, vm, host, paused=start_paused)
@@ -203,6 +213,15 @@ def _protect(call: Call, vm: "rows.VM") -> None:
         call.db.write(vm, "ha_always_run", True)
 
 
+def _assert_devices_allowed(call: Call, vm: "rows.VM", host: "rows.host") -> None:
+    """What a start looks at of devices (xapi_vm.ml: start; vm_platform.ml: check_restricted_device_model)."""
+    model = vm.platform.get("device-model", "")
+    if vm.VUSBs and not model.startswith("qemu-upstream"):
+        raise errors.INVALID_VALUE("platform:device-model when vm has VUSBs", model)
+    if vm.VIFs and devices.has_sriov_vif(call, vm, host.ref):
+        assert_enabled(call.db, Feature.NETWORK_SRIOV)
+
+
 def _assert_platform_allowed(call: Call, vm: "rows.VM", force: bool) -> None:
     """What a start looks at; whether the memory is pinned, unless it is forced.
 
@@ -214,7 +233,7 @@ def _assert_platform_allowed(call: Call, vm: "rows.VM", force: bool) -> None:
     if not force and not pinned:
         if nested_virt:
             raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("nested virt")
-        if call.hooks.has_sriov_vgpu(vm):
+        if vm.VGPUs and devices.has_sriov_vgpu(call.db, vm):
             raise errors.MEMORY_CONSTRAINT_VIOLATION_MAXPIN("SRIOV vGPU")
     if value is not None and value.lower() not in ("true", "1", "false", "0"):
         raise errors.INVALID_VALUE("platform:nested-virt", value)
@@ -231,7 +250,7 @@ def _assert_highest_version(call: Call, host: str) -> None:
 # ------------------------------------------------------------------------------------------------ suspending, resuming
 
 
-@message("VM", errors=_MOVING)
+@message("VM", errors=(*_MOVING, errors.VM_NO_SUSPEND_SR))
 def suspend(call: Call, vm: VMRef) -> None:
     """Write a running VM to disk; its host counts its memory no longer.
 
@@ -244,8 +263,9 @@ def suspend(call: Call, vm: VMRef) -> None:
     boot.assert_reachable(call.db, row.resident_on)
     call.db.write(row, "ha_always_run", False)
     size = row.memory_static_max * 120 // 100 * 105 // 100 + 100 * MIB
+    sr = lifecycle.suspend_sr(call, row)
     call.hooks.create_suspend_image(row, size)
-    lifecycle.suspend(call, row)
+    lifecycle.suspend(call, row, sr, size)
 
 
 @message("VM", errors=(*_BUILDING, errors.NO_HOSTS_AVAILABLE, errors.VM_HAS_NO_SUSPEND_VDI))
@@ -257,8 +277,9 @@ def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
     Without start_delay. Source: message_forwarding.ml: VM.resume; xapi_vm.ml: resume.
     """
     row = call.db.VM[vm]
-    call.hooks.assert_vgpu_types_supported(row)
+    devices.assert_types_supported(call, row)
     operations.begin(call, row, "resume")
+    reach.assert_disks_attachable(call, row)
     _derive_domain_type(call, row)
     host = _chosen_host(call, row, "vm_resume")
     yield from _resume_on(call, row, host, start_paused, force)
@@ -266,7 +287,7 @@ def resume(call: Call, vm: VMRef, start_paused: Bool, force: Bool) -> Building:
 
 @message(
     "VM",
-    errors=_without(_all(_BUILDING, _ON_A_HOST, (errors.VM_HAS_NO_SUSPEND_VDI,)), errors.LICENCE_RESTRICTION),
+    errors=_without(_all(_BUILDING, _ON_A_HOST, (errors.VM_HAS_NO_SUSPEND_VDI,)), errors.HOST_OFFLINE),
 )
 def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: Bool) -> Building:
     """Resume a suspended VM on a host.
@@ -277,7 +298,9 @@ def resume_on(call: Call, vm: VMRef, host: HostRef, start_paused: Bool, force: B
     """
     _assert_highest_version(call, host)
     row = call.db.VM[vm]
+    devices.assert_types_supported(call, row)
     operations.begin(call, row, "resume_on")
+    reach.assert_disks_attachable(call, row)
     _derive_domain_type(call, row)
     target = _given_host(call, row, host, "vm_resume")
     yield from _resume_on(call, row, target, start_paused, force)
@@ -293,15 +316,17 @@ def _resume_on(call: Call, vm: "rows.VM", host: "rows.host", start_paused: bool,
         boot.assert_reachable(call.db, host.ref)
         _protect(call, vm)
         if not force:
-            call.hooks.assert_cpu_compatible(vm, host)
-        if not call.hooks.has_suspend_image(vm):
+            reach.assert_cpu_compatible(call, vm, host, boot.live_domain_type(call.db, vm))
+        if vm.suspend_VDI == NULL:
             lifecycle.halt(call, vm)
             raise errors.VM_HAS_NO_SUSPEND_VDI("VM", vm.ref)
         yield from lifecycle.build_domain(call, vm, host, paused=start_paused, resumed=True)
     except BaseException:
         lifecycle.cancel_reservation(call, vm)
         raise
+    image = vm.suspend_VDI
     call.db.write(vm, "suspend_VDI", NULL)
+    lifecycle.forget_image(call, image)
 
 
 @message("VM", errors=_LEAVING)
@@ -365,15 +390,20 @@ def hard_shutdown(call: Call, vm: VMRef) -> Building:
     row = call.db.VM[vm]
     operations.begin(call, row, "hard_shutdown")
     _cancel_others(call, row)
+    yield from shut_down_hard(call, row)
+
+
+def shut_down_hard(call: Call, vm: "rows.VM") -> Building:
+    """What hard_shutdown does to a VM, once it may: for other messages that shut VMs down."""
     delay = 0.0
-    if row.power_state == "Suspended":
-        if not boot.some_live_host_has_storage(call, row):
+    if vm.power_state == "Suspended":
+        if not boot.some_live_host_has_storage(call, vm):
             raise errors.NO_HOSTS_AVAILABLE()
     else:
-        boot.assert_reachable(call.db, row.resident_on)
-        delay = float(row.shutdown_delay)
-    call.db.write(row, "ha_always_run", False)
-    lifecycle.halt(call, row)
+        boot.assert_reachable(call.db, vm.resident_on)
+        delay = float(vm.shutdown_delay)
+    call.db.write(vm, "ha_always_run", False)
+    lifecycle.halt(call, vm)
     if delay > 0:
         yield delay
 
@@ -468,12 +498,15 @@ def _cancel_others(call: Call, vm: "rows.VM") -> None:
     "VM",
     errors=_all(
         _MOVING,
-        boot.ERRORS,
+        _without(boot.ERRORS, errors.VGPU_TYPE_NO_LONGER_SUPPORTED, errors.VM_REQUIRES_GPU),
         (
             errors.NOT_SUPPORTED_DURING_UPGRADE,
             errors.HA_OPERATION_WOULD_BREAK_FAILOVER_PLAN,
             errors.VMS_FAILED_TO_COOPERATE,
             errors.TASK_CANCELLED,
+            errors.NVIDIA_TOOLS_ERROR,
+            *reach.NETWORK_ERRORS,
+            *devices.RESERVATION_ERRORS,
         ),
     ),
 )
@@ -489,8 +522,8 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
     database = call.db
     row = database.VM[vm]
     force = options.get("force") == "true"
-    if not force and row.power_state != "Halted":
-        call.hooks.assert_cpu_compatible(row, database.host[host])
+    if not force:
+        reach.assert_cpu_compatible(call, row, database.host[host], boot.live_domain_type(database, row))
     operations.begin(call, row, "pool_migrate", strict=not force)
     source = row.resident_on
     if boot.is_upgrading(database) and not boot.is_not_older(database, database.host[host], than=database.host[source]):
@@ -499,6 +532,9 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
     try:
         boot.assert_reachable(database, source)
         assert_enabled(database, Feature.XEN_MOTION)
+        if "network" in options:
+            reach.assert_migration_network(database, host, options["network"])
+        devices.assert_destination_known(database, row, host)
         memory = call.world.guests.start(row, target)
         if not isinstance(memory, int):
             memory = yield from memory
@@ -508,5 +544,6 @@ def pool_migrate(call: Call, vm: VMRef, host: HostRef, options: StringMap) -> Bu
         lifecycle.cancel_reservation(call, row)
         raise
     lifecycle.settle(call, row, target, memory, {}, {})
+    devices.move(call, row)
     if source != target.ref:
         call.world.guests.left(row, source)

@@ -13,7 +13,7 @@ from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import quotient
 from xenmem.units import KIB, MIB
 from xenmem.xenapi.calls.call import Call
-from xenmem.xenapi.calls.message import Bool, Int, VMRef, message
+from xenmem.xenapi.calls.message import Bool, Float, Int, String, VMRef, message
 from xenmem.xenapi.rules import boot, lifecycle, operations
 from xenmem.xenapi.store import accounting
 
@@ -296,3 +296,24 @@ def wait_memory_target_live(call: Call, self: VMRef) -> Generator[float, None, N
             return
         yield 1.0
     raise errors.VM_MEMORY_TARGET_WAIT_TIMEOUT(call.task)
+
+
+@message(
+    "VM",
+    errors=(errors.HANDLE_INVALID, errors.VM_BAD_POWER_STATE, errors.HOST_OFFLINE, errors.INTERNAL_ERROR),
+)
+def query_data_source(call: Call, self: VMRef, data_source: String) -> Float:
+    """The memory of a running or paused VM as measured: memory, or memory_target, in bytes; nothing else is.
+
+    Notes
+    -----
+    Source: message_forwarding.ml: VM.query_data_source; rrdd_server.ml: query_vm_ds.
+    """
+    vm = call.db.VM[self]
+    if vm.power_state not in ("Running", "Paused"):
+        raise errors.VM_BAD_POWER_STATE(self, "running, paused", vm.power_state.lower())
+    boot.assert_reachable(call.db, vm.resident_on)
+    if data_source not in ("memory", "memory_target"):
+        raise errors.INTERNAL_ERROR("Not_found")
+    actual, target = call.world.guests.live_memory(vm)
+    return float(actual if data_source == "memory" else target)

@@ -1,27 +1,22 @@
-"""The messages that make, copy and remove VMs, and set what is no memory of theirs. Delays are seconds.
+"""The messages that make and remove VMs, and set what is no memory of theirs. Delays are seconds.
 
-Source: docs/reference/messages.md, 5.2 and 10.3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_clone.ml,
-xapi_vm_helpers.ml).
+Source: docs/reference/messages.md, 5.2 and 10.3 (xapi-project/xen-api, ocaml/xapi/xapi_vm.ml, xapi_vm_helpers.ml).
 """
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 from xenmem.datamodel import CLASSES, Qualifier, enum, errors
-from xenmem.datamodel.types import EPOCH, NULL, STRING, MapType, RefType, SetType, int64, shown_float
+from xenmem.datamodel.types import NULL, STRING, MapType, shown_float
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import MESSAGES, Bool, Int, String, StringMap, VMGroupRefs, VMRecord, VMRef, message
-from xenmem.xenapi.rules import boot, devices, ha, lifecycle, operations
+from xenmem.xenapi.rules import boot, device_rows, ha, lifecycle, operations
+from xenmem.xenapi.rules.agility import Agility
 from xenmem.xenapi.world.features import Feature, assert_enabled
-
-if TYPE_CHECKING:
-    from xenmem.xenapi.store import rows
 
 Operation = Annotated[str, enum("vm_operations")]
 OnCrash = Annotated[str, enum("on_crash_behaviour")]
-SRRef = Annotated[str, RefType("SR")]
-VDIRefs = Annotated[tuple[str, ...], SetType(RefType("VDI"))]
 OperationToString = Annotated[dict[str, str], MapType(enum("vm_operations"), STRING)]
 
 _OPERATION: Final = (
@@ -36,49 +31,10 @@ _IGNORED: Final = (
     *("blocked_operations", "protection_policy", "snapshot_schedule"),
     *("is_snapshot_from_vmpp", "is_vmss_snapshot"),
 )
-_INTERNAL: Final = "xensource_internal"
 _OF_SUSPENDED: Final = ("last_booted_record", "last_boot_CPU_flags", "suspend_VDI")
 _CONSTRUCTED: Final = tuple(
     field for field in _FIELDS.values() if field.qualifier is not Qualifier.DYNAMIC and field.name not in _IGNORED
 )
-_NOT_COPIED: Final[dict[str, Any]] = {
-    "uuid": None,
-    "allowed_operations": (),
-    "current_operations": {},
-    "blocked_operations": {},
-    "power_state": "Halted",
-    "resident_on": NULL,
-    "scheduled_to_be_resident_on": NULL,
-    "domid": -1,
-    "guest_metrics": NULL,
-    "is_default_template": False,
-    "is_a_snapshot": False,
-    "snapshot_of": NULL,
-    "snapshots": (),
-    "snapshot_time": EPOCH,
-    "snapshot_info": {},
-    "snapshot_metadata": "",
-    "transportable_snapshot_id": "",
-    "parent": NULL,
-    "children": (),
-    "ha_always_run": False,
-    "order": 0,
-    "start_delay": 0,
-    "shutdown_delay": 0,
-    "appliance": NULL,
-    "groups": (),
-    "requires_reboot": False,
-    "suspend_VDI": NULL,
-    "VIFs": (),
-    "VBDs": (),
-    "VUSBs": (),
-    "VGPUs": (),
-    "VTPMs": (),
-    "consoles": (),
-    "crash_dumps": (),
-    "attached_PCIs": (),
-}
-"""What a clone has of its own; of its devices `copy_devices` makes some."""
 
 
 @message("VM", errors=(errors.VM_BAD_POWER_STATE, errors.INTERNAL_ERROR, errors.INVALID_VALUE))
@@ -121,78 +77,6 @@ def create(call: Call, args: VMRecord) -> VMRef:
     return str(vm.ref)
 
 
-@message("VM", errors=(*_OPERATION, errors.NO_HOSTS_AVAILABLE))
-def clone(call: Call, vm: VMRef, new_name: String) -> VMRef:
-    """A copy of a VM, template or snapshot, with another name.
-
-    Notes
-    -----
-    The overhead is copied, even if it is stale. Protection by HA, delays, order and groups are not. A clone of a
-    default template is none. Source: xapi_vm_clone.ml: copy_vm_record; xapi_vm.ml: clone.
-    """
-    return _copied(call, vm, new_name, "clone")
-
-
-@message("VM", errors=(*_OPERATION, errors.NO_HOSTS_AVAILABLE))
-def copy(call: Call, vm: VMRef, new_name: String, sr: SRRef) -> VMRef:
-    """As clone, with the disks' images in a storage repository, or where they are if it is null."""
-    made = _copied(call, vm, new_name, "copy")
-    if sr != NULL:
-        for ref in call.db.VM[made].VBDs:
-            image = call.db.tables["VDI"].get(getattr(call.db.tables["VBD"][ref], "VDI"))  # noqa: B009
-            if image is not None and getattr(call.db.tables["VBD"][ref], "type") == "Disk":  # noqa: B009
-                call.db.write(image, "SR", call.db.tables["SR"][sr].ref)
-    return made
-
-
-@message(
-    "VM",
-    errors=(*(code for code in _OPERATION if code is not errors.VM_BAD_POWER_STATE), errors.NO_HOSTS_AVAILABLE),
-)
-def snapshot(call: Call, vm: VMRef, new_name: String, ignore_vdis: VDIRefs = ()) -> VMRef:
-    """A halted copy of a VM that stays as it is: a snapshot of its disks. Source: xapi_vm_snapshot.ml: snapshot."""
-    made = call.db.VM[_copied(call, vm, new_name, "snapshot", with_state=False)]
-    changes = {"is_a_snapshot": True, "is_a_template": True, "snapshot_of": vm, "snapshot_time": call.clock.date()}
-    call.db.update(made, changes)
-    return made.ref
-
-
-def _copied(call: Call, vm: str, new_name: str, operation: str, *, with_state: bool = True) -> str:
-    source = call.db.VM[vm]
-    operations.begin(call, source, operation)
-    if not boot.some_live_host_has_storage(call, source):
-        raise errors.NO_HOSTS_AVAILABLE()
-    values = lifecycle.stored(source) | _NOT_COPIED
-    values["uuid"] = call.db.new_uuid()
-    values["name_label"] = new_name
-    if source.power_state == "Suspended" and not source.is_a_snapshot and with_state:
-        values |= {"power_state": "Suspended", "suspend_VDI": call.db.new_ref()}
-    values["other_config"] = _other_config_of_clone(call, source)
-    if source.generation_id:
-        values["generation_id"] = _generation_id(call)
-    metrics, guest = call.db.VM_metrics.get(source.metrics), call.db.VM_guest_metrics.get(source.guest_metrics)
-    values["metrics"] = lifecycle.copied(call, call.db.new_row("VM_metrics") if metrics is None else metrics)
-    if guest is not None:
-        values["guest_metrics"] = lifecycle.copied(call, guest)
-    made: rows.VM = call.db.new_row("VM", **values)
-    call.db.create(made)
-    devices.copy_devices(call, source, made)
-    return made.ref
-
-
-def _other_config_of_clone(call: Call, source: "rows.VM") -> dict[str, str]:
-    own = {key: value for key, value in source.other_config.items() if key not in ("default_template", _INTERNAL)}
-    if operations.is_default_template(source):
-        own["base_template_name"] = source.name_label
-    return {**own, "mac_seed": call.db.new_uuid()}
-
-
-def _generation_id(call: Call) -> str:
-    """Two integers of 64 bits, by which a guest learns that it is another (xapi_vm_helpers.ml: fresh_genid)."""
-    digits = call.db.new_uuid().replace("-", "")
-    return ":".join(str(int64(int(half, 16))) for half in (digits[:16], digits[16:]))
-
-
 @message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_CANNOT_DELETE_DEFAULT_TEMPLATE))
 def destroy(call: Call, self: VMRef) -> None:
     """Remove a halted or suspended VM, its metrics and what its guest reported. Source: xapi_vm_helpers.ml: destroy."""
@@ -203,7 +87,7 @@ def destroy(call: Call, self: VMRef) -> None:
     for row in (call.db.VM_metrics.get(vm.metrics), call.db.VM_guest_metrics.get(vm.guest_metrics)):
         if row is not None:
             call.db.destroy(row)
-    devices.remove_devices(call, vm)
+    device_rows.remove_devices(call, vm)
     call.db.destroy(vm)
 
 
@@ -397,7 +281,7 @@ def get_boot_record(call: Call, self: VMRef) -> VMRecord:
     return record
 
 
-@message("VM", errors=(*_OPERATION, errors.VM_IS_TEMPLATE, errors.VM_IS_SNAPSHOT))
+@message("VM", errors=(errors.HANDLE_INVALID, *operations.REASONS))
 def assert_operation_valid(call: Call, self: VMRef, op: Operation) -> None:
     """Fail with the first reason why an operation could not begin now. Source: xapi_vm_lifecycle.ml."""
     failure = operations.reason_against(call, call.db.VM[self], op)
@@ -405,7 +289,17 @@ def assert_operation_valid(call: Call, self: VMRef, op: Operation) -> None:
         raise failure
 
 
-@message("VM", errors=(errors.HANDLE_INVALID, errors.VM_HAS_VUSBS))
+@message(
+    "VM",
+    errors=(
+        errors.HANDLE_INVALID,
+        errors.VM_HAS_VGPU,
+        errors.VM_HAS_VUSBS,
+        errors.HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED,
+        errors.HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED,
+        errors.VM_HAS_SRIOV_VIF,
+    ),
+)
 def assert_agile(call: Call, self: VMRef) -> None:
     """Fail unless any enabled host could run the VM. Source: agility.ml: vm_assert_agile."""
-    ha.assert_agile(call, call.db.VM[self])
+    Agility(call).assert_agile(call.db.VM[self])

@@ -5,7 +5,6 @@ Source: docs/reference/messages.md, 2.4 (xapi-project/xen-api, ocaml/xapi/messag
 assert_can_boot_here).
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
@@ -13,8 +12,11 @@ from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, NULL, shown_float
 from xenmem.rules import hosts
 from xenmem.rules.hosts import highest, migration_keys, upgrade_keys, versions_of
+from xenmem.rules.mobility import platform
+from xenmem.rules.mobility.storage import first_unseen
 from xenmem.rules.start import starts_with_static_max
 from xenmem.rules.upgrade import is_truthy
+from xenmem.xenapi.rules import devices, reach
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.world.features import Feature, assert_enabled
 
@@ -49,13 +51,19 @@ ERRORS: Final = (
 """What the checks answer."""
 
 _AFFINITY: Final = "Cannot boot a control domain on a host different from its affinity"
-NEEDS_HVM: Final = frozenset(("hvm", "pvh", "pv_in_pvh"))
 _LEAKS: Final = "option would leak a domain; VMs and not domains are managed by this API"
 _NO_COREDUMP: Final = "cannot invoke a coredump of an HVM, PVH or PV-in-PVH domain"
 
 
 def assert_can_boot_here(
-    call: "Call", vm: "rows.VM", host_ref: str, *, cpu: bool = True, memory: bool = True, version: bool = False
+    call: "Call",
+    vm: "rows.VM",
+    host_ref: str,
+    *,
+    cpu: bool = True,
+    storage: bool = True,
+    memory: bool = True,
+    version: bool = False,
 ) -> None:
     """Raise the first reason why a VM could not boot on a host.
 
@@ -63,19 +71,19 @@ def assert_can_boot_here(
     ----------
     call : the database must be locked
     vm, host_ref : what is to boot where; a host that does not exist is not live
-    cpu, memory : ask these as well
+    cpu, storage, memory : ask these as well
     version : in a rolling upgrade, ask whether the host runs what the coordinator does, as only the message itself does
 
     Raises
     ------
     Failure : the reason
     """
-    database, hooks = call.db, call.hooks
+    database = call.db
     if vm.power_state == "Halted":
         assert_enabled(database, Feature.VM_START)
     if version and is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
         raise errors.VM_HOST_INCOMPATIBLE_VERSION(host_ref, vm.ref)
-    hooks.assert_vgpu_types_supported(vm)
+    devices.assert_types_supported(call, vm)
     assert_record_bootable(database, vm)
     host = database.host.rows.get(host_ref)
     metrics = database.host_metrics.rows.get(host.metrics) if host is not None else None
@@ -84,23 +92,22 @@ def assert_can_boot_here(
     assert_affinity_of_control_domain(vm, host_ref)
     if not (host.enabled or vm.is_control_domain or (vm.power_state == "Running" and vm.resident_on == host_ref)):
         raise errors.HOST_DISABLED(host_ref)
-    if vm.hardware_platform_version not in host.virtual_hardware_platform_versions:
+    if not platform.offers(host.virtual_hardware_platform_versions, vm.hardware_platform_version):
         versions = "; ".join(map(str, host.virtual_hardware_platform_versions))
         raise errors.VM_HOST_INCOMPATIBLE_VIRTUAL_HARDWARE_PLATFORM_VERSION(
             host_ref, f"[{versions}]", vm.ref, vm.hardware_platform_version
         )
     kind = live_domain_type(database, vm)
     if cpu:
-        accounting.domain_type(kind)
-        if vm.power_state != "Halted":
-            hooks.assert_cpu_compatible(vm, host)
-    hooks.assert_storage_visible(vm, host)
-    hooks.assert_networks_attachable(vm, host)
-    hooks.assert_gpus_available(vm, host)
-    hooks.assert_usb_and_sriov_available(vm, host)
-    if not cpu:
-        accounting.domain_type(kind)
-    if kind in NEEDS_HVM and "hvm" not in " ".join(host.capabilities):
+        reach.assert_cpu_compatible(call, vm, host, kind)
+    if storage:
+        reach.assert_storage_visible(call, vm, host_ref)
+    reach.assert_networks_attachable(call, vm, host_ref)
+    devices.assert_gpus_available(call, vm, host)
+    devices.assert_usbs_available(call, vm, host_ref)
+    devices.assert_functions_available(call, vm, host_ref)
+    accounting.domain_type(kind)
+    if kind in platform.NEEDS_HVM and not platform.has_hvm(host.capabilities):
         raise errors.VM_HVM_REQUIRED(vm.ref)
     if memory:
         needed = needed_memory(database, vm)
@@ -110,7 +117,8 @@ def assert_can_boot_here(
     count = host.cpu_info.get("cpu_count")
     if count is None:
         raise errors.INTERNAL_ERROR("Not_found")
-    if vm.VCPUs_max > INT.accept(count) and not is_truthy(vm.platform.get("vcpu-unrestricted")):
+    unrestricted = is_truthy(vm.platform.get("vcpu-unrestricted"))
+    if not platform.has_cpus(vm.VCPUs_max, INT.accept(count), unrestricted=unrestricted):
         raise errors.HOST_NOT_ENOUGH_PCPUS(vm.VCPUs_max, count)
 
 
@@ -190,7 +198,12 @@ def assert_reachable(database: "Database", host_ref: str) -> None:
 
 def some_live_host_has_storage(call: "Call", vm: "rows.VM") -> bool:
     """Whether a live host sees the storage of a VM's disks, to copy or remove them there (messages.md, 5.2)."""
-    return any(is_live(call.db, host) and call.hooks.sees_storage(vm, host) for host in call.db.host)
+    if not call.world.sight.knows_storage:
+        return any(is_live(call.db, host) for host in call.db.host)
+    needed = reach.needed_srs(call.db, vm)
+    return any(
+        is_live(call.db, host) and first_unseen(needed, call.world.sight.srs(host.ref)) is None for host in call.db.host
+    )
 
 
 def is_upgrading(database: "Database") -> bool:
@@ -198,27 +211,21 @@ def is_upgrading(database: "Database") -> bool:
     return "rolling_upgrade_in_progress" in database.the_pool.other_config
 
 
-def coordinators_software(database: "Database") -> Mapping[str, str]:
-    """The coordinator's software_version; nothing where it is unknown."""
-    coordinator = database.host.get(database.the_pool.master)
-    return coordinator.software_version if coordinator is not None else {}
-
-
 def is_not_older(database: "Database", host: "rows.host", than: "rows.host") -> bool:
     """Whether VMs may migrate to a host from another one (helpers.ml: Checks.Migration)."""
-    keys = migration_keys(coordinators_software(database))
+    keys = migration_keys(database.software_version)
     return hosts.is_not_older(versions_of(host.software_version, keys), versions_of(than.software_version, keys))
 
 
 def is_as_new_as_coordinator(database: "Database", host: "rows.host") -> bool:
     """Whether a host runs what the coordinator does (helpers.ml: assert_host_versions_are_same_on_master)."""
-    coordinator = coordinators_software(database)
+    coordinator = database.software_version
     keys = upgrade_keys(coordinator)
     return not coordinator or versions_of(host.software_version, keys) == versions_of(coordinator, keys)
 
 
 def has_highest_version(database: "Database", host: "rows.host") -> bool:
     """Whether a host is as new as any of the pool (helpers.ml: assert_host_has_highest_version_in_pool)."""
-    keys = upgrade_keys(coordinators_software(database))
+    keys = upgrade_keys(database.software_version)
     most = highest([versions_of(database.host[ref].software_version, keys) for ref in database.host.refs()])
     return hosts.is_not_older(versions_of(host.software_version, keys), most)

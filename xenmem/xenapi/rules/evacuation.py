@@ -23,10 +23,19 @@ if TYPE_CHECKING:
     from xenmem.xenapi.store.database import Database
 
 
+_NEVER: Final = (
+    errors.HANDLE_INVALID,
+    errors.HOST_DISABLED,
+    errors.OPERATION_NOT_ALLOWED,
+    errors.VGPU_TYPE_NO_LONGER_SUPPORTED,
+    errors.VM_REQUIRES_GPU,
+)
+"""What no VM on a host is the reason of in the end: it is no reason, or the VM's devices are one that replaces it."""
+
 REASONS: Final = (
     errors.NO_HOSTS_AVAILABLE,
     errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED,
-    *(code for code in boot.ERRORS if code not in (errors.HOST_DISABLED, errors.HANDLE_INVALID)),
+    *(code for code in boot.ERRORS if code not in _NEVER),
     errors.OPERATION_BLOCKED,
     errors.VM_BAD_POWER_STATE,
     errors.OTHER_OPERATION_IN_PROGRESS,
@@ -35,8 +44,16 @@ REASONS: Final = (
     errors.VM_IS_IMMOBILE,
     errors.VM_NON_SUSPENDABLE,
     errors.VM_LACKS_FEATURE,
+    errors.VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION,
+    errors.VM_HAS_PCI_ATTACHED,
+    errors.VM_HAS_VGPU,
+    errors.VM_HAS_VUSBS,
 )
 """Why a VM cannot go."""
+
+
+NO_API_ERRORS: Final = frozenset((errors.HANDLE_INVALID.name, errors.INTERNAL_ERROR.name))
+"""What the server sees as exceptions of its own, which end a message that records the errors of each VM."""
 
 
 class Departures(NamedTuple):
@@ -108,6 +125,10 @@ def plan(call: "Call", host: "rows.host") -> Departures:
     call : the database must be locked
     host : what is to be emptied
 
+    Raises
+    ------
+    Failure : HANDLE_INVALID, INTERNAL_ERROR: one VM of which something is wrong ends the whole
+
     Notes
     -----
     Targets need not be live to be targets, but a VM must be able to boot on every one of them. The server asks the
@@ -124,7 +145,7 @@ def plan(call: "Call", host: "rows.host") -> Departures:
         return Departures({}, {vm.ref: errors.NO_HOSTS_AVAILABLE(vm.ref) for vm in vms})
     failures: dict[str, Failure] = {}
     migratable = []
-    named = names_unprotected(boot.coordinators_software(database))
+    named = names_unprotected(database.software_version)
     unprotected = errors.HOST_EVACUATE_VM_NOT_HA_PROTECTED if named else errors.HOST_NOT_ENOUGH_FREE_MEMORY
     for vm in vms:
         if database.the_pool.ha_enabled and not ha.is_protected(vm):
@@ -134,6 +155,8 @@ def plan(call: "Call", host: "rows.host") -> Departures:
         reason = next((reason for reason in reasons if reason is not None), None)
         if reason is None:
             migratable.append(vm)
+        elif reason.details[0] in NO_API_ERRORS:
+            raise reason
         else:
             failures[vm.ref] = reason
     for vm in vms:

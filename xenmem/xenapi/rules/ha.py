@@ -15,12 +15,14 @@ from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.rules import start
 from xenmem.xenapi.rules import boot
+from xenmem.xenapi.rules.agility import Agility
 from xenmem.xenapi.store import accounting
 
 if TYPE_CHECKING:
     from xenmem.planning.xapi.failover import ConfigurationChange, HAPool, PoolStatus
     from xenmem.xenapi.calls.call import Call
     from xenmem.xenapi.store import rows
+    from xenmem.xenapi.store.database import Database
 
 
 def is_protected(vm: "rows.VM") -> bool:
@@ -28,20 +30,17 @@ def is_protected(vm: "rows.VM") -> bool:
     return start.is_protected(vm.ha_always_run, vm.ha_restart_priority)
 
 
-def assert_agile(call: "Call", vm: "rows.VM") -> None:
-    """Raise the reason why not any enabled host could run a VM."""
-    if vm.VUSBs:
-        raise errors.VM_HAS_VUSBS(vm.ref)
-    call.hooks.assert_agile(vm)
+def clusters(database: "Database", hosts: "Iterable[rows.host]") -> list[bool] | None:
+    """Whether the Cluster_host of each host is enabled; None if the pool has no corosync cluster.
 
-
-def is_agile(call: "Call", vm: "rows.VM") -> bool:
-    """Whether any enabled host could run a VM."""
-    try:
-        assert_agile(call, vm)
-    except Failure:
-        return False
-    return True
+    Notes
+    -----
+    Source: xapi_clustering.ml: compute_corosync_max_host_failures.
+    """
+    if not len(database.tables["Cluster"]):
+        return None
+    enabled = {member.host for member in database.tables["Cluster_host"] if member.enabled}
+    return [host.ref in enabled for host in hosts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,9 @@ def ask(
     vms = {vm.ref: vm for vm in database.VM if protected(vm)} | {vm.ref: vm for vm in named}
     live = [boot.is_live(database, host) for host in hosts]
     place = {host.ref: row for row, host in enumerate(hosts)}
-    clustered = [call.hooks.is_cluster_host_enabled(host) for host in hosts]
+    clustered = clusters(database, hosts)
     by_row = list(vms.values())
+    agility = Agility(call)
 
     def bootable_hosts(row: int) -> Iterable[int]:
         vm = by_row[row]
@@ -100,7 +100,7 @@ def ask(
         host_enabled=np.array([host.enabled for host in hosts], np.bool_),
         host_live=np.array(live, np.bool_),
         host_free=np.array([free(host, alive) for host, alive in zip(hosts, live, strict=True)], np.int64),
-        cluster_enabled=None if None in clustered else np.array(clustered, np.bool_),
+        cluster_enabled=None if clustered is None else np.array(clustered, np.bool_),
         vms=np.arange(len(vms), dtype=np.int32),
         vm_uuid=np.array([vm.uuid for vm in by_row], np.object_),
         protected=np.array([protected(vm) for vm in by_row], np.bool_),
@@ -109,7 +109,7 @@ def ask(
             [place.get(vm.scheduled_to_be_resident_on, -1) for vm in by_row], np.int32
         ),
         size=np.array([accounting.start_memory(model, vm, accounting.STATIC_MAX) for vm in by_row], np.int64),
-        agile=np.array([is_agile(call, vm) for vm in by_row], np.bool_),
+        agile=np.array([agility.is_agile(vm) for vm in by_row], np.bool_),
         bootable_hosts=bootable_hosts,
     )
     return Question(pool, place, {ref: row for row, ref in enumerate(vms)})

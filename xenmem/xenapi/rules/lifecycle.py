@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from xenmem.datamodel import errors
+from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import NULL
+from xenmem.rules.mobility.cpu import FEATURES, VENDOR, next_boot
 from xenmem.rules.upgrade import is_truthy
-from xenmem.xenapi.rules import host_operations
+from xenmem.xenapi.rules import devices, host_operations
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.rows import stored_fields
 
@@ -44,17 +47,23 @@ def reserve(call: "Call", vm: "rows.VM", host: "rows.host", operation: str) -> N
 
     Raises
     ------
-    Failure : VGPU_TYPE_NO_LONGER_SUPPORTED, OTHER_OPERATION_IN_PROGRESS
+    Failure : VGPU_TYPE_NO_LONGER_SUPPORTED, OTHER_OPERATION_IN_PROGRESS, and what `devices.reserve` raises
     """
-    call.hooks.assert_vgpu_types_supported(vm)
+    devices.assert_types_supported(call, vm)
     host_operations.begin(call, host, operation)
     call.db.write(vm, "scheduled_to_be_resident_on", host.ref)
+    try:
+        devices.reserve(call, vm, host)
+    except Failure:
+        call.db.write(vm, "scheduled_to_be_resident_on", NULL)
+        raise
 
 
 def cancel_reservation(call: "Call", vm: "rows.VM") -> None:
     """Give back what `reserve` kept, unless the VM arrived or is gone."""
     if vm.ref in call.db.VM:
         call.db.write(vm, "scheduled_to_be_resident_on", NULL)
+        devices.release(call, vm)
 
 
 def build_domain(
@@ -80,10 +89,8 @@ def build_domain(
     memory = call.world.guests.start(vm, host)
     if not isinstance(memory, int):
         memory = yield from memory
-    cpu_info = host.cpu_info
     values: dict[str, Any] = {
         "power_state": "Paused" if paused else "Running",
-        "last_boot_CPU_flags": {key: cpu_info[key] for key in ("vendor", "features") if key in cpu_info},
         "HVM_shadow_multiplier": actual_shadow_multiplier(call, vm, vm.HVM_shadow_multiplier),
     }
     values_of_metrics = {
@@ -93,19 +100,29 @@ def build_domain(
         "VCPUs_number": vm.VCPUs_at_startup,
     }
     if not resumed:
+        values["last_boot_CPU_flags"] = _boot_flags(call, vm, host)
         values_of_metrics["start_time"] = call.clock.date()
         if not vm.bios_strings:
             values["bios_strings"] = _BIOS_STRINGS
     settle(call, vm, host, memory, values, values_of_metrics)
+    devices.attach(call, vm)
 
 
 def reboot(call: "Call", vm: "rows.VM") -> None:
     """Give a VM another domain where it is: its memory is not reserved anew, its record stays (CA-31903)."""
-    call.db.update(vm, {"power_state": "Running", "domid": call.world.new_domid()})
+    host = call.db.host.rows.get(vm.resident_on)
+    flags = {} if host is None else {"last_boot_CPU_flags": _boot_flags(call, vm, host)}
+    call.db.update(vm, {"power_state": "Running", "domid": call.world.new_domid(), **flags})
     metrics = call.db.VM_metrics.get(vm.metrics)
     if metrics is not None:
         started = {"start_time": call.clock.date(), "VCPUs_number": vm.VCPUs_at_startup}
         call.db.update(metrics, started | _flags(vm))
+
+
+def _boot_flags(call: "Call", vm: "rows.VM", host: "rows.host") -> dict[str, str]:
+    """The CPU that a domain built now is given, as far as pool and host tell (cpuid_helpers.ml)."""
+    found = next_boot(call.db.the_pool.cpu_info, host.cpu_info, vm.domain_type)
+    return {key: value for key, value in ((VENDOR, found.vendor), (FEATURES, found.features)) if value is not None}
 
 
 def _flags(vm: "rows.VM") -> dict[str, bool]:
@@ -157,26 +174,81 @@ def actual_shadow_multiplier(call: "Call", vm: "rows.VM", multiplier: float) -> 
 
 def halt(call: "Call", vm: "rows.VM") -> None:
     """Make a VM Halted. Inferred: nested_virt, nomigrate, hvm and memory_target are reset; memory_actual stays."""
+    image = vm.suspend_VDI
     _leave(call, vm, _HALTED, _METRICS_HALTED, "restart_vm", "restart_device_model")
+    if image != NULL:
+        forget_image(call, image)
 
 
-def suspend(call: "Call", vm: "rows.VM") -> None:
-    """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot.
+def suspend_sr(call: "Call", vm: "rows.VM") -> str | None:
+    """Where the image of a VM that is suspended goes; None in a pool of which no SR is known.
+
+    Raises
+    ------
+    Failure : VM_NO_SUSPEND_SR
 
     Notes
     -----
-    last_booted_record gets what xenopsd keeps of the domain, as far as rows tell; it has defaults for the rest. Source:
-    xapi_xenops.ml: update_vm_internal; xenops_server_xen.ml: VmExtra.
+    Source: helpers.ml: choose_suspend_sr.
     """
-    metrics = call.db.VM_metrics.get(vm.metrics)
-    kept = _flags(vm) if metrics is None else {name: getattr(metrics, name) for name in ("nomigrate", "nested_virt")}
+    database = call.db
+    if not len(database.SR) or not call.world.sight.knows_storage:
+        return None
+    host = database.host[vm.resident_on]
+    linked = {pbd.SR for ref in host.PBDs if (pbd := database.tables["PBD"].get(ref)) is not None}
+    for sr in (vm.suspend_SR, database.the_pool.suspend_image_SR, host.suspend_image_sr):
+        if sr in linked and sr in database.SR:
+            return sr
+    raise errors.VM_NO_SUSPEND_SR(vm.ref)
+
+
+def suspend(call: "Call", vm: "rows.VM", sr: str | None, size: int) -> None:
+    """Make a VM Suspended: it has no domain, but keeps its domain type and whether it waits for a reboot.
+
+    Parameters
+    ----------
+    call : the database must be locked
+    vm : what is suspended
+    sr, size : where its image goes, of so many bytes; where no SR is known, the image has no row
+
+    Notes
+    -----
+    Source: xapi_xenops.ml: update_vm_internal.
+    """
     suspended = {
         **_WITHOUT_DOMAIN,
         "power_state": "Suspended",
-        "suspend_VDI": call.db.new_ref(),
-        "last_booted_record": msgspec.json.encode(kept).decode(),
+        "suspend_VDI": _image(call, sr, size),
+        "last_booted_record": kept_while_suspended(call, vm),
     }
     _leave(call, vm, suspended, _METRICS_WITHOUT_DOMAIN, "restart_device_model")
+
+
+def _image(call: "Call", sr: str | None, size: int) -> str:
+    if sr is None:
+        return call.db.new_ref()
+    image = call.db.new_row("VDI", SR=sr, type="suspend", virtual_size=size, managed=True, name_label="Suspend image")
+    call.db.create(image)
+    return str(image.ref)
+
+
+def forget_image(call: "Call", ref: str) -> None:
+    """Destroy the image of a VM that is suspended no longer."""
+    image = call.db.VDI.get(ref)
+    if image is not None:
+        call.db.destroy(image)
+
+
+def kept_while_suspended(call: "Call", vm: "rows.VM") -> str:
+    """The value of last_booted_record: what xenopsd keeps of a domain, as far as rows tell.
+
+    Notes
+    -----
+    It has defaults for the rest. Source: xenops_server_xen.ml: VmExtra.
+    """
+    metrics = call.db.VM_metrics.get(vm.metrics)
+    kept = _flags(vm) if metrics is None else {name: getattr(metrics, name) for name in ("nomigrate", "nested_virt")}
+    return msgspec.json.encode(kept).decode()
 
 
 def without_guidances(row: "rows.VM | rows.host", *done: str) -> dict[str, Any]:
@@ -194,6 +266,8 @@ def _leave(
     """Write what becomes of a VM that has lost its domain; the guidances that this follows are taken off it."""
     database, host = call.db, vm.resident_on
     database.update(vm, values | without_guidances(vm, *guidances))
+    if vm.VBDs or vm.VIFs or vm.VGPUs or vm.VUSBs or vm.attached_PCIs:
+        devices.detach(call, vm, suspended=vm.power_state == "Suspended")
     call.world.guests.left(vm, host)
     metrics = database.VM_metrics.rows.get(vm.metrics)
     if metrics is not None:

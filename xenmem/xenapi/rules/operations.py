@@ -6,19 +6,43 @@ hours, the failure is given at once.
 """
 
 from collections.abc import Hashable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from xenmem.datamodel import enum, errors
 from xenmem.datamodel.errors import Failure
 from xenmem.rules.guest import CANNOT_SUSPEND, has_drivers, has_feature
+from xenmem.rules.mobility.guest import has_foreign_pci, has_pinned_vgpu
+from xenmem.rules.mobility.storage import resets_with_cache
 from xenmem.rules.upgrade import is_truthy
-from xenmem.xenapi.rules import boot
+from xenmem.xenapi.rules import boot, devices
 from xenmem.xenapi.world.features import Feature, is_enabled
 
 if TYPE_CHECKING:
     from xenmem.xenapi.calls.call import Call
     from xenmem.xenapi.store import rows
     from xenmem.xenapi.store.database import Database
+
+
+REASONS: Final = (
+    errors.OPERATION_BLOCKED,
+    errors.VM_BAD_POWER_STATE,
+    errors.OTHER_OPERATION_IN_PROGRESS,
+    errors.VM_IS_SNAPSHOT,
+    errors.VM_IS_TEMPLATE,
+    errors.PROVISION_ONLY_ALLOWED_ON_TEMPLATE,
+    errors.REVERT_ONLY_ALLOWED_ON_SNAPSHOT,
+    errors.VM_IS_IMMOBILE,
+    errors.VM_IS_USING_NESTED_VIRT,
+    errors.OPERATION_NOT_ALLOWED,
+    errors.VM_NON_SUSPENDABLE,
+    errors.VM_LACKS_FEATURE,
+    errors.VM_HAS_VUSBS,
+    errors.VM_HAS_PCI_ATTACHED,
+    errors.VTPM_MAX_AMOUNT_REACHED,
+    errors.VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED,
+    errors.NOT_SUPPORTED_DURING_UPGRADE,
+)
+"""What `reason_against` answers, of some operation."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -32,15 +56,16 @@ _POWER_STATES: Final = {
     "Running": """changing_memory_live awaiting_memory_live
     changing_shadow_memory_live changing_VCPUs_live clean_shutdown
         clean_reboot pause pool_migrate suspend data_source_op call_plugin send_sysrq send_trigger snapshot_with_quiesce
-        sysprep query_services""",
+        sysprep""",
     "Paused": "unpause",
     "Suspended": "resume resume_on csvm",
-    "Halted Suspended": "destroy export",
     "Paused Running": "hard_reboot",
     "Paused Suspended Running": "hard_shutdown shutdown checkpoint get_boot_record",
     "Halted Suspended Running": "migrate_send",
+    "Halted Suspended": "destroy export create_template",
     "Halted Paused Suspended Running": """snapshot revert reverting power_state_reset metadata_export
-        assert_operation_valid update_allowed_operations import create_template""",
+        assert_operation_valid update_allowed_operations query_services""",
+    "": "import",
 }
 _ALLOWED_IN: Final = {
     operation: tuple(states.split()) for states, operations in _POWER_STATES.items() for operation in operations.split()
@@ -56,6 +81,7 @@ _ON_OWN_TEMPLATES: Final = frozenset(("destroy", "migrate_send"))
 _ON_SNAPSHOTS: Final = frozenset(("revert", "clone", "copy", "export", "destroy", "hard_shutdown", "metadata_export"))
 _MOVING: Final = frozenset(("suspend", "checkpoint", "pool_migrate", "migrate_send"))
 _NOT_WITH_VUSBS: Final = _MOVING | {"snapshot"}
+_NOT_WITH_RESET: Final = frozenset(("suspend", "checkpoint", "snapshot"))
 _NOT_ON_DOMAIN_ZERO: Final = frozenset(("changing_VCPUs", "destroy"))
 _ON_CONTROL_DOMAINS: Final = _words(
     """data_source_op changing_memory_live awaiting_memory_live metadata_export changing_dynamic_range
@@ -123,7 +149,7 @@ def allowed(call: "Call", vm: "rows.VM") -> tuple[str, ...]:
     -----
     VMs in the same situation may do the same. Source: xapi_vm_lifecycle.ml: update_allowed_operations, ignored_ops.
     """
-    if vm.current_operations or vm.blocked_operations or _DEVICES in call.world.overridden:
+    if vm.current_operations or vm.blocked_operations:
         return _allowed(call, vm)
     situation = _situation(call.db, vm)
     operations = _ALLOWED_WHERE.get(situation)
@@ -139,7 +165,6 @@ def _allowed(call: "Call", vm: "rows.VM") -> tuple[str, ...]:
 
 
 _ALLOWED_WHERE: Final[dict[tuple[Hashable, ...], tuple[str, ...]]] = {}
-_DEVICES: Final = "assert_operation_allowed_by_devices"
 
 
 def _situation(database: "Database", vm: "rows.VM") -> tuple[Hashable, ...]:
@@ -157,8 +182,7 @@ def _situation(database: "Database", vm: "rows.VM") -> tuple[Hashable, ...]:
         _is_paravirtual(database, vm),
         guest is not None and has_drivers(guest.PV_drivers_version),
         None if guest is None else _announced(guest.other),
-        bool(vm.VUSBs),
-        bool(vm.attached_PCIs),
+        *_devices(database, vm),
         bool(vm.VTPMs),
         _may_clone_suspended(database),
         boot.is_upgrading(database),
@@ -284,21 +308,61 @@ def reason_against(call: "Call", vm: "rows.VM", operation: str, *, strict: bool 
         failure = _lacking_feature(database, vm, operation, strict)
         if failure is not None:
             return failure
-    if vm.VUSBs and operation in _NOT_WITH_VUSBS:
-        return errors.VM_HAS_VUSBS(ref)
-    if vm.attached_PCIs and operation in _MOVING:
-        return errors.VM_HAS_PCI_ATTACHED(ref)
-    if vm.VTPMs and operation == "create_vtpm":
-        return errors.VTPM_MAX_AMOUNT_REACHED(1)
     if operation == "snapshot_with_quiesce":
         return errors.VM_SNAPSHOT_WITH_QUIESCE_NOT_SUPPORTED(ref, "")
-    try:
-        call.hooks.assert_operation_allowed_by_devices(vm, operation)
-    except Failure as failure:
-        return failure
+    if operation in _NOT_WITH_VUSBS:
+        failure = _held_by_devices(database, vm, operation)
+        if failure is not None:
+            return failure
+    if vm.VTPMs and operation == "create_vtpm":
+        return errors.VTPM_MAX_AMOUNT_REACHED(1)
     if operation not in _DURING_UPGRADE and boot.is_upgrading(database):
         return errors.NOT_SUPPORTED_DURING_UPGRADE()
     return None
+
+
+class _Devices(NamedTuple):
+    """What the devices of a VM say against its operations, one bit each."""
+
+    resets: bool
+    resets_with_cache: bool
+    has_foreign_pci: bool
+    has_pinned_vgpu: bool
+    has_vusbs: bool
+
+
+_NO_DEVICES: Final = _Devices(False, False, False, False, False)
+
+
+def _devices(database: "Database", vm: "rows.VM") -> _Devices:
+    if not (vm.VBDs or vm.attached_PCIs or vm.VGPUs or vm.VUSBs):
+        return _NO_DEVICES
+    vgpus = devices.live_gpus(database, vm) if vm.VGPUs else []
+    vbds = (database.VBD.rows.get(ref) for ref in vm.VBDs)
+    vdis = (database.VDI.rows.get(vbd.VDI) for vbd in vbds if vbd is not None)
+    configs = [vdi.sm_config for vdi in vdis if vdi is not None]
+    return _Devices(
+        any(config.get("on_boot") == "reset" for config in configs),
+        any(map(resets_with_cache, configs)),
+        has_foreign_pci(vm.attached_PCIs, vgpus),
+        has_pinned_vgpu(vgpus),
+        bool(vm.VUSBs),
+    )
+
+
+def _held_by_devices(database: "Database", vm: "rows.VM", operation: str) -> Failure | None:
+    """What the devices of a VM say against an operation that moves it, or takes a snapshot."""
+    found = _devices(database, vm)
+    if found is _NO_DEVICES:
+        return None
+    if (found.resets and operation in _NOT_WITH_RESET) or (found.resets_with_cache and operation == "pool_migrate"):
+        return errors.VDI_ON_BOOT_MODE_INCOMPATIBLE_WITH_OPERATION()
+    if found.has_foreign_pci and operation in _MOVING:
+        return errors.VM_HAS_PCI_ATTACHED(vm.ref)
+    without_domain = {"migrate_send": "Halted", "checkpoint": "Suspended"}.get(operation)
+    if found.has_pinned_vgpu and operation in _MOVING and vm.power_state != without_domain:
+        return errors.VM_HAS_VGPU(vm.ref)
+    return errors.VM_HAS_VUSBS(vm.ref) if found.has_vusbs else None
 
 
 def _listed(items: list[str]) -> str:

@@ -5,6 +5,7 @@ ocaml/xapi/vm_placement.ml, xapi_vm_helpers.ml: choose_host_for_vm_no_wlb).
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,9 @@ import numpy as np
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.planning.xapi import placement as planning
-from xenmem.xenapi.rules import boot
+from xenmem.rules.mobility.devices import best_hosts, best_sriov_hosts
+from xenmem.rules.mobility.networks import comes_up_without_reboot
+from xenmem.xenapi.rules import boot, devices, reach
 from xenmem.xenapi.world.features import Feature, is_enabled
 from xenmem.xenapi.world.ranking import Draw, IsValid, Room, room_of, size_of, taken_by
 
@@ -64,7 +67,7 @@ def choose_host(call: "Call", vm: "rows.VM") -> str:
 
     Raises
     ------
-    Failure : NO_HOSTS_AVAILABLE, also where only memory is missing
+    Failure : NO_HOSTS_AVAILABLE, also where only memory is missing; NETWORK_SRIOV_INSUFFICIENT_CAPACITY [network]
     """
     database = call.db
     upgrading = boot.is_upgrading(database)
@@ -89,14 +92,14 @@ def choose_host(call: "Call", vm: "rows.VM") -> str:
             return False
         return True
 
-    group = anti_affinity_group(database, vm)
-    if group is None:
+    has_functions = vm.VIFs and database.tables["network_sriov"].rows
+    lists = _host_lists(call, vm) if vm.groups or vm.VGPUs or has_functions else None
+    if lists is None:
         ranking = call.world.ranking
         chosen = ranking.select(vm, bias=bias, is_valid=can_run, draw=draw)
         if chosen is None:
             chosen = ranking.select(vm, bias=bias, is_valid=partial(can_run, memory=False), draw=draw)
     else:
-        lists = _host_lists(database, vm, group)
         everywhere = [ref for hosts in lists for ref in hosts]
         attempts: list[tuple[list[str], IsValid]] = [(hosts, can_run) for hosts in lists]
         attempts.append((everywhere, partial(can_run, memory=False)))
@@ -110,7 +113,61 @@ def choose_host(call: "Call", vm: "rows.VM") -> str:
     return chosen
 
 
-def _host_lists(database: "Database", vm: "rows.VM", group: "rows.VM_group") -> list[list[str]]:
+def _host_lists(call: "Call", vm: "rows.VM") -> list[list[str]] | None:
+    """The hosts in the order in which a VM prefers them, by what it is; None if it does not care.
+
+    Notes
+    -----
+    Source: xapi_vm_helpers.ml: get_group_key, choose_host_for_vm_no_wlb.
+    """
+    database = call.db
+    group = anti_affinity_group(database, vm)
+    if group is not None:
+        return _by_group(database, vm, group)
+    vgpus = devices.vgpus_of(database, vm)
+    if vgpus:
+        return _by_gpus(database, vm, vgpus[0])
+    for vif in reach.vifs_of(database, vm) if len(database.tables["network_sriov"]) else ():
+        if devices.is_sriov(database, vif.network):
+            return _by_functions(database, vif.network)
+    return None
+
+
+def _by_gpus(database: "Database", vm: "rows.VM", first: "rows.VGPU") -> list[list[str]]:
+    """By what the GPUs in the group of the first vGPU have left for its type (rank_hosts_by_best_vgpu)."""
+    pgpus = [pgpu for pgpu in database.tables["PGPU"] if pgpu.GPU_group == first.GPU_group]
+    capacities: dict[str, int] = {}
+    for host in database.host.refs():
+        with suppress(Failure):
+            devices.pick_gpus(database, vm, host)
+            there = (pgpu for pgpu in pgpus if pgpu.host == host)
+            capacities[host] = sum(devices.remaining_capacity(database, pgpu, first.type) for pgpu in there)
+    if not capacities:
+        raise errors.NO_HOSTS_AVAILABLE()
+    group: rows.GPU_group = database.tables["GPU_group"][first.GPU_group]
+    return best_hosts(capacities, group.allocation_algorithm)
+
+
+def _by_functions(database: "Database", network: str) -> list[list[str]]:
+    """By idle virtual functions, then hosts that must plug the network first (group_hosts_by_best_sriov)."""
+    idle: dict[str, int] = {}
+    startable = []
+    pifs = (database.tables["PIF"].rows.get(ref) for ref in database.network[network].PIFs)
+    for pif in pifs:
+        sriov = None if pif is None else devices.sriov_of(database, pif)
+        if pif is None or sriov is None:
+            continue
+        if pif.currently_attached:
+            idle[pif.host] = len(devices.idle_functions(database, sriov))
+        elif comes_up_without_reboot(devices.logical(database, sriov)):
+            startable.append(pif.host)
+    groups = best_sriov_hosts(idle, startable)
+    if not groups:
+        raise errors.NETWORK_SRIOV_INSUFFICIENT_CAPACITY(network)
+    return groups
+
+
+def _by_group(database: "Database", vm: "rows.VM", group: "rows.VM_group") -> list[list[str]]:
     """The VM's affinity host, then the others by how many VMs of the group they have (planning.md, 5.4)."""
     count = host_to_vm_count(database, group)
     by_count: dict[int, list[str]] = {}

@@ -277,12 +277,14 @@ class Database:
     generation : counts the changes, from 1
     observers : called with `add`, `mod` or `del` and the row, after each change, the database locked
     recounts : counts the changes of what hosts have and what is used of it
-    regroupings : counts the hosts and host metrics that came or went, and changes of the coordinator
+    regroupings : counts the hosts and host metrics that came or went, and changes of the coordinator or of a CPU
     configured : generation in which a VM last came or got another other_config
     author : who makes the changes now being made; set by whoever holds the lock
     the_pool : the one row of its table
     tables : of every class, by its name; those that the server itself needs have attributes of their own
     unknown : tables that the data model does not know, as they came: by name, reference and column
+    lacks : classes of which the inventory says nothing, which is not the same as that there are none
+    has_internal_fields : the inventory has the fields that only a server's own database has
     """
 
     def __init__(
@@ -303,6 +305,8 @@ class Database:
             name: Table(row_class.schema) for name, row_class in ROW_CLASSES.items()
         }
         self.unknown: dict[str, dict[str, dict[str, Any]]] = {}
+        self.lacks: frozenset[str] = frozenset()
+        self.has_internal_fields = True
         self.VM: Final[Table[rows.VM]] = self.tables["VM"]
         self.VM_metrics: Final[Table[rows.VM_metrics]] = self.tables["VM_metrics"]
         self.VM_guest_metrics: Final[Table[rows.VM_guest_metrics]] = self.tables["VM_guest_metrics"]
@@ -310,6 +314,11 @@ class Database:
         self.host: Final[Table[rows.host]] = self.tables["host"]
         self.host_metrics: Final[Table[rows.host_metrics]] = self.tables["host_metrics"]
         self.pool: Final[Table[rows.pool]] = self.tables["pool"]
+        self.SR: Final[Table[rows.SR]] = self.tables["SR"]
+        self.VDI: Final[Table[rows.VDI]] = self.tables["VDI"]
+        self.VBD: Final[Table[rows.VBD]] = self.tables["VBD"]
+        self.VIF: Final[Table[rows.VIF]] = self.tables["VIF"]
+        self.network: Final[Table[rows.network]] = self.tables["network"]
         self.task: Final[Table[rows.task]] = self.tables["task"]
         self.session: Final[Table[rows.session]] = self.tables["session"]
         self._random = random.Random(seed) if seed is not None else random.SystemRandom()
@@ -318,6 +327,7 @@ class Database:
         self._journal_bytes = 0
         self._journal: list[_Entry] = []
         self._forgotten = 0
+        self._is_undoing = False
         self._waiting: Final = threading.local()
         self._recounted: dict[str, int] = {}
         self._model: OverheadModel | None = None
@@ -339,6 +349,12 @@ class Database:
             hosts = (model_name(host.software_version) for host in self.host)
             self._model = kernel.MODELS[pool_model(own, hosts, self._assumed).name]
         return self._model
+
+    @property
+    def software_version(self) -> Mapping[str, str]:
+        """The coordinator's; nothing where it is unknown."""
+        coordinator = self.host.rows.get(self.the_pool.master)
+        return coordinator.software_version if coordinator is not None else {}
 
     def forget_model(self) -> None:
         """Hosts, their versions or the coordinator are others: the model is chosen anew."""
@@ -426,6 +442,34 @@ class Database:
             self._remember(row, changes)
         else:
             self.generation -= 1
+
+    def write_flag(self, rows_of_a_class: Sequence[Row], field: str, value: bool) -> None:
+        """Set a flag of several rows of one class, in one change; a flag from which nothing follows.
+
+        Parameters
+        ----------
+        rows_of_a_class : of this database
+        field, value : as of `write`
+        """
+        changed = [row for row in rows_of_a_class if getattr(row, field) is not value]
+        if not changed:
+            return
+        self.generation = generation = self.generation + 1
+        origin, journal, written = self.author.origin, self._journal, ((field, not value, value),)
+        table = self.tables[changed[0].table]
+        table.version += 1
+        latest = table.changed
+        for row in changed:
+            setattr(row, field, value)
+            row.mtime = generation
+            latest.pop(row.ref, None)
+            latest[row.ref] = generation
+            journal.append((generation, origin, row, written))
+        if len(journal) > self._max_journal:
+            self._forget()
+        if self.observers:
+            for row in changed:
+                self._tell("mod", row)
 
     def settle(self, vm: rows.VM, host: rows.host, values: Mapping[str, Any]) -> None:
         """Make a VM resident on a host and scheduled nowhere, in one change with other fields, as of `update`.
@@ -530,6 +574,12 @@ class Database:
         changed[row.ref] = generation
         if self.observers:
             self._tell(operation, row)
+
+    def followed(self, row: Row, field: str, old: Any, new: Any) -> None:
+        """A field got another value since other rows did: undone with them, it is what it was to the order of items."""
+        if not self._is_undoing:
+            self._remember(row, ((field, old, new),))
+        self.touched(row)
 
     def _tell(self, operation: str, row: Row) -> None:
         for observer in tuple(self.observers):
@@ -652,13 +702,20 @@ class Database:
         return self._journal[length - 1][0] if length else 0
 
     def _undo_to(self, start: int) -> None:
-        while len(self._journal) > start:
-            _, _, row, changes = self._journal.pop()
-            self.generation += 1
-            if changes is _MADE:
-                self._take_out(row)
-            elif changes is _DESTROYED:
-                self._take_in(row)
-            else:
-                self._assign(row, {cast(str, field): old for field, old, _ in changes})
-                self.touched(row)
+        self._is_undoing = True
+        try:
+            while len(self._journal) > start:
+                self._undo_one()
+        finally:
+            self._is_undoing = False
+
+    def _undo_one(self) -> None:
+        _, _, row, changes = self._journal.pop()
+        self.generation += 1
+        if changes is _MADE:
+            self._take_out(row)
+        elif changes is _DESTROYED:
+            self._take_in(row)
+        else:
+            self._assign(row, {cast(str, field): old for field, old, _ in changes})
+            self.touched(row)

@@ -160,6 +160,10 @@ def _choose_coordinator(database: "Database", pool: "rows.pool", old: str | None
     database.regroupings += 1
 
 
+def _change_cpu(database: "Database", host: "rows.host", old: Any, new: Any) -> None:
+    database.regroupings += 1
+
+
 def _forget_model(database: "Database", row: "Row", old: Any, new: Any) -> None:
     database.forget_model()
 
@@ -238,7 +242,7 @@ class Relation:
         if belongs != (ref in listed):
             wanted = (ref, *listed) if belongs else tuple(other for other in listed if other != ref)
             setattr(row, self.many, wanted)
-            database.touched(row)
+            database.followed(row, self.many, listed, wanted)
 
 
 RELATIONS: Final = tuple(
@@ -270,7 +274,13 @@ EFFECTS["VM"] |= {
     "groups": _join_groups,
 }
 EFFECTS["pool"]["master"] = _choose_coordinator
-EFFECTS["host"] |= {"software_version": _forget_model, "memory_overhead": _resize, "metrics": _resize}
+EFFECTS["host"] |= {
+    "software_version": _forget_model,
+    "memory_overhead": _resize,
+    "metrics": _resize,
+    "cpu_info": _change_cpu,
+    "chipset_info": _change_cpu,
+}
 EFFECTS["host_metrics"]["memory_total"] = _measure
 
 ARRIVALS: Final = cast(

@@ -10,10 +10,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import repeat
 from typing import IO, Any, Final
 
 import numpy as np
 
+from xenmem.columns import Unknown
 from xenmem.datamodel import CLASSES, ClassSchema, Field
 from xenmem.datamodel.types import (
     INT64_MAX,
@@ -40,6 +42,8 @@ from xenmem.kernel import DomainType
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED, CANNOT_SUSPEND, FEATURE_SUSPEND
 from xenmem.rules.hosts import Model, assumed_model
+from xenmem.rules.mobility.cpu import FEATURES, VENDOR
+from xenmem.rules.mobility.networks import SHARED_BY_FLAG
 from xenmem.xenapi.store import accounting
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.store.rows import ROW_CLASSES, Row, filler, stored_fields
@@ -57,7 +61,14 @@ _FLEET_FIELDS: Final = (
     " memory_dynamic_min memory_static_min memory_overhead VCPUs_max VCPUs_at_startup HVM_shadow_multiplier"
     " ha_always_run ha_restart_priority order start_delay"
 )
+_BOOT_POLICY: Final = "BIOS order"
 _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
+_LACKED: Final = {
+    Unknown.STORAGE: ("SR", "PBD", "VDI", "VBD"),
+    Unknown.NETWORKS: ("VIF", "network", "PIF"),
+    Unknown.DEVICES: ("PCI", "PGPU", "VGPU", "PUSB", "VUSB"),
+}
+"""The classes of which a Fleet says nothing where it does not know these needs."""
 _CPUS_ENOUGH: Final = 1 << 20
 _HVM: Final = ("hvm-3.0-x86_64",)
 _DRIVERS: Final = {"major": "1", "minor": "0"}
@@ -80,7 +91,20 @@ def _presence(path: str) -> Column:
     return Column(path, Kind.PRESENT, name=f"has_{path.replace('/', '_')}")
 
 
-_PRESENCES: Final = {"VM": (_presence("domain_type"), _presence("memory/overhead"), _presence("requires_reboot"))}
+_LIMITS: Final = (
+    ("memory/dynamic_max", "memory_static_max"),
+    ("memory/dynamic_min", "memory_dynamic_max"),
+    ("VCPUs/at_startup", "VCPUs_max"),
+)
+"""Fields that a file may lack, and what is taken for them, as a Fleet does."""
+_PRESENCES: Final = {
+    "VM": tuple(
+        map(
+            _presence,
+            ("domain_type", "memory/overhead", "requires_reboot", "HVM/boot_policy", *(path for path, _ in _LIMITS)),
+        )
+    )
+}
 
 
 def _table_schema(schema: ClassSchema) -> TableSchema:
@@ -151,10 +175,18 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
         if len(fleet.pools) != 1:
             raise ValueError(f"fleet: has {len(fleet.pools)} pools, and a database is that of one")
         pool = 0
+    with _collector_resting():
+        return _from_fleet(fleet, pool, seed)
+
+
+def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
     database = Database(seed=seed)
     database.assume(Model(fleet.pools.model[pool]))
-    of_pool = {name: np.flatnonzero(getattr(fleet, name).pool == pool) for name in ("hosts", "vms", "vm_groups")}
-    hosts, vms, groups = (_Chosen(getattr(fleet, name), rows) for name, rows in of_pool.items())
+    told = np.bitwise_or.reduce(fleet.vms.not_told[fleet.vms.pool == pool], initial=0)
+    database.lacks = frozenset(name for unknown, names in _LACKED.items() if told & unknown for name in names)
+    database.has_internal_fields = False
+    tables = (fleet.hosts, fleet.vms, fleet.vm_groups, fleet.srs, fleet.networks)
+    hosts, vms, groups, srs, networks = (_Chosen(table, np.flatnonzero(table.pool == pool)) for table in tables)
     all_hosts, all_vms = [*fleet.hosts.ref.tolist(), NULL], [*fleet.vms.ref.tolist(), NULL]
     all_groups = fleet.vm_groups.ref.tolist()
 
@@ -187,8 +219,15 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
             "boot_free_mem": hosts.boot_free_mem,
             "enabled": hosts.enabled,
             "software_version": hosts.software_version,
-            "cpu_info": [{"cpu_count": str(count or _CPUS_ENOUGH)} for count in hosts.cpu_count.tolist()],
-            "capabilities": [_HVM] * len(hosts.ref),
+            "cpu_info": [
+                {**told, "cpu_count": str(count or _CPUS_ENOUGH)}
+                for told, count in zip(hosts.cpu_info, hosts.cpu_count.tolist(), strict=True)
+            ],
+            "capabilities": [_HVM if is_so else () for is_so in hosts.hvm.tolist()],
+            "chipset_info": [
+                {} if is_so < 0 else {"iommu": str(bool(is_so)).lower()} for is_so in hosts.iommu.tolist()
+            ],
+            "virtual_hardware_platform_versions": hosts.virtual_hardware_platform_versions,
             "metrics": metrics,
             "control_domain": refs(hosts.control_domain, all_vms),
         },
@@ -245,16 +284,7 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
             ],
         },
     )
-    for class_name, column, link in (
-        ("VUSB", "VUSBs", "VM"),
-        ("VGPU", "VGPUs", "VM"),
-        ("PCI", "attached_PCIs", "attached_VMs"),
-    ):
-        counts = getattr(vms, column)
-        owners = [vm_refs[row] for row in np.flatnonzero(counts).tolist() for _ in range(int(counts[row]))]
-        linked = [(owner,) for owner in owners] if class_name == "PCI" else owners
-        devices = [f"{owner}/{class_name}/{at}" for at, owner in enumerate(owners)]
-        _load_columns(database, class_name, devices, {"uuid": devices, link: linked})
+    _load_reach(fleet, database, hosts, vms, srs, networks)
     suspended = (vms.power_state == PowerState.SUSPENDED).tolist()
     same = _FLEET_FIELDS.split()
     _load_columns(
@@ -276,12 +306,109 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
                 f"{ref}/suspend_VDI" if is_so else NULL for ref, is_so in zip(vm_refs, suspended, strict=True)
             ],
             "tags": vms.tags,
+            "hardware_platform_version": vms.hardware_platform_version,
+            "last_boot_CPU_flags": [
+                {} if vendor is None else {VENDOR: vendor, FEATURES: features or ""}
+                for vendor, features in zip(vms.cpu_vendor, vms.cpu_features, strict=True)
+            ],
             "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in vms.auto_poweron.tolist()],
             "metrics": vm_metrics,
             "guest_metrics": [guests.get(row, NULL) for row in range(len(vm_refs))],
         },
     )
     return database
+
+
+def _load_reach(fleet: Fleet, database: Database, hosts: Any, vms: Any, srs: Any, networks: Any) -> None:
+    """What decides where VMs can run, as rows that say the same: a disk for each SR that a VM needs, and so on."""
+    sr_refs, network_refs = fleet.srs.ref.tolist(), fleet.networks.ref.tolist()
+    host_refs, vm_refs = hosts.ref.tolist(), vms.ref.tolist()
+    _load_columns(
+        database,
+        "SR",
+        srs.ref.tolist(),
+        {"uuid": srs.uuid, "name_label": srs.name_label, "shared": srs.shared, "type": srs.type},
+    )
+    _load_columns(
+        database,
+        "network",
+        networks.ref.tolist(),
+        {
+            "uuid": networks.uuid,
+            "name_label": networks.name_label,
+            "other_config": [
+                {SHARED_BY_FLAG: "true"} if shared else {}
+                for shared in (~networks.has_pifs & ~networks.is_pinning).tolist()
+            ],
+        },
+    )
+
+    def load(class_name: str, of: list[str], needed: Any, refs: list[str], **fields: Any) -> list[tuple[str, str]]:
+        """A row for each of those that an object has; gives of whom it is and what it has."""
+        pairs = [(owner, refs[row]) for owner, rows in zip(of, needed, strict=True) for row in rows]
+        made = [f"{owner}/{class_name}/{other}" for owner, other in pairs]
+        columns = {name: value(pairs, made) for name, value in fields.items()}
+        _load_columns(database, class_name, made, {"uuid": made, **columns})
+        return pairs
+
+    def first(pairs: list[tuple[str, str]], _: list[str]) -> list[str]:
+        return [owner for owner, _ in pairs]
+
+    def second(pairs: list[tuple[str, str]], _: list[str]) -> list[str]:
+        return [other for _, other in pairs]
+
+    def attached(pairs: list[tuple[str, str]], _: list[str]) -> list[bool]:
+        return [True] * len(pairs)
+
+    load("PBD", host_refs, hosts.attached_srs, sr_refs, host=first, SR=second, currently_attached=attached)
+    slaves = {
+        (host, network_refs[row]) for host, rows in zip(host_refs, hosts.enslaved_networks, strict=True) for row in rows
+    }
+    load(
+        "PIF",
+        host_refs,
+        hosts.networks,
+        network_refs,
+        host=first,
+        network=second,
+        currently_attached=attached,
+        physical=attached,
+        bond_slave_of=lambda pairs, made: [
+            f"{ref}/Bond" if pair in slaves else NULL for pair, ref in zip(pairs, made, strict=True)
+        ],
+    )
+    reset = {ref for ref, is_so in zip(vm_refs, vms.has_reset_disk.tolist(), strict=True) if is_so}
+    load(
+        "VDI",
+        vm_refs,
+        vms.needed_srs,
+        sr_refs,
+        SR=second,
+        sm_config=lambda pairs, _: [{"on_boot": "reset", "caching": "true"} if vm in reset else {} for vm, _ in pairs],
+    )
+    load(
+        "VBD",
+        vm_refs,
+        vms.needed_srs,
+        sr_refs,
+        VM=first,
+        VDI=lambda pairs, _: [f"{vm}/VDI/{sr}" for vm, sr in pairs],
+    )
+    load("VIF", vm_refs, vms.needed_networks, network_refs, VM=first, network=second)
+    gpus = np.where(vms.has_pinned_vgpu, vms.VGPUs, 0)
+    group, kind = ("a GPU", "a type of vGPU") if gpus.any() else (NULL, NULL)
+    if gpus.any():
+        _load_columns(database, "GPU_group", [group], {"uuid": [group]})
+        _load_columns(database, "VGPU_type", [kind], {"uuid": [kind]})
+    for class_name, counts, link, more in (
+        ("VUSB", vms.VUSBs, "VM", {}),
+        ("VGPU", gpus, "VM", {"GPU_group": repeat(group), "type": repeat(kind)}),
+        ("PCI", np.where(vms.has_foreign_pci, vms.attached_PCIs, 0), "attached_VMs", {}),
+    ):
+        owners = [vm_refs[row] for row in np.flatnonzero(counts).tolist() for _ in range(int(counts[row]))]
+        linked = [(owner,) for owner in owners] if class_name == "PCI" else owners
+        devices = [f"{owner}/{class_name}/{at}" for at, owner in enumerate(owners)]
+        _load_columns(database, class_name, devices, {"uuid": devices, link: linked, **more})
 
 
 class _Chosen:
@@ -297,13 +424,15 @@ class _Chosen:
 
 
 def _load_columns(database: Database, class_name: str, refs: list[str], columns: Mapping[str, Any]) -> None:
-    row_class = ROW_CLASSES[class_name]
-    loaded = [row_class(ref) for ref in refs]
-    for name, column in columns.items():
-        values = column.tolist() if isinstance(column, np.ndarray) else column
-        for row, value in zip(loaded, values, strict=True):
-            setattr(row, name, value)
-    database.load(class_name, loaded)
+    """Take rows of these fields in; the others have their defaults."""
+    if not refs:
+        return
+    fields = CLASSES[class_name].fields
+    values = [
+        column.tolist() if isinstance(column := columns.get(name, repeat(fields[name].default)), np.ndarray) else column
+        for name in stored_fields(class_name)
+    ]
+    database.load(class_name, list(map(filler(class_name), refs, *values)))
 
 
 def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: int | None) -> Database:
@@ -312,6 +441,9 @@ def _build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin, seed: i
     if len(tables["pool"]) > 1:
         raise InventoryError(origin.source, "", f"holds {len(tables['pool'])} pool records")
     database = Database(seed=seed)
+    if codec.format != "statedb":
+        database.lacks = frozenset(name for name, table in tables.items() if not len(table))
+        database.has_internal_fields = False
     loaded = {name: _rows(CLASSES[name], table, codec, origin) for name, table in tables.items()}
     database.load_all({name: rows for name, rows in loaded.items() if name != "VM"})
     lacks = {column.result: (~tables["VM"].column(column.result)).tolist() for column in _PRESENCES["VM"]}
@@ -371,13 +503,19 @@ def _converted(type: Type[Any], values: list[Any], codec: Codec) -> list[Any]:
 
 def _upgrade(database: Database, loaded: list[Any], lacks: Mapping[str, list[bool]], origin: Origin) -> None:
     """What a server does with the VMs of an older database (inventories.md, 5; xapi_db_upgrade.ml)."""
-    no_type, no_overhead, old = (
-        lacks[name] for name in ("has_domain_type", "has_memory_overhead", "has_requires_reboot")
+    no_type, no_overhead, old, no_policy = (
+        lacks[name] for name in ("has_domain_type", "has_memory_overhead", "has_requires_reboot", "has_HVM_boot_policy")
     )
+    limits = [(path.replace("/", "_"), above) for path, above in _LIMITS]
     database.assume(assumed_model([not lacking for lacking in no_type]))
     for number, vm in enumerate(loaded):
+        for name, above in limits:
+            if lacks[f"has_{name}"][number]:
+                setattr(vm, name, getattr(vm, above))
         if no_type[number]:
             always_pv = vm.is_control_domain and upgrade.is_up_to_7_0(origin.schema_minor, old[number])
+            if no_policy[number] and not always_pv:
+                vm.HVM_boot_policy = _BOOT_POLICY
             vm.domain_type = "hvm" if upgrade.derives_hvm(bool(vm.HVM_boot_policy), always_pv) else "pv"
         if no_overhead[number] and vm.domain_type != "unspecified":
             vm.memory_overhead = accounting.overhead(database.model, vm)

@@ -6,6 +6,7 @@ Encodings: docs/reference/inventories.md, 2.3 to 2.6 and 6.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from typing import IO, Any, Final
 from xml.sax.saxutils import escape, quoteattr
@@ -23,10 +24,12 @@ FORMATS: Final = ("records", "statedb")
 
 _SCHEMA_MAJOR: Final = 5
 _SCHEMA_MINOR: Final = 909
-_PROTECTED: Final = str.maketrans(
-    {"%": "%%", " ": "%.", "\t": "%t", "\n": "%n", "\r": "%r"}
-    | {chr(code): "\ufffd" for code in (*range(32), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"}
-)
+_NOT_XML: Final = {chr(code): "\ufffd" for code in (*range(32), 0xFFFE, 0xFFFF) if chr(code) not in "\t\n\r"}
+_PROTECTED: Final = str.maketrans({"%": "%%", " ": "%.", "\t": "%t", "\n": "%n", "\r": "%r"} | _NOT_XML)
+_AS_XML: Final = str.maketrans(_NOT_XML)
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_ATTRIBUTE: Final = QUOTE | {"\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
+"""What an attribute spells out: a reference may hold blanks, which nothing protects."""
 
 
 def save(database: Database, path: str | os.PathLike[str], format: str = "records") -> None:
@@ -97,7 +100,7 @@ def _statedb(database: Database) -> Iterator[bytes]:
         yield f'<pair key="{key}" value="{value}"/>'.encode()
     yield b"</manifest>"
     for name in sorted({schema.name for schema in _persistent_classes()} | database.unknown.keys()):
-        yield f"<table name={quoteattr(name)}>".encode()
+        yield f"<table name={quoteattr(name.translate(_AS_XML))}>".encode()
         for row in _rows_xml(database, name):
             yield row.encode()
         yield b"</table>"
@@ -133,7 +136,10 @@ def _text(value: Any) -> str:
 
 
 def _row_xml(ref: str, ctime: int, mtime: int, values: dict[str, str]) -> str:
-    attributes = [("ref", ref), ("__ctime", str(ctime)), ("__mtime", str(mtime))]
-    attributes += ((column, text.translate(_PROTECTED)) for column, text in sorted((values | {"_ref": ref}).items()))
-    written = (f'{name}="{escape(text, QUOTE)}"' for name, text in attributes)
+    """A row as an element; a column of records whose name no attribute can have is left out."""
+    attributes = {"ref": ref.translate(_AS_XML), "__ctime": str(ctime), "__mtime": str(mtime)}
+    for column, text in sorted((values | {"_ref": ref}).items()):
+        if column not in attributes and _NAME.fullmatch(column):
+            attributes[column] = text.translate(_PROTECTED)
+    written = (f'{name}="{escape(text, _ATTRIBUTE)}"' for name, text in attributes.items())
     return f"<row {' '.join(written)}/>"

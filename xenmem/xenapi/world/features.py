@@ -22,6 +22,9 @@ class Feature(Enum):
     NESTED_VIRT = ("Nested_virt", "restrict_nested_virt", False)
     NETWORK_SRIOV = ("Network_sriov", "restrict_network_sriov", False)
     VENDOR_DEVICE = ("PCI_device_for_auto_update", "restrict_pci_device_for_auto_update", False)
+    VGPU = ("VGPU", "restrict_vgpu", False)
+    STORAGE_MOTION = ("Storage_motion", "restrict_storage_xen_motion", False)
+    CHECKPOINT = ("Checkpoint", "restrict_checkpoint", False)
     LIVE_SET_VCPUS = ("Live_set_vcpus", "restrict_set_vcpus_number_live", False)
 
 

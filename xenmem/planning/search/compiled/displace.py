@@ -89,7 +89,7 @@ def _in_the_way(
     found = 0
     for place in range(group_start[vm], group_start[vm + 1]):
         group = group_of[place]
-        if taken[group, host] == 0:
+        if taken[group, host] <= 0:
             continue
         members = 0
         for at in range(inside):
