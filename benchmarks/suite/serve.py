@@ -195,11 +195,19 @@ class Events(_Served):
     def time_thousand_clients(self) -> None:
         asyncio.run(self._all())
 
+    def token(self) -> str:
+        """Of all that has happened until now."""
+        from xmlrpc.client import ServerProxy
+
+        with ServerProxy(self.url) as server:
+            answer: Any = getattr(server.event, "from")(self.session, ["pool"], "", 0.0)
+        return str(answer["Value"]["token"])
+
     async def _all(self) -> None:
         loop = asyncio.get_running_loop()
         host, port = urlsplit(self.url).hostname, urlsplit(self.url).port
         pool = databases.ref("pool", 0)
-        token = "00000000000000001000,00000000000000000000"
+        token = self.token()
         waits = call("json", "event.from", self.session, ["pool"], token, 60.0)
         waiting = [1000, 1000]
         done = loop.create_future()
