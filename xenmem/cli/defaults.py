@@ -61,6 +61,8 @@ class Asked(click.Command):
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
         """As click does, with the default inventory where an argument lacks."""
+        if context.resilient_parsing and args and args[-1].startswith("-"):
+            args = args[:-1]  # an option that a shell completes the value of: with it click would understand nothing
         arguments = [parameter for parameter in self.params if isinstance(parameter, click.Argument)]
         if arguments and str(arguments[0].name).startswith("inventor"):
             found: dict[str, Any] = {}

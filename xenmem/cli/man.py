@@ -73,7 +73,7 @@ def _command(name: str) -> Iterator[str]:
 
 
 def _prose(text: str) -> Iterator[str]:
-    for paragraph in re.split(r"\n\s*\n", text.strip()):
+    for paragraph in re.split(r"\n\s*\n", text.replace("\b", "").strip()):
         yield from (".PP", _text(" ".join(paragraph.split())))
 
 
