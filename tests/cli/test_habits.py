@@ -234,7 +234,7 @@ def completed(xenmem: Command, tmp_path: Path, *words: str, **more: str) -> list
         **more,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
 def test_completion(xenmem: Command, answer: Answer, small: str, tmp_path: Path) -> None:
