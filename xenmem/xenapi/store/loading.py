@@ -168,9 +168,9 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
 
     Notes
     -----
-    Hosts of which a Fleet does not tell it run HVM guests, have CPUs enough, and suspend VMs to an SR that they see. What
-    decides of guests is told by rows that say the same: their metrics, and as many devices as they have. Operations
-    under way are left behind.
+    Hosts of which a Fleet does not tell it run HVM guests, have CPUs enough, and suspend VMs to an SR that they see.
+    What decides of guests is told by rows that say the same: their metrics, and as many devices as they have.
+    Operations under way are left behind.
     """
     if pool is None:
         if len(fleet.pools) != 1:
