@@ -19,7 +19,7 @@ def rows(prefix: str, count: int) -> Iterator[tuple[int, str]]:
 
 
 def pool() -> dict[str, dict[str, dict[str, Any]]]:
-    """1,000 hosts of three generations with 40 SRs and 20 networks, of which each host has most, and 10,000 VMs of some 700 kinds."""
+    """1,000 hosts with most of 40 SRs and 20 networks each, of two generations, and 10,000 VMs of some 700 kinds."""
     random = Random(1)
     tables: dict[str, dict[str, dict[str, Any]]] = {"pool": {"p": {"uuid": "p", "master": "h0"}}}
     for name in ("host", "host_metrics", "VM", "SR", "PBD", "VDI", "VBD", "network", "PIF", "VIF"):
