@@ -6,7 +6,7 @@ than the part itself (benchmarks/, class Threads).
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
@@ -58,4 +58,10 @@ def in_parts(kernel: Callable[..., bool], columns: Sequence[Any], *leading: obje
         return kernel(*leading, *columns)
     bounds = [length * part // count for part in range(count + 1)]
     parts = [slice(start, stop) for start, stop in pairwise(bounds)]
-    return all(list(_pool(threads()).map(lambda part: kernel(*leading, *(c[part] for c in columns)), parts)))
+    running: list[Future[bool]] = []
+    try:
+        for part in parts:
+            running.append(_pool(threads()).submit(kernel, *leading, *(column[part] for column in columns)))
+        return all(one.result() for one in running)
+    finally:
+        wait(running)  # who is interrupted, or told of an error, has arrays that nobody writes into any more

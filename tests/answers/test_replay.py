@@ -45,6 +45,9 @@ CASES: dict[str, tuple[str, Ask, str, int]] = {
     "what stays counts with what it uses": ("stale-overhead", answers.consolidate, "yes", 2),
     "a VM in flight is on its target": ("arriving", answers.consolidate, "yes", 1),
     "empty hosts are free": ("empty-pool", lambda fleet: answers.rebalance(fleet, 2), "yes", 0),
+    "a disk on one host's storage holds a VM": ("local-sr", evacuate("a"), "no", 0),
+    "hardware of a version that no other host has": ("hw-platform", evacuate("a"), "no", 0),
+    "a host that runs no HVM guests": ("no-hvm", evacuate("a"), "no", 0),
     "an old coordinator compares platforms": ("xen-version", evacuate("a"), "yes", 1),
     "two old hosts exchange VMs in an upgrade": ("upgrade", evacuate("old-1"), "yes", 1),
 }
@@ -272,7 +275,39 @@ def odd_pool(seed: int) -> Records:
             vm["scheduled_to_be_resident_on"] = f"p-h{rng.integers(0, hosts)}"
         if runs and rng.random() < 0.08:
             vm["blocked_operations"] = {"pool_migrate": "no"}
+    if rng.random() < 0.5:
+        add_reach(inventory, rng)
     return with_drivers(inventory)
+
+
+def add_reach(inventory: Records, rng: np.random.Generator) -> None:
+    """Disks and networks: some SRs and networks are not on every host."""
+    hosts = list(inventory["host"])
+    for name in ("SR", "PBD", "VDI", "VBD", "network", "PIF", "VIF"):
+        inventory[name] = {}
+    for at in range(2):
+        inventory["SR"][f"sr{at}"] = {"uuid": f"sr{at}", "name_label": f"sr{at}", "shared": at == 0, "type": "nfs"}
+        inventory["network"][f"net{at}"] = {"uuid": f"net{at}", "name_label": f"net{at}", "PIFs": [], "VIFs": []}
+        for host in hosts:
+            if at == 0 or rng.random() < 0.6:
+                link = {"uuid": f"{host}-{at}", "host": host, "currently_attached": True}
+                inventory["PBD"][f"pbd-{host}-{at}"] = {**link, "SR": f"sr{at}"}
+                pif = {**link, "network": f"net{at}", "physical": True, "bond_slave_of": "OpaqueRef:NULL"}
+                inventory["PIF"][f"pif-{host}-{at}"] = pif
+                inventory["network"][f"net{at}"]["PIFs"].append(f"pif-{host}-{at}")
+    for vm, record in inventory["VM"].items():
+        sr, network = f"sr{int(rng.random() < 0.3)}", f"net{int(rng.random() < 0.2)}"
+        inventory["VDI"][f"vdi-{vm}"] = {"uuid": f"vdi-{vm}", "SR": sr, "sm_config": {}, "managed": True}
+        inventory["VBD"][f"vbd-{vm}"] = {
+            "uuid": f"vbd-{vm}",
+            "VM": vm,
+            "VDI": f"vdi-{vm}",
+            "empty": False,
+            "type": "Disk",
+        }
+        inventory["VIF"][f"vif-{vm}"] = {"uuid": f"vif-{vm}", "VM": vm, "network": network}
+        record["VBDs"], record["VIFs"] = [f"vbd-{vm}"], [f"vif-{vm}"]
+        inventory["network"][network]["VIFs"].append(f"vif-{vm}")
 
 
 ODD: dict[str, Ask] = {

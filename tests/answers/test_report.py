@@ -174,7 +174,7 @@ def test_stored_overheads_of_the_other_model_are_reported(records: Records) -> N
         records["VM"][ref]["memory_overhead"] = str(old)
     found = finding(records, "stored-overhead")
     assert (sorted(found.vms), found.memory) == (sorted(stale), lack)
-    assert "that of model pre-26.3" in found.text
+    assert "stored overheads of model pre-26.3, in all" in found.text
 
 
 def test_stored_overhead_of_no_model_is_reported(records: Records) -> None:

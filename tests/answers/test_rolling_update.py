@@ -104,7 +104,7 @@ def test_a_host_that_still_takes_a_vm_is_not_disabled_yet() -> None:
 def test_the_script_updates_and_waits() -> None:
     plan = answers.rolling_update(fleet_of(four_hosts()))
     script = as_xe(heading(plan), actions(plan)).decode()
-    assert script.count("\nrestart_host p-") == 4
+    assert script.count(" restart_host p-") == 4
     assert script.count("restart_host() {") == 1
     assert script.index("xe host-disable uuid=p-alpha-uuid") < script.index(" restart_host p-alpha-uuid")
 

@@ -93,6 +93,12 @@ def test_vm_table_replaces_the_host_table(answer: Answer, small: str) -> None:
     assert "vms" not in hosts_json["pools"][0]
 
 
+def test_sort_has_short_names(answer: Answer, small: str) -> None:
+    assert answer("report", small, "--sort", "free") == answer("report", small, "--sort", "free_dynamic_min")
+    by_memory = answer("report", small, "--vms", "--sort", "memory")
+    assert by_memory == answer("report", small, "--vms", "--sort", "memory_static_max")
+
+
 @pytest.mark.parametrize(
     ("column", "largest_first"), [("free_dynamic_min", True), ("name_label", False), ("vms_count", True)]
 )

@@ -260,3 +260,11 @@ def test_xe_lines_are_a_script(xenmem: Callable[..., Any], small: str) -> None:
 def test_lines_that_are_no_xe(complaint: Answer, small: str, tmp_path: Path, line: str, expected: str) -> None:
     path = script(tmp_path, "#!/bin/sh", line)
     assert complaint("what-if", small, path).startswith(f"{path}:2: {expected}")
+
+
+def test_hosts_whose_features_are_empty_refuse_no_migration() -> None:
+    """Every plan for the README's example was refused: `features` is there, and says nothing of any CPU."""
+    session = library.connect(str(Path(__file__).parents[2] / "examples" / "four-hosts.json"))
+    (vm,), (host,) = session.xenapi.VM.get_by_name_label("git"), session.xenapi.host.get_by_name_label("bravo")
+    session.xenapi.VM.pool_migrate(vm, host, {"live": "true"})
+    assert session.xenapi.VM.get_resident_on(vm) == host

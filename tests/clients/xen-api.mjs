@@ -35,7 +35,7 @@ const updates = JSON.parse(await text('/rrd_updates', { start: Math.floor(Date.n
 const dump = await text('/pool/xmldbdump', {})
 await xapi.call('VM.destroy', clone)
 const before = xapi.sessionId
-await xapi.call('session.logout').catch(() => {})
+await fetch(`${url}jsonrpc`, { method: 'POST', body: JSON.stringify({ id: 0, jsonrpc: '2.0', method: 'session.logout', params: [before] }) })
 const rows = await xapi.call('VM.get_all')
 console.log(JSON.stringify({ types, seen, name, failure, legend: updates.meta.legend.length, rows: updates.data.length, dump: dump.slice(0, 60), again: rows.length > 0 && xapi.sessionId !== before, warnings }))
 await xapi.disconnect()

@@ -1,6 +1,8 @@
 """Large arrays, split over threads: the same answers for any number of threads, from any number of callers."""
 
 import os
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +13,7 @@ from engines import Engine
 from programs import python
 
 from xenmem import kernel
+from xenmem.kernel import _threads
 
 POOL = 997  # rows that are repeated: a prime, so that they meet every lane and every border between threads
 
@@ -69,6 +72,7 @@ def test_after_fork() -> None:
 import os, signal
 import numpy as np
 from xenmem import kernel
+from xenmem.kernel import _threads
 kernel.set_threads(2)
 static_max = np.arange(600_000)
 answer = kernel.overhead(0, static_max, 1, 1.0)
@@ -80,3 +84,27 @@ assert os.waitpid(child, 0)[1] == 0
 """
     )
     assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_nobody_writes_any_more_once_a_call_has_ended(threads: None, error: type[BaseException]) -> None:
+    """An error in one part, or Ctrl-C, is told when the other parts are done."""
+    kernel.set_threads(2)
+    out = np.zeros(2 * _threads.ELEMENTS_PER_THREAD)
+    begun = threading.Event()
+
+    def write(column: np.ndarray) -> bool:
+        if not np.shares_memory(column, out[:1]):
+            begun.wait()
+            time.sleep(0.2)
+            column[:] = 1
+            return True
+        begun.set()
+        raise error
+
+    with pytest.raises(error):
+        _threads.in_parts(write, [out])
+    assert out.sum() == _threads.ELEMENTS_PER_THREAD
+    out[:] = 0
+    time.sleep(0.3)
+    assert not out.any()

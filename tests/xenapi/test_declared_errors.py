@@ -214,7 +214,15 @@ class Scene:
         self.metrics = database.VM_metrics["vmm"]
         self.metrics.current_domain_type = "unspecified" if state == "Halted" else "pvh"
         self.the_pool = database.the_pool
-        features = ("dmc", "vm_groups", "nested_virt", "set_vcpus_number_live", "pci_device_for_auto_update", "vgpu")
+        features = (
+            "dmc",
+            "vm_groups",
+            "nested_virt",
+            "checkpoint",
+            "set_vcpus_number_live",
+            "pci_device_for_auto_update",
+            "vgpu",
+        )
         features = (*features, "storage_xen_motion")
         self.the_pool.restrictions = {f"restrict_{feature}": "false" for feature in features}
         self.h1, self.h2 = database.host["h1"], database.host["h2"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from xenmem import planning
-from xenmem.answers import script
+from xenmem.answers import caveats, script
 from xenmem.answers.naming import Answer, Named, PoolHead, QuestionError, as_question, identity, name_of, pool_head
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning import xapi
@@ -51,6 +51,7 @@ class BalloonReport(Answer, frozen=True):
     missing : memory missing for the minimums of all; then it does not start
     reason : in a sentence
     vms : those that run on the host
+    caveats : what makes the free memory doubtful
     """
 
     pool: PoolHead
@@ -68,6 +69,7 @@ class BalloonReport(Answer, frozen=True):
     reason: str
     newcomer: SqueezedVM
     vms: list[SqueezedVM]
+    caveats: list[str]
 
 
 def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
@@ -131,6 +133,7 @@ def balloon(fleet: Fleet, vm: int, host: int | None = None) -> BalloonReport:
             )
             for place, row in enumerate(answer.vms)
         ],
+        caveats=caveats.of_hosts(fleet, np.array([host])),
     )
 
 

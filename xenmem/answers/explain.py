@@ -6,7 +6,10 @@ zero, so that no formula is written again here.
 
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from xenmem import kernel
+from xenmem.answers import caveats
 from xenmem.answers.naming import (
     Answer,
     Named,
@@ -120,6 +123,7 @@ class Explanation(Answer, frozen=True):
     operation : what the question about the hosts is: start, resume or migrate
     obstacles : why it would start nowhere
     not_checked : what xapi checks besides
+    caveats : what makes the free memory doubtful
     """
 
     pool: PoolHead
@@ -146,6 +150,7 @@ class Explanation(Answer, frozen=True):
     obstacles: list[str]
     hosts: list[HostFit]
     not_checked: list[str]
+    caveats: list[str]
 
 
 class Shape(NamedTuple):
@@ -267,6 +272,7 @@ def explain(fleet: Fleet, vm: int, *, model: str | None = None) -> Explanation:
         obstacles=obstacles,
         hosts=fits,
         not_checked=[*untold(fleet, [vm]), *AT_START],
+        caveats=caveats.of_hosts(fleet, np.flatnonzero(fleet.hosts.pool == fleet.vms.pool[vm])),
     )
 
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from xenmem import kernel
+from xenmem.answers import caveats
 from xenmem.answers.explain import Shape, host_obstacles, requirement, shape_of
 from xenmem.answers.naming import (
     START_POLICY,
@@ -235,6 +236,7 @@ class Fit(Answer, frozen=True):
     count : how many more fit in all
     wanted, placed : how many were asked for, and how many of these fit; None if no number was wanted
     fits : whether all that were asked for fit; whether one fits, if no number was
+    caveats : what makes the free memory doubtful
     """
 
     policy: str
@@ -247,6 +249,7 @@ class Fit(Answer, frozen=True):
     placed: int | None
     fits: bool
     pools: list[FitInPool]
+    caveats: list[str]
 
 
 def fit(
@@ -332,6 +335,7 @@ def fit(
         placed=None if placed is None else sum(placed),
         fits=fits,
         pools=pools,
+        caveats=caveats.of_hosts(fleet, np.arange(len(fleet.hosts))),
     )
     return msgspec.structs.replace(result, verdict=_verdict(result))
 

@@ -15,6 +15,7 @@ from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.naming import (
+    NOT_CHECKED,
     Answer,
     Finding,
     Named,
@@ -54,15 +55,15 @@ REPLANS: Final = 50
 LEAST_STOPPED_SECONDS: Final = 5.0
 """For the least that is to be stopped, where no limit is given."""
 
-CHECKED: Final = (
+_CHECKED: Final = (
     "memory at every step",
     "versions, vCPUs and VM groups",
-    "storage, networks, CPU features and devices as far as the inventory tells them",
     "what hinders a VM from migrating",
     "the HA plan",
     "each step by the pool in memory",
 )
-"""What a plan is held against."""
+"""What a plan is always held against."""
+_NEVER_CHECKED: Final = ("load", "what changes meanwhile")
 
 OF_THE_GUEST: Final = {
     "OPERATION_BLOCKED": "it is blocked",
@@ -747,6 +748,7 @@ def _answer_of(
     shown = sorted({*fleet.vms.pool[plan.vms].tolist()}) or range(len(fleet.pools))
     copied = sum(migration.copied for migration in worked_out.migrations)
     outcome, sentence = answer(fleet, worked_out)
+    checked, not_checked = checks(fleet, shown)
     refused = worked_out.refusal
     return written(
         MovePlan,
@@ -780,8 +782,8 @@ def _answer_of(
         disabled=named(fleet.hosts, disabled),
         own_plan=own_plan,
         warnings=[*overcommitments(fleet, policy), *ha_refusals(fleet, shown), *warnings],
-        checked=list(CHECKED),
-        not_checked=untold(fleet),
+        checked=checked,
+        not_checked=not_checked,
     )
 
 
@@ -942,6 +944,13 @@ def _loads(fleet: Fleet, at: Mapping[int, int], policy: str) -> list[HostChange]
         )
         for row in range(len(hosts))
     ]
+
+
+def checks(fleet: Fleet, pools: Iterable[int]) -> tuple[list[str], list[str]]:
+    """What a plan for these pools is held against, and what it is not: an inventory need not tell all."""
+    guests = np.flatnonzero(fleet.vms.is_guest & np.isin(fleet.vms.pool, list(pools))).tolist()
+    lacking = untold(fleet, guests)
+    return [*_CHECKED, *(name for name in NOT_CHECKED if name not in lacking)], [*lacking, *_NEVER_CHECKED]
 
 
 def in_words(why: str) -> str:

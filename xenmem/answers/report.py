@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
+from xenmem.answers import caveats
 from xenmem.answers.naming import (
     Amounts,
     Answer,
@@ -176,6 +177,7 @@ def report(fleet: Fleet, *, model: str | None = None, vms: bool = False) -> Repo
                 warnings=[
                     *_host_findings(fleet, pool, host_rows),
                     *_overcommitments(there),
+                    *caveats.measured_below(fleet, host_rows),
                     *_vm_findings(fleet, vm_rows),
                     *_overhead_findings(fleet, vm_rows, computed, belongs_to, model or fleet.pools.model[pool]),
                 ],
@@ -201,9 +203,10 @@ def _verdict(hosts: list[HostReport]) -> str:
     else:
         most = f"{label(crowded[0])} most, by {format_size(crowded[0].overcommitted.static_max)}"
         amiss = f"{len(crowded)} hosts are overcommitted, {most}"
+    most = "also" if free.static_max == free.dynamic_min else format_size(free.static_max)
     return (
         f"{where} {'has' if len(hosts) == 1 else 'have'} {format_size(free.dynamic_min)} free for new VMs "
-        f"({format_size(free.static_max)} if all VMs take their most); {amiss}."
+        f"({most} if all VMs take their most); {amiss}."
     )
 
 
@@ -366,6 +369,8 @@ def _vm_findings(fleet: Fleet, rows: NDArray[np.intp]) -> list[Finding]:
         | (vms.memory_dynamic_max > vms.memory_static_max)
     )[rows]
     used = fleet.amount("dynamic_min") + vms.memory_overhead
+    is_halted = (vms.power_state[rows] == PowerState.HALTED) & (scheduled >= 0)
+    is_left_over = is_halted & np.fromiter((not vms.current_operations[row] for row in rows), np.bool_, len(rows))
     return [
         *_vm_finding(
             fleet,
@@ -381,6 +386,14 @@ def _vm_findings(fleet: Fleet, rows: NDArray[np.intp]) -> list[Finding]:
             rows[both & (resident != scheduled)],
             ("is", "are"),
             "migrating, and counted on both hosts",
+            used,
+        ),
+        *_vm_finding(
+            fleet,
+            "halted-reservation",
+            rows[is_left_over],
+            ("is", "are"),
+            "halted, and still counted where memory was reserved for it",
             used,
         ),
         *_vm_finding(
@@ -434,13 +447,13 @@ def _overhead_findings(
         bad = rows[(missing[rows] != 0) & (belongs_to[rows] == name)].tolist()
         if bad:
             amount = exact_sum(missing[bad])
-            whose = f"that of model {name}" if name else "of no known model"
+            whose = f"of model {name}" if name else "of no known model"
             difference = f"{format_size(abs(amount))} {'below' if amount >= 0 else 'above'}"
-            noun = "1 VM has a stored overhead" if len(bad) == 1 else f"{len(bad)} VMs have a stored overhead"
+            noun = "1 VM has the stored overhead" if len(bad) == 1 else f"{len(bad)} VMs have stored overheads"
             findings.append(
                 Finding(
                     kind="stored-overhead",
-                    text=f"{noun} {whose}: in all {difference} what model {model} computes ({labels(fleet.vms, bad)})",
+                    text=f"{noun} {whose}, in all {difference} what model {model} computes ({labels(fleet.vms, bad)})",
                     vms=refs(fleet.vms, bad),
                     memory=amount,
                 )

@@ -13,9 +13,8 @@ import numpy as np
 from xenmem import kernel, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles
-from xenmem.answers.moves import BANDWIDTH, CHECKED, HeldVM, Leave, in_words, overcommitments, stops_of
+from xenmem.answers.moves import BANDWIDTH, HeldVM, Leave, checks, in_words, overcommitments, stops_of
 from xenmem.answers.naming import (
-    NOT_CHECKED,
     Answer,
     Finding,
     Named,
@@ -38,6 +37,7 @@ from xenmem.answers.replay import Refusal, Replay, Step
 from xenmem.answers.upgrade_check import build_called, model_called
 from xenmem.columns import Bools
 from xenmem.fleet import Fleet
+from xenmem.planning.pool_view import place_in
 from xenmem.planning.question import cannot_move
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
 from xenmem.rules.migration import whereabouts
@@ -184,11 +184,11 @@ def rolling_update(
     if order is not None:
         _check_order(fleet, order, able)
     where = np.flatnonzero(fleet.vms.is_guest & np.isin(whereabouts(fleet.vms), able)).tolist()
-    still = cannot_move(fleet, {}, np.arange(len(fleet.hosts) + 1, dtype=np.int32))
+    still = cannot_move(fleet, {}, place_in(np.array(able, np.int32), len(fleet.hosts)))
     held = {vm: still[vm] for vm in where if vm in still}
     down = dict(stops_of(fleet, held, held, leave))
     end = time.monotonic() + time_limit
-    allowed = _has_cpus(fleet)
+    allowed = _may_run(fleet)
     replay = Replay(fleet, 0)
     for attempt in range(REPLANS):
         with as_question():
@@ -214,17 +214,17 @@ REPLANS: Final = 20
 def _without_ignored(fleet: Fleet, leave: Leave) -> tuple[Fleet, list[Finding]]:
     """The fleet in which the hosts of ignored VMs take no part."""
     here = whereabouts(fleet.vms)
-    still = cannot_move(fleet, {}, np.arange(len(fleet.hosts) + 1, dtype=np.int32))
+    able = np.flatnonzero(fleet.hosts.enabled & fleet.hosts.live).astype(np.int32)
+    still = cannot_move(fleet, {}, place_in(able, len(fleet.hosts)))
     left = [vm for vm in np.flatnonzero(fleet.vms.is_guest & (here >= 0)).tolist() if leave.ignore.has(vm, vm in still)]
     out = sorted({int(here[vm]) for vm in left})
     if not out:
         return fleet, []
     enabled = fleet.hosts.enabled.copy()
     enabled[out] = False
-    tables = {name: getattr(fleet, name) for name in fleet.__slots__} | {"hosts": replace(fleet.hosts, enabled=enabled)}
     names = listed([fleet.hosts.label(host) for host in out])
     text = f"{counted(len(out), 'host is', 'hosts are')} not updated for VMs that are ignored: {names}"
-    return Fleet(**tables), [
+    return fleet.replace(hosts=replace(fleet.hosts, enabled=enabled)), [
         Finding(kind="ignored", text=text, hosts=refs(fleet.hosts, out), vms=refs(fleet.vms, left))
     ]
 
@@ -333,11 +333,15 @@ def heading(plan: RollingPlan) -> list[str]:
     return [f"Rolling update of pool {label(plan.pool)}, {plan.pool.source}: {order}.", plan.proof]
 
 
-def _has_cpus(fleet: Fleet) -> Bools:
-    """Whether each host has the CPUs for each VM, shape (vms, hosts)."""
-    cpus = fleet.hosts.cpu_count
-    unlimited = (cpus == 0)[None, :] | fleet.vms.vcpu_unrestricted[:, None]
-    allowed: Bools = unlimited | (fleet.vms.VCPUs_max[:, None] <= cpus[None, :])
+def _may_run(fleet: Fleet) -> Bools:
+    """Where each guest may run, memory aside, shape (vms, hosts); one that is there already may stay."""
+    guests = np.flatnonzero(fleet.vms.is_guest).astype(np.int32)
+    kind_of, masks = fleet.mobility.kinds(guests, np.arange(len(fleet.hosts), dtype=np.int32))
+    allowed = np.ones((len(fleet.vms), len(fleet.hosts)), np.bool_)
+    if len(guests):
+        allowed[guests] = np.array(masks, np.bool_)[kind_of]
+    here = whereabouts(fleet.vms)
+    allowed[np.flatnonzero(here >= 0), here[here >= 0]] = True
     return allowed
 
 
@@ -391,6 +395,7 @@ def _answer(
     automatic = _automatic(fleet, planned, replay) if steps else []
     switches = [name for name, is_on in (("ha", fleet.pools.ha_enabled[0]), ("auto_poweron", automatic)) if is_on]
     every = sum(step.action == "migrate" for step in steps)
+    checked, not_checked = checks(fleet, [0])
     verdict, outcome = _verdict(fleet, update, len(hosts), every, held, refusal)
     return written(
         RollingPlan,
@@ -416,8 +421,8 @@ def _answer(
         switches=switches,
         shortage=None if update.steps or update.host < 0 else written(Shortage, fleet, update),
         warnings=[*overcommitments(fleet, _POLICY), *_switched(switches), *automatic, *aside, *left_out],
-        checked=list(CHECKED),
-        not_checked=list(NOT_CHECKED),
+        checked=checked,
+        not_checked=not_checked,
     )
 
 

@@ -20,7 +20,6 @@ from xenmem.answers.naming import (
     identity,
     known_totals,
     label,
-    listed,
     name_of,
     overcommitted,
     pool_head,
@@ -208,19 +207,25 @@ def _verdict(to: str, hosts: list[HostUpgrade], stored: Case, target: Case, stuc
     def change(after: int, before: int) -> str:
         return f"{format_size(abs(after - before))} {'more' if after >= before else 'less'}"
 
-    def crowded(new: bool) -> list[str]:
-        return [
-            f"{label(host)} by {format_size(host.target.overcommitted.static_max)}"
-            for host in hosts
-            if host.target.overcommitted.static_max and (not host.stored.overcommitted.static_max) == new
-        ]
+    def crowded(verb: str, new: bool) -> list[str]:
+        found = sorted(
+            (
+                host
+                for host in hosts
+                if host.target.overcommitted.static_max and (not host.stored.overcommitted.static_max) == new
+            ),
+            key=lambda host: -host.target.overcommitted.static_max,
+        )
+        if not found:
+            return []
+        most = f"{label(found[0])} {{}}by {format_size(found[0].target.overcommitted.static_max)}"
+        if len(found) == 1:
+            return [most.format(f"{verb}s overcommitted ")]
+        return [f"{len(found)} hosts {verb} overcommitted, {most.format('most, ')}"]
 
     stuck_text = f"{counted(stuck, 'VM')} no longer {'starts where it is' if stuck == 1 else 'start where they are'}"
     starts = stuck_text if stuck else "every VM still starts where it is"
-    parts = [f"After {to} {starts}"]
-    for word, names in (("becomes", crowded(True)), ("stays", crowded(False))):
-        if names:
-            parts.append(f"{word if len(names) == 1 else word.rstrip('s')} overcommitted: {listed(names)}")
+    parts = [f"After {to} {starts}", *crowded("become", True), *crowded("stay", False)]
     vms = change(target.memory_overhead, stored.memory_overhead)
     own = change(target.host_overhead, stored.host_overhead)
     return f"{'; '.join(parts)}. VMs take {vms}, hosts themselves {own}."

@@ -267,7 +267,34 @@ def policy_option(default: str | None, shown: str | bool = True) -> Decorator:
     )
 
 
-hosts_option: Decorator = click.option("--hosts", "host_rows", is_flag=True, help="With csv: hosts instead of moves.")
+def rows_of_csv(context: click.Context, parameter: click.Parameter, chosen: bool) -> bool:
+    """Refuse a choice of rows where there is no table of rows; whichever option is looked at last sees the other."""
+    if chosen and not {"--format=csv", "--format=ndjson", "csv", "ndjson"} & set(context.meta.get(GIVEN, [])):
+        raise click.UsageError(f"{parameter.opts[0]} chooses the rows of --format csv and ndjson", context)
+    return chosen
+
+
+hosts_option: Decorator = click.option(
+    "--hosts", "host_rows", is_flag=True, callback=rows_of_csv, help="With csv: hosts instead of moves."
+)
+
+
+class Count(click.ParamType[int]):
+    """A whole number, such as of vCPUs, of 1 or more."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """As a number."""
+        text = str(value)
+        if not (text.isascii() and text.isdigit()):
+            self.fail(f"{text!r} is not a whole number such as 4", param, ctx)
+        if int(text) < 1:
+            self.fail(f"{text} is not in the range x>=1", param, ctx)
+        return int(text)
+
+
+COUNT: Final = Count()
 counted_option: Decorator = click.option(
     "--vms",
     type=click.Choice(("protected", "running")),

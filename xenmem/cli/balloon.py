@@ -14,6 +14,7 @@ from xenmem.cli.arguments import (
     inventory_argument,
     lenient_option,
     read_fleet,
+    to_option,
     vm_argument,
 )
 from xenmem.cli.layout import Cell, Column
@@ -28,6 +29,7 @@ from xenmem.units import format_size
 @inventory_argument
 @vm_argument
 @click.option("--host", metavar="HOST", help="Start it there; else where the pool ranks first for a start now.")
+@to_option
 @emit_option
 @lenient_option
 @format_option("table", "json", "csv")
@@ -70,6 +72,7 @@ def _table(page: Page, result: BalloonReport) -> None:
     if fixed:
         page.line()
         page.line(f"{counted(fixed, 'other VM')} there {'keeps its' if fixed == 1 else 'keep their'} memory.")
+    page.bullets("But", result.caveats, style="yellow")
     if not result.missing:
         page.next([("Start it so, with fair targets", again("--emit", "xe"))])
 

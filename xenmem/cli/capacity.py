@@ -5,6 +5,7 @@ import click
 from xenmem import answers
 from xenmem.answers.capacity import TIME_LIMIT, CapacityReport, HostCapacity, PoolCapacity, ShapeCount, Wanted
 from xenmem.cli.arguments import (
+    COUNT,
     command,
     counted_option,
     domain_type_option,
@@ -46,7 +47,7 @@ def shapes_of(context: click.Context, parameter: click.Parameter, texts: tuple[s
 @command
 @inventories_argument
 @click.option("--memory", metavar="SIZE", callback=size, help="Memory of each new VM.")
-@click.option("--vcpus", metavar="N", type=click.IntRange(min=1), help="VCPUs_max of each new VM.")
+@click.option("--vcpus", metavar="N", type=COUNT, help="VCPUs_max of each new VM.")
 @click.option(
     "--shape",
     "shapes",

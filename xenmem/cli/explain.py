@@ -81,6 +81,7 @@ def _table(page: Page, result: Explanation) -> None:
     page.line()
     page.line(f"Needed is what {result.boot_policy} requires; available is free under dynamic_min.")
     page.line(not_checked(result))
+    page.bullets("But", result.caveats, style="yellow")
 
 
 def _piece_table(page: Page, result: Explanation) -> None:

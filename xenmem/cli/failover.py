@@ -17,6 +17,7 @@ from xenmem.cli.arguments import (
     policy_option,
     read_fleet,
     time_limit_option,
+    to_option,
 )
 from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
@@ -33,6 +34,7 @@ from xenmem.units import format_size
 @click.option("--remedy", is_flag=True, help="Also what would make the pool survive so many failures.")
 @counted_option
 @policy_option("static_max")
+@to_option
 @time_limit_option
 @emit_option
 @lenient_option

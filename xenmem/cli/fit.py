@@ -8,6 +8,7 @@ from xenmem import answers
 from xenmem.answers.fit import Fit, FitThere
 from xenmem.answers.naming import START_POLICY
 from xenmem.cli.arguments import (
+    COUNT,
     again,
     command,
     domain_type_option,
@@ -32,11 +33,11 @@ from xenmem.units import format_size
 @command
 @inventories_argument
 @click.option("--memory", metavar="SIZE", callback=size, required=True, help="Memory of each VM.")
-@click.option("--vcpus", metavar="N", type=click.IntRange(min=1), required=True, help="VCPUs_max of each VM.")
+@click.option("--vcpus", metavar="N", type=COUNT, required=True, help="VCPUs_max of each VM.")
 @domain_type_option
 @shadow_multiplier_option
 @click.option("--vcpu-unrestricted", is_flag=True, help="Also on hosts of fewer CPUs, by platform:vcpu-unrestricted.")
-@click.option("--count", metavar="N", type=click.IntRange(min=1), help="How many are wanted: show where they go.")
+@click.option("--count", metavar="N", type=COUNT, help="How many are wanted: show where they go.")
 @policy_option(START_POLICY)
 @model_option
 @to_option
@@ -116,6 +117,7 @@ def _table(page: Page, result: Fit) -> None:
         page.line()
     if result.wanted is not None:
         page.line("Each VM goes to the host with most free memory, as xapi levels it.")
+    page.bullets("But", result.caveats, style="yellow")
     page.next(_next(result))
 
 

@@ -33,6 +33,7 @@ from xenmem.cli.arguments import (
     seed_option,
     size,
     time_limit_option,
+    to_option,
 )
 from xenmem.cli.layout import Column
 from xenmem.cli.page import EARLY, Page, duration, head, name_of, not_checked
@@ -63,6 +64,7 @@ def plan_options(policy: str) -> Decorator:
         ),
         policy_option(policy),
         bandwidth_option,
+        to_option,
         time_limit_option,
         seed_option,
         emit_option,

@@ -24,9 +24,10 @@ POLICY_LINES: Final = tuple(policy.replace("_", "\n") for policy in POLICIES)
 EARLY: Final = "The search ended early: this is the best so far."
 
 _WIDTH: Final = 80
-MOST_ROWS: Final = 30
+MOST_ROWS: Final = 40
 """A table with more shows the first and the last of them, unless it is to show all."""
 _FIRST: Final = 20
+_LAST: Final = 10
 _STYLES: Final[dict[str, dict[str, Any]]] = {
     "": {},
     "bold": {"bold": True},
@@ -133,7 +134,7 @@ class Page:
         ]
         body = list(rows)
         marks = [*styles, *[""] * (len(body) - len(styles))]
-        omitted = 0 if every or self._all or len(body) <= MOST_ROWS else len(body) - MOST_ROWS
+        omitted = 0 if every or self._all or len(body) <= MOST_ROWS else len(body) - _FIRST - _LAST
         if omitted:
             body = [*body[:_FIRST], *body[_FIRST + omitted :]]
             marks = [*marks[:_FIRST], *marks[_FIRST + omitted :]]

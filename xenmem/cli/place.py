@@ -1,5 +1,7 @@
 """The command `place`."""
 
+from typing import Final
+
 import click
 
 from xenmem import answers
@@ -15,6 +17,7 @@ from xenmem.cli.arguments import (
     lenient_option,
     policy_option,
     read_fleet,
+    to_option,
     vm_argument,
 )
 from xenmem.cli.layout import Column
@@ -28,6 +31,7 @@ from xenmem.cli.streams import Output
 @vm_argument
 @click.option("--host", metavar="HOST", help="The host for --emit, instead of the one that leaves the most room.")
 @policy_option("dynamic_min")
+@to_option
 @emit_option
 @lenient_option
 @format_option("table", "json", "csv")
@@ -44,6 +48,14 @@ def place(
     if writer is not None:
         return emitted(writer, heading(result), actions(result))
     return show(result, form, _table, PossibleHost, [(result.pool, result.hosts)])
+
+
+_CATEGORIES: Final = {
+    "affinity": "the VM's affinity host",
+    "definite": "from the hosts with room even if all VMs take static_max (category definite)",
+    "probable": "from the hosts with room even if all VMs take dynamic_max (category probable)",
+    "possible": "from the hosts with room once VMs are squeezed (category possible)",
+}
 
 
 def _table(page: Page, result: Placement) -> None:
@@ -77,7 +89,7 @@ def _table(page: Page, result: Placement) -> None:
     page.line()
     if result.category:
         without = "" if result.memory_checked else ", without its memory check, which no host passes"
-        page.line(f"The pool draws from the hosts of its category {result.category}{without}: rank 1 is the best.")
+        page.line(f"The pool draws {_CATEGORIES[result.category]}{without}: rank 1 is the best.")
     else:
         page.line("The pool itself would answer NO_HOSTS_AVAILABLE.")
     if result.most_room is not None:

@@ -1,6 +1,7 @@
 """The command `report`."""
 
 from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
 from typing import Final, TypeVar
 
 import click
@@ -31,10 +32,50 @@ _FEW_POOLS: Final = 3
 Row = TypeVar("Row")
 
 
+_SHORT: Final = {
+    HostReport: {
+        "free": "free_dynamic_min",
+        "memory": "memory_total",
+        "name": "name_label",
+        "vms": "vms_count",
+        "overcommitted": "overcommitted_static_max",
+    },
+    VMReport: {
+        "memory": "memory_static_max",
+        "name": "name_label",
+        "host": "resident_on_name_label",
+        "vcpus": "VCPUs_max",
+        "overhead": "memory_overhead",
+    },
+}
+"""Short names of the columns that one sorts by."""
+
+
+def _columns(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    kind = VMReport if context.params.get("vms") else HostReport
+    return [name for name in (*_SHORT[kind], *values.columns(kind)) if name.startswith(incomplete)]
+
+
+def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
+    known = values.columns(kind)
+    found = _SHORT[kind].get(name, name)
+    if found not in known:
+        near = get_close_matches(name, known, 3)
+        hint = f"; near it are {', '.join(near)}" if near else "; the columns are those of --format csv"
+        problem = f"{name!r} is none of {', '.join(_SHORT[kind])}{hint}"
+        raise click.BadParameter(problem, click.get_current_context(), param_hint="'--sort'")
+    return found
+
+
 @command
 @inventories_argument
 @click.option("--vms", is_flag=True, help="The table of VMs instead of the table of hosts.")
-@click.option("--sort", metavar="COLUMN", help="Sort by a column of the csv format: amounts from the largest.")
+@click.option(
+    "--sort",
+    metavar="COLUMN",
+    shell_complete=_columns,
+    help="Sort by free, memory, name, vms or a column of csv: amounts from the largest.",
+)
 @model_option
 @lenient_option
 @format_option("table", "json", "csv")
@@ -50,11 +91,7 @@ def report(
     row_type = VMReport if vms else HostReport
     rows = "vms" if vms else "hosts"
     if sort is not None:
-        known = values.columns(row_type)
-        if sort not in known:
-            raise click.BadParameter(
-                f"{sort!r} is none of {', '.join(known)}", click.get_current_context(), param_hint="'--sort'"
-            )
+        sort = _column(row_type, sort)
         pools = [
             msgspec.structs.replace(pool, **{rows: values.ordered(row_type, getattr(pool, rows), sort)})
             for pool in result.pools

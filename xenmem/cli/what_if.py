@@ -7,7 +7,7 @@ import click
 
 from xenmem import answers
 from xenmem.answers.what_if import FailedMessage, FieldEffect, HostEffect, WhatIf
-from xenmem.cli.arguments import command, format_option, inventory_argument, lenient_option
+from xenmem.cli.arguments import command, format_option, inventory_argument, lenient_option, rows_of_csv
 from xenmem.cli.layout import Column
 from xenmem.cli.page import POLICY_LINES, Page, name_of
 from xenmem.cli.show import show
@@ -21,7 +21,9 @@ from xenmem.units import format_size
 @inventory_argument
 @click.argument("script", metavar="SCRIPT")
 @click.option("--allow-network", is_flag=True, help="Let a Python script reach the network and start programs.")
-@click.option("--fields", is_flag=True, help="With csv: the fields that change instead of the hosts.")
+@click.option(
+    "--fields", is_flag=True, callback=rows_of_csv, help="With csv: the fields that change instead of the hosts."
+)
 @lenient_option
 @format_option("table", "json", "csv")
 def what_if(inventory: str, script: str, allow_network: bool, fields: bool, lenient: bool, form: str) -> Output:

@@ -98,7 +98,13 @@ def _name(source: Source) -> str:
     return str(getattr(source, "name", "<stream>"))
 
 
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
+
+
 def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
+    if isinstance(source, str) and _ADDRESS.match(source):
+        problem = "is an address, and files are read: `xe pool-dump-database file-name=pool.xml` makes one of a pool"
+        raise InventoryError(source, "", problem)
     if isinstance(source, (str, os.PathLike)):
         return nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb", buffering=0)  # noqa: PTH123 - the path '' is no folder
     return nullcontext(source)

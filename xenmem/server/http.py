@@ -187,6 +187,7 @@ class Connection(asyncio.Protocol):
         self._busy: Request | None = None
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
         self._write_timer: asyncio.TimerHandle | None = None
         self._first_byte = 0.0
         self._reading = False
@@ -198,6 +199,7 @@ class Connection(asyncio.Protocol):
         self._closing = False
         self._url = b""
         self._headers: dict[str, str] = {}
+        self._length = 0
         self._request: Request | None = None
         self._body: list[bytes] = []
 
@@ -213,7 +215,8 @@ class Connection(asyncio.Protocol):
         if len(self._traffic.connections) > self._traffic.max_connections or self._traffic.draining:
             self._refuse(page(503, "there are too many connections"))
             return
-        self._timer = self._loop.call_later(REQUEST_SECONDS, self._abandon)
+        self._deadline = self._loop.time() + REQUEST_SECONDS
+        self._look_at(self._deadline)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._closing = True
@@ -274,26 +277,41 @@ class Connection(asyncio.Protocol):
         """A client that sends no more has gone away: what it waits for is waited for no longer."""
 
     def _watch_reading(self) -> None:
-        """Set the time in which more must come: of a request under way, or of the next."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Set the time by which more must come: of a request under way, or of the next.
+
+        One timer is enough, which looks again where the time was put off: no request that comes whole sets one.
+        """
         if self._closing:
             return
+        now = self._loop.time()
         if self._reading:
-            left = REQUEST_SECONDS - (self._loop.time() - self._first_byte)
-            self._timer = self._loop.call_later(max(0.0, min(READ_SECONDS, left)), self._too_slow)
-        elif self._busy is None:
-            self._timer = self._loop.call_later(IDLE_SECONDS, self._abandon)
+            self._deadline = min(now + READ_SECONDS, self._first_byte + REQUEST_SECONDS)
+        else:
+            self._deadline = now + IDLE_SECONDS
+        if self._timer is None or self._timer.when() > self._deadline:
+            self._look_at(self._deadline)
+
+    def _look_at(self, moment: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(moment, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._closing or (self._busy is not None and not self._reading):
+            return  # whoever answers sets the next time
+        if self._loop.time() < self._deadline:
+            self._look_at(self._deadline)
+        elif self._reading:
+            self._too_slow()
+        else:
+            self._transport.close()
 
     def _too_slow(self) -> None:
         if self._busy is None and not self._waiting:
             self._refuse(page(408, "the request did not come in time"))
         else:
             self._transport.abort()
-
-    def _abandon(self) -> None:
-        self._transport.close()
 
     def _refuse(self, answer: Answer) -> None:
         """Answer after what is under way, and read no more."""
@@ -311,6 +329,7 @@ class Connection(asyncio.Protocol):
             return
         self._url = b""
         self._headers = {}
+        self._length = 0
         self._body = []
         self._body_bytes = 0
         self._request = None
@@ -320,6 +339,7 @@ class Connection(asyncio.Protocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._length += len(name) + len(value) + 4
         self._headers.setdefault(name.decode("latin-1").lower(), value.decode("utf-8", "replace"))
 
     def on_headers_complete(self) -> None:
@@ -327,9 +347,12 @@ class Connection(asyncio.Protocol):
             return
         self._in_headers = False
         self._header_bytes = 0
+        headers = self._headers
+        if len(self._url) + self._length > MAX_HEADERS:
+            self._refuse(page(431, f"more than {MAX_HEADERS} bytes of headers"))
+            return
         method = self._parser.get_method().decode()
         path, query = _split(self._url)
-        headers = self._headers
         self._request = Request(
             method, path, query, self._parser.get_http_version(), headers, self._local, self._peer, self._is_tls
         )

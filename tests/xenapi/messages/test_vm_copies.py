@@ -17,7 +17,8 @@ NULL = "OpaqueRef:NULL"
 
 @pytest.fixture
 def vm(pool: Pool, add_vm: AddVM) -> Any:
-    """A running VM with a guest that has drivers."""
+    """A running VM with a guest that has drivers, in a pool that may take checkpoints."""
+    pool.database.the_pool.restrictions |= {"restrict_checkpoint": "false"}
     guest = row(
         pool.database,
         "VM_guest_metrics",
@@ -83,7 +84,7 @@ class TestSnapshot:
             pool.database.VM["vm"].power_state = "Running" if send is session.xenapi.VM.snapshot else "Halted"
             assert refused(pool, lambda: send("vm", "x")) == ["NO_HOSTS_AVAILABLE"]  # noqa: B023
 
-    def test_in_its_reservation_of_a_rolling_upgrade(self, pool: Pool, session: Session, vm: Any) -> None:
+    def test_in_a_rolling_upgrade(self, pool: Pool, session: Session, vm: Any) -> None:
         pool.database.the_pool.other_config = {"rolling_upgrade_in_progress": "true"}
         assert refused(pool, lambda: session.xenapi.VM.snapshot("vm", "x")) == ["NOT_SUPPORTED_DURING_UPGRADE"]
 

@@ -11,7 +11,7 @@ from small_pool import build_database, refused, row, vm_row
 from xenmem.datamodel import CLASSES
 from xenmem.xenapi import Clock, Failure, Pace, Pool, Session
 from xenmem.xenapi.messages.event import DAY_SECONDS
-from xenmem.xenapi.world.events import Queue
+from xenmem.xenapi.world.events import MAX_SUBSCRIPTION_BYTES, MAX_SUBSCRIPTIONS, Queue
 
 AddVM = Callable[..., Any]
 
@@ -365,3 +365,17 @@ class TestNext:
         assert pool.database.observers
         session.logout()
         assert not pool.database.observers
+
+
+def test_many_subscriptions_become_those_of_classes(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """No event is lost for it, and what a client names costs no more than a bounded amount."""
+    add_vm()
+    session.xenapi.event.register([f"VM/{number}" for number in range(MAX_SUBSCRIPTIONS)])
+    session.xenapi.event.register(["host/h1", "no class/x"])
+    session.xenapi.VM.set_name_label("vm", "other")
+    session.xenapi.host.set_name_label("h2", "other")
+    assert [event["ref"] for event in session.xenapi.event.next()] == ["vm", "h2"]
+    registration = pool.events._registrations[session.handle]
+    assert {tuple(one) for one in registration.subscriptions} == {("vm", None), ("host", None)}
+    session.xenapi.event.register([f"pool/{number}{'y' * (MAX_SUBSCRIPTION_BYTES // 4)}" for number in range(4)])
+    assert {tuple(one) for one in registration.subscriptions} == {("vm", None), ("host", None), ("pool", None)}

@@ -8,11 +8,14 @@ src/lib/xmlrpc.ml, jsonrpc.ml; xapi-project/xen-api, ocaml/xapi/api_server.ml). 
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from xmlrpc.client import DateTime
+
+import msgspec
 
 from xenmem.datamodel.errors import INTERNAL_ERROR, Failure
 from xenmem.datamodel.types import (
@@ -20,10 +23,9 @@ from xenmem.datamodel.types import (
     INT,
     STRING,
     STRINGS,
+    VOID,
     AnyType,
-    BoolType,
     FloatType,
-    IntType,
     MapType,
     RecordType,
     RefType,
@@ -199,9 +201,7 @@ def decode_json(body: bytes) -> JSONRequest:
     """
     _check_length(body)
     try:
-        request = json.loads(
-            body.decode("utf-8", "surrogateescape"), parse_int=_json_integer, parse_constant=_no_number
-        )
+        request = _read_json(body.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise WireError(f"not JSON: {error}") from None
     if not isinstance(request, dict):
@@ -230,6 +230,17 @@ def _json_integer(text: str) -> int:
 
 def _no_number(text: str) -> NoReturn:
     raise WireError(f"{text} is no JSON")
+
+
+def _first_ones(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; of a member that is given twice the first counts."""
+    made = dict(members)
+    return made if len(made) == len(members) else {**made, **dict(reversed(members))}
+
+
+_read_json: Final = json.JSONDecoder(
+    object_pairs_hook=_first_ones, parse_int=_json_integer, parse_constant=_no_number
+).decode
 
 
 def encode_json(request: JSONRequest, type: Type[Any], value: Any) -> bytes:
@@ -264,23 +275,52 @@ def value_json(type: Type[Any], value: Any) -> Any:
     type : of the value
     value : as rows hold it
     """
-    if isinstance(type, (BoolType, IntType, FloatType)):
+    if _is_as_json(type):
+        return value
+    if type is VOID:
+        return ""
+    if isinstance(type, FloatType):
+        if not math.isfinite(value):
+            raise INTERNAL_ERROR(f"{value} is no number of JSON")
         return value
     if isinstance(type, SetType):
         return [value_json(type.of, item) for item in value]
     if isinstance(type, MapType):
-        key = type.key.database_text
-        return {key(name): value_json(type.value, item) for name, item in value.items()}
+        return {name: value_json(type.value, item) for name, item in value.items()}
     if isinstance(type, RecordType):
-        return {name: value_json(type.fields[name], item) for name, item in value.items()}
-    if isinstance(type, AnyType):
-        return value_json(*value)
-    return type.database_text(value)
+        fields = type.fields
+        return {
+            name: item if _is_as_json(fields[name]) else value_json(fields[name], item) for name, item in value.items()
+        }
+    return value_json(*value)
+
+
+@cache
+def _is_as_json(type: Type[Any]) -> bool:
+    """Whether rows hold values of a type as an encoder of JSON takes them."""
+    if type is VOID:
+        return False
+    match type:
+        case FloatType() | AnyType():
+            return False
+        case SetType():
+            return _is_as_json(type.of)
+        case MapType():
+            return _is_as_json(type.value)
+        case RecordType():
+            return all(map(_is_as_json, type.fields.values()))
+    return True
 
 
 def _json(answer: dict[str, Any]) -> bytes:
-    text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8", "backslashreplace")  # a lone surrogate becomes JSON's own escape
+    try:
+        return _write_json(answer)
+    except UnicodeEncodeError:  # a lone surrogate becomes JSON's own escape
+        text = json.dumps(answer, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
+
+
+_write_json: Final = msgspec.json.Encoder().encode
 
 
 # ---------------------------------------------------------------------------------------------------------------- both

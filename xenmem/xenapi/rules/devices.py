@@ -376,7 +376,8 @@ def release(call: "Call", vm: "rows.VM") -> None:
 def attach(call: "Call", vm: "rows.VM") -> None:
     """What becomes of the devices of a VM that has got a domain: all are attached, where they were reserved."""
     _set_attached(call.db, vm, True)
-    move(call, vm)
+    if vm.VGPUs or call.db.tables["network_sriov"].rows:
+        move(call, vm)
 
 
 def move(call: "Call", vm: "rows.VM") -> None:
@@ -398,10 +399,15 @@ def move(call: "Call", vm: "rows.VM") -> None:
 
 
 def _set_attached(database: "Database", vm: "rows.VM", value: bool) -> None:
-    for table, refs in ((database.VBD, vm.VBDs), (database.VIF, vm.VIFs), (database.tables["VUSB"], vm.VUSBs)):
-        if refs:
-            there = table.rows
-            database.write_all([there[ref] for ref in refs if ref in there], "currently_attached", value)
+    if vm.VBDs:
+        vbds = database.VBD.rows
+        database.write_flag([vbds[ref] for ref in vm.VBDs if ref in vbds], "currently_attached", value)
+    if vm.VIFs:
+        vifs = database.VIF.rows
+        database.write_flag([vifs[ref] for ref in vm.VIFs if ref in vifs], "currently_attached", value)
+    if vm.VUSBs:
+        vusbs: dict[str, rows.VUSB] = database.tables["VUSB"].rows
+        database.write_flag([vusbs[ref] for ref in vm.VUSBs if ref in vusbs], "currently_attached", value)
 
 
 def _attach(database: "Database", vm: "rows.VM", ref: str) -> None:
@@ -419,10 +425,7 @@ def detach(call: "Call", vm: "rows.VM", *, suspended: bool = False) -> None:
     Source: xapi_vm_lifecycle.ml: force_state_reset_keep_current_operations.
     """
     database = call.db
-    if suspended:
-        vusbs: dict[str, rows.VUSB] = database.tables["VUSB"].rows
-        database.write_all([vusbs[ref] for ref in vm.VUSBs if ref in vusbs], "currently_attached", False)
-    else:
+    if not suspended:
         _set_attached(database, vm, False)
         for vif in vifs_of(database, vm):
             database.write(vif, "reserved_pci", NULL)

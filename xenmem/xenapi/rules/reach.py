@@ -90,7 +90,8 @@ def assert_disks_attachable(call: "Call", vm: "rows.VM") -> None:
         if vbd is None or (vbd.empty and not vbd.current_operations):
             continue
         vdi = vdis.get(vbd.VDI)
-        if vdi is None or len(vdi.VBDs) > 1 or vdi.read_only or not vdi.managed or vdi.current_operations:
+        odd = vdi is None or len(vdi.VBDs) > 1 or vdi.read_only or not vdi.managed or vdi.current_operations
+        if odd or vbd.current_operations:
             failure = reason_against_disk(call, vm, vbd)
             if failure is not None:
                 raise failure
@@ -148,15 +149,19 @@ def assert_networks_attachable(call: "Call", vm: "rows.VM", host: str) -> None:
     database, sight = call.db, call.world.sight
     if not sight.knows_networks:
         return
-    links = sight.links(host)
-    needed = [vif.network for vif in vifs_of(database, vm)]
-    for network in needed:
-        if network not in links and not _is_visible_elsewhere(call.world, network, host):
-            raise errors.VM_REQUIRES_NETWORK(vm.ref, network)
-    for network in needed:
-        pif = links.get(network)
-        if pif is not None and networks.is_enslaved(pif.bond_slave_of, NULL):
-            raise errors.HOST_CANNOT_ATTACH_NETWORK(host, network)
+    links, vifs, enslaved = sight.links(host), database.VIF.rows, None
+    for ref in vm.VIFs:
+        vif = vifs.get(ref)
+        if vif is None:
+            continue
+        pif = links.get(vif.network)
+        if pif is None:
+            if not _is_visible_elsewhere(call.world, vif.network, host):
+                raise errors.VM_REQUIRES_NETWORK(vm.ref, vif.network)
+        elif enslaved is None and networks.is_enslaved(pif.bond_slave_of, NULL):
+            enslaved = vif.network
+    if enslaved is not None:  # asked only once all are visible
+        raise errors.HOST_CANNOT_ATTACH_NETWORK(host, enslaved)
 
 
 def pins(world: "World", ref: str) -> bool:

@@ -443,24 +443,33 @@ class Database:
         else:
             self.generation -= 1
 
-    def write_all(self, changed: Sequence[Row], field: str, value: Any) -> None:
-        """Set a field of several rows of one class to the same number or flag, in one change; nothing follows from it.
+    def write_flag(self, rows_of_a_class: Sequence[Row], field: str, value: bool) -> None:
+        """Set a flag of several rows of one class, in one change; a flag from which nothing follows.
 
         Parameters
         ----------
-        changed : of this database
-        field, value : as of `write`; a field without an effect
+        rows_of_a_class : of this database
+        field, value : as of `write`
         """
+        changed = [row for row in rows_of_a_class if getattr(row, field) is not value]
+        if not changed:
+            return
         self.generation = generation = self.generation + 1
-        origin, journal = self.author.origin, self._journal
+        origin, journal, written = self.author.origin, self._journal, ((field, not value, value),)
+        table = self.tables[changed[0].table]
+        table.version += 1
+        latest = table.changed
         for row in changed:
-            old = getattr(row, field)
-            if old != value:
-                setattr(row, field, value)
-                self.touched(row)
-                journal.append((generation, origin, row, ((field, old, value),)))
+            setattr(row, field, value)
+            row.mtime = generation
+            latest.pop(row.ref, None)
+            latest[row.ref] = generation
+            journal.append((generation, origin, row, written))
         if len(journal) > self._max_journal:
             self._forget()
+        if self.observers:
+            for row in changed:
+                self._tell("mod", row)
 
     def settle(self, vm: rows.VM, host: rows.host, values: Mapping[str, Any]) -> None:
         """Make a VM resident on a host and scheduled nowhere, in one change with other fields, as of `update`.

@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from xenmem.columns import Unknown
 from xenmem.datamodel import CLASSES, ClassSchema, Field
 from xenmem.datamodel.types import (
     INT64_MAX,
@@ -62,6 +63,12 @@ _FLEET_FIELDS: Final = (
 )
 _BOOT_POLICY: Final = "BIOS order"
 _LEFT_BEHIND: Final = ("allowed_operations", "current_operations")
+_LACKED: Final = {
+    Unknown.STORAGE: ("SR", "PBD", "VDI", "VBD"),
+    Unknown.NETWORKS: ("VIF", "network", "PIF"),
+    Unknown.DEVICES: ("PCI", "PGPU", "VGPU", "PUSB", "VUSB"),
+}
+"""The classes of which a Fleet says nothing where it does not know these needs."""
 _CPUS_ENOUGH: Final = 1 << 20
 _HVM: Final = ("hvm-3.0-x86_64",)
 _DRIVERS: Final = {"major": "1", "minor": "0"}
@@ -175,6 +182,9 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
 def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
     database = Database(seed=seed)
     database.assume(Model(fleet.pools.model[pool]))
+    told = np.bitwise_or.reduce(fleet.vms.not_told[fleet.vms.pool == pool], initial=0)
+    database.lacks = frozenset(name for unknown, names in _LACKED.items() if told & unknown for name in names)
+    database.has_internal_fields = False
     tables = (fleet.hosts, fleet.vms, fleet.vm_groups, fleet.srs, fleet.networks)
     hosts, vms, groups, srs, networks = (_Chosen(table, np.flatnonzero(table.pool == pool)) for table in tables)
     all_hosts, all_vms = [*fleet.hosts.ref.tolist(), NULL], [*fleet.vms.ref.tolist(), NULL]
@@ -385,15 +395,20 @@ def _load_reach(fleet: Fleet, database: Database, hosts: Any, vms: Any, srs: Any
         VDI=lambda pairs, _: [f"{vm}/VDI/{sr}" for vm, sr in pairs],
     )
     load("VIF", vm_refs, vms.needed_networks, network_refs, VM=first, network=second)
-    for class_name, counts, link in (
-        ("VUSB", vms.VUSBs, "VM"),
-        ("VGPU", np.where(vms.has_pinned_vgpu, vms.VGPUs, 0), "VM"),
-        ("PCI", np.where(vms.has_foreign_pci, vms.attached_PCIs, 0), "attached_VMs"),
+    gpus = np.where(vms.has_pinned_vgpu, vms.VGPUs, 0)
+    group, kind = ("a GPU", "a type of vGPU") if gpus.any() else (NULL, NULL)
+    if gpus.any():
+        _load_columns(database, "GPU_group", [group], {"uuid": [group]})
+        _load_columns(database, "VGPU_type", [kind], {"uuid": [kind]})
+    for class_name, counts, link, more in (
+        ("VUSB", vms.VUSBs, "VM", {}),
+        ("VGPU", gpus, "VM", {"GPU_group": repeat(group), "type": repeat(kind)}),
+        ("PCI", np.where(vms.has_foreign_pci, vms.attached_PCIs, 0), "attached_VMs", {}),
     ):
         owners = [vm_refs[row] for row in np.flatnonzero(counts).tolist() for _ in range(int(counts[row]))]
         linked = [(owner,) for owner in owners] if class_name == "PCI" else owners
         devices = [f"{owner}/{class_name}/{at}" for at, owner in enumerate(owners)]
-        _load_columns(database, class_name, devices, {"uuid": devices, link: linked})
+        _load_columns(database, class_name, devices, {"uuid": devices, link: linked, **more})
 
 
 class _Chosen:

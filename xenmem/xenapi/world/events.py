@@ -59,6 +59,17 @@ def subscription(text: str) -> Subscription:
     return Subscription(class_name.lower(), ref if slash else None)
 
 
+MAX_SUBSCRIPTIONS: Final = 10_000
+"""Of one session to single rows; with more it gets the events of all rows of their classes."""
+
+MAX_SUBSCRIPTION_BYTES: Final = 1 << 20
+"""What their names may take; the same holds."""
+
+
+def _size(one: "Subscription") -> int:
+    return len(one.class_name or "") + len(one.ref or "")
+
+
 class Token(NamedTuple):
     """How far a client has read: generations of the database, and of messages, of which there are none here."""
 
@@ -216,6 +227,11 @@ class Queue:
         """Let a session have the events of classes from now on."""
         mine = self._registration(session)
         mine.subscriptions.update(map(subscription, classes))
+        if len(mine.subscriptions) > MAX_SUBSCRIPTIONS or sum(map(_size, mine.subscriptions)) > MAX_SUBSCRIPTION_BYTES:
+            known = {name.lower() for name in self._database.tables} | {None}
+            mine.subscriptions = {
+                Subscription(one.class_name, None) for one in mine.subscriptions if one.class_name in known
+            }
 
     def unregister(self, session: str, classes: Iterable[str]) -> None:
         """Let a session have no events of classes any more; it stays registered."""

@@ -24,7 +24,7 @@ class Feature(Enum):
     VENDOR_DEVICE = ("PCI_device_for_auto_update", "restrict_pci_device_for_auto_update", False)
     VGPU = ("VGPU", "restrict_vgpu", False)
     STORAGE_MOTION = ("Storage_motion", "restrict_storage_xen_motion", False)
-    CHECKPOINT = ("Checkpoint", "restrict_checkpoint", True)
+    CHECKPOINT = ("Checkpoint", "restrict_checkpoint", False)
     LIVE_SET_VCPUS = ("Live_set_vcpus", "restrict_set_vcpus_number_live", False)
 
 

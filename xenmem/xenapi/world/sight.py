@@ -69,7 +69,7 @@ class Sight:
         if self._hosts_seen != self._database.regroupings:
             self._hosts_seen = self._database.regroupings
             hosts = list(self._database.host)
-            self._levels = any(key in host.cpu_info for host in hosts for key in _FEATURES)
+            self._levels = any(host.cpu_info.get(key) for host in hosts for key in _FEATURES)
             self._tells_iommu = any("iommu" in host.chipset_info for host in hosts)
 
     def srs(self, host: str) -> Set[str]:
