@@ -267,3 +267,33 @@ def test_next_steps_can_be_pasted(xenmem: Command, small: str, tmp_path: Path) -
     )
     assert done.stderr == b""
     assert done.returncode in (0, 1)
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> list[str]:
+    """Inventories of six pools."""
+    text = (Path(__file__).parents[2] / "examples" / "four-hosts.json").read_text()
+    paths = []
+    for number in range(6):
+        other = re.sub(r'("|OpaqueRef:)([0-9a-f]{8})-', lambda m: f"{m[1]}{int(m[2], 16) ^ number * 7919:08x}-", text)  # noqa: B023
+        paths.append(str(tmp_path / f"{number}.json"))
+        Path(paths[-1]).write_text(other.replace("four hosts", f"pool number {number}"))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("report", []),
+        ("fit", ["--memory", "8GiB", "--vcpus", "2"]),
+        ("capacity", ["--memory", "8GiB", "--vcpus", "2"]),
+        ("upgrade-check", ["--to", "26.3"]),
+    ],
+)
+def test_many_pools_are_a_line_each(answer: Answer, many: list[str], command: str, options: list[str]) -> None:
+    """F10: a report of 200 pools was 3,812 lines without an overview."""
+    page = answer(command, *many, *options)
+    assert [line.split()[2] for line in page.splitlines() if line.startswith("pool number")] == list("012345")
+    assert "delta" not in page
+    whole = answer(command, *many, *options, "--all")
+    assert len([line for line in whole.splitlines() if line.startswith("delta")]) == 6

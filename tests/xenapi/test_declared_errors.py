@@ -4,6 +4,7 @@ One situation per code, for whatever message declares it; what differs between m
 that declares another failure fails here until there is a situation for it.
 """
 
+import copy
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -94,6 +95,9 @@ SENT: dict[str, tuple[Any, ...]] = {
     "host.migrate_receive": ("net", {}),
     **dict.fromkeys(("VM.migrate_send", "VM.assert_can_migrate"), (DEST, True, {"vm-disk": "other"}, {}, {})),
     "VDI.pool_migrate": ("other", {}),
+    "VGPU.create": ("vm", "gpus", "1"),
+    "VUSB.create": ("vm", "usbs"),
+    "PBD.create": ({"SR": "sr", "host": "h1", "device_config": {}},),
     "PGPU.get_remaining_capacity": ("h1-gpu", "nvidia"),
     "VM_group.create": ({"name_label": "g", "name_description": "", "placement": "anti_affinity"},),
     "event.from": ([], "", 0.0),
@@ -230,6 +234,9 @@ class Scene:
         self.method = self.name
         self.before: dict[str, Any] = {}
         subject = {"VM": ["vm"], "host": ["h1"]}.get(message.class_name, [])
+        self.add_devices(message)
+        if message.class_name in SUBJECTS and message.name not in ("create", "get_remaining_capacity"):
+            subject = [SUBJECTS[message.class_name]]
         if self.name in MOTIONS:
             for sr in ("sr", "other"):
                 storage(database, "h1", "h2", ref=sr)
@@ -259,9 +266,29 @@ class Scene:
         if message.full_name == "VM.create":
             self.sent: list[Any] = [self.session.xenapi.VM.get_record("vm")]
         else:
-            self.sent = [*subject, *SENT.get(self.name, ())]
+            self.sent = [*subject, *copy.deepcopy(SENT.get(self.name, ()))]
         if message.class_name == "task":
             self.sent = ["a", "b"] if message.name == "create" else [self.session.xenapi.task.create("a", "b")]
+
+    def add_devices(self, message: Message) -> None:
+        """What the messages of a device's class are about."""
+        database, name = self.database, message.class_name
+        attached = message.name == "unplug"  # plugged, if it is to be unplugged
+        if name in ("VBD", "PBD"):
+            storage(database, *(("h1", "h2") if name == "VBD" else ("h2",)))
+            database.tables["PBD"]["sr-h2"].currently_attached = name == "VBD" or attached
+        if name == "VBD":
+            disk(database, "vm")
+        if name == "PIF":
+            network(database, "h2")
+        if name == "VGPU":
+            gpu(database, "h1")
+            if message.name == "destroy":
+                vgpu(database, "vm")
+        if name == "VUSB":
+            usb(database, "vm", "h1")
+            if message.name == "create":
+                database.destroy(database.tables["VUSB"]["vm-vusb"])
 
     def send(self) -> Any:
         message = MESSAGES[self.name]
@@ -291,6 +318,15 @@ class Scene:
         self.database.write(self.vm, "resident_on", "h2")
 
 
+SUBJECTS = {
+    "VBD": "vm-vbd",
+    "VGPU": "vm-vgpu",
+    "VUSB": "vm-vusb",
+    "PBD": "sr-h2",
+    "PIF": "net-h2",
+}
+"""The row that a message of a device's class is about."""
+
 Situation = Callable[[Scene], list[Any]]
 SITUATIONS: dict[str, Situation] = {}
 """By code, what brings a scene into the situation, and answers the parameters; None is one that cannot be known."""
@@ -309,6 +345,9 @@ def handle_invalid(scene: Scene) -> list[Any]:
     if scene.name.startswith("pool.ha_compute"):
         scene.sent[-1] = ["gone"] if "plan" in scene.name else {"gone": "restart"}
         return ["VM", "gone"]
+    if scene.name == "PBD.create":
+        scene.sent[0]["SR"] = "gone"
+        return ["SR", "gone"]
     types = [parameter.type for parameter in MESSAGES[scene.name].parameters]
     places = [(place, type.target) for place, type in enumerate(types) if isinstance(type, RefType)]
     place, target = places[-1] if scene.name == "host.allocate_resources_for_vm" else places[0]
@@ -324,6 +363,9 @@ def operation_blocked(scene: Scene) -> list[Any]:
 
 @situation
 def vm_bad_power_state(scene: Scene) -> list[Any]:
+    if scene.name == "VGPU.create":
+        scene.vm.power_state = "Running"
+        return ["vm", "halted", "running"]
     if scene.name == "VM.create":
         scene.sent[0] |= {"power_state": "Suspended", "last_booted_record": ""}
         return [None, "halted", "suspended"]
@@ -343,6 +385,9 @@ def other_operation_in_progress(scene: Scene) -> list[Any]:
     if scene.name in ("host.enable", "host.reboot", "host.shutdown"):
         scene.h1.current_operations = {"t": "apply_updates"}
         return ["host", "h1", "apply_updates", "t"]
+    if scene.name == "VBD.assert_attachable":
+        scene.database.VBD["vm-vbd"].current_operations = {"t": "plug"}
+        return ["VBD", "vm-vbd", "plug", "t"]
     scene.vm.current_operations = {"t": "hard_shutdown"}
     return ["VM", "vm", "hard_shutdown", "t"]
 
@@ -364,6 +409,20 @@ def vm_is_snapshot(scene: Scene) -> list[Any]:
 
 @situation
 def operation_not_allowed(scene: Scene) -> list[Any]:
+    tables = scene.database.tables
+    match scene.name:
+        case "PBD.destroy":
+            tables["PBD"]["sr-h2"].currently_attached = True
+            return ["PBD is currently attached"]
+        case "VGPU.destroy":
+            scene.vm.power_state = "Running"
+            return ["vGPU currently attached to a running VM"]
+        case "VUSB.destroy":
+            tables["VUSB"]["vm-vusb"].currently_attached = True
+            return [None]
+        case "VUSB.create":
+            scene.vm.ha_restart_priority = "restart"
+            return [None]
     if scene.name == "VM.assert_can_migrate":
         scene.sent[4] = {"vif": "net"}
         return [None]
@@ -441,6 +500,8 @@ def host_offline(scene: Scene) -> list[Any]:
     elif scene.name == "VM.revert":
         scene.database.VM["of"].power_state = "Running"
         scene.database.write(scene.database.VM["of"], "resident_on", "h2")
+        scene.kill("h2")
+    elif scene.name.startswith(("PBD.", "PIF.")):
         scene.kill("h2")
     elif scene.name in ("VM.start", "VM.resume"):
         scene.database.write(scene.vm, "scheduled_to_be_resident_on", "h2")
@@ -657,6 +718,63 @@ def vgpu_type_no_longer_supported(scene: Scene) -> list[Any]:
 
 
 @situation
+def pbd_exists(scene: Scene) -> list[Any]:
+    scene.sent[0]["host"] = "h2"
+    return ["sr", "h2", "sr-h2"]
+
+
+@situation
+def sr_not_sharable(scene: Scene) -> list[Any]:
+    scene.database.SR["sr"].shared = False
+    pbd = row(scene.database, "PBD", "sr-h1", SR="sr", host="h1", currently_attached=True)
+    scene.database.load("PBD", [pbd])
+    return ["sr", "h1"]
+
+
+@situation
+def invalid_device(scene: Scene) -> list[Any]:
+    scene.sent[2] = "x"
+    return ["x"]
+
+
+@situation
+def device_already_exists(scene: Scene) -> list[Any]:
+    vgpu(scene.database, "vm", device="1")
+    return ["1"]
+
+
+@situation
+def usb_group_conflict(scene: Scene) -> list[Any]:
+    usb(scene.database, "h1dom0", "h1")
+    return ["usbs"]
+
+
+@situation
+def too_many_vusbs(scene: Scene) -> list[Any]:
+    scene.vm.VUSBs = tuple("abcdef")
+    return ["6"]
+
+
+@situation
+def cannot_plug_bond_slave(scene: Scene) -> list[Any]:
+    scene.database.load("Bond", [row(scene.database, "Bond", "bond")])
+    scene.database.tables["PIF"]["net-h2"].bond_slave_of = "bond"
+    return ["net-h2"]
+
+
+@situation
+def pif_is_management_interface(scene: Scene) -> list[Any]:
+    scene.database.tables["PIF"]["net-h2"].management = True
+    return ["net-h2"]
+
+
+@situation
+def pif_does_not_allow_unplug(scene: Scene) -> list[Any]:
+    scene.database.tables["PIF"]["net-h2"].disallow_unplug = True
+    return ["net-h2"]
+
+
+@situation
 def cannot_contact_host(scene: Scene) -> list[Any]:
     scene.sent[1] = DEST | {"host": "elsewhere"}
     return ["http://192.0.2.1/"]
@@ -789,6 +907,11 @@ def vdi_not_managed(scene: Scene) -> list[Any]:
 
 @situation
 def vdi_in_use(scene: Scene) -> list[Any]:
+    if scene.name == "PBD.unplug":
+        disk(scene.database, "vm", currently_attached=True)
+        scene.vm.power_state = "Running"
+        scene.move_to_h2()
+        return ["vm-disk"]
     storage(scene.database, "h1", "h2")
     disk(scene.database, "vm")
     other = {"VM": "other", "VDI": "vm-disk", "currently_attached": True}
@@ -835,6 +958,11 @@ def vm_no_suspend_sr(scene: Scene) -> list[Any]:
 
 @situation
 def ha_constraint_violation_sr_not_shared(scene: Scene) -> list[Any]:
+    if scene.name == "PBD.unplug":
+        disk(scene.database, "vm")
+        scene.vm.ha_always_run, scene.vm.ha_restart_priority = True, "restart"
+        scene.the_pool.ha_enabled = True
+        return ["sr"]
     storage(scene.database, "h1")
     disk(scene.database, "vm")
     return ["sr"]
@@ -1009,7 +1137,9 @@ def internal_error(scene: Scene) -> list[Any]:
     if scene.name.endswith("query_data_source"):
         scene.sent[1] = "cpu0"
         return ["Not_found"]
-    if scene.name == "VM_group.create":
+    if scene.name == "PBD.create":
+        del scene.sent[0]["device_config"]
+    elif scene.name == "VM_group.create":
         scene.sent[0] = {"placement": 5}
     else:
         del scene.sent[0]["platform"]

@@ -7,7 +7,7 @@ import dumps
 import numpy as np
 import pytest
 from mobility_examples import HOSTS, NULL, F, World
-from twins.mobility import boots
+from twins.boot import boots
 
 from xenmem import kernel
 from xenmem.xenapi import Failure, connect

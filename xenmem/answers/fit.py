@@ -350,6 +350,12 @@ def _verdict(result: Fit) -> str:
         for number in [host.count if result.placed is None else host.placed or 0]
         if number
     ]
+    if len(result.pools) > 1:
+        by_pool = [
+            (sum(host.count if result.placed is None else host.placed or 0 for host in pool.hosts), pool.pool)
+            for pool in result.pools
+        ]
+        taking = [(number, f"{number} in {label(pool)}") for number, pool in by_pool if number]
     where = listed([text for _, text in sorted(taking, key=lambda one: -one[0])])
     under = f"counted as {result.policy}"
     if result.count == 0:

@@ -6,6 +6,7 @@ from xenmem import answers
 from xenmem.answers.capacity import TIME_LIMIT, CapacityReport, HostCapacity, PoolCapacity, ShapeCount, Wanted
 from xenmem.cli.arguments import (
     COUNT,
+    again,
     command,
     counted_option,
     domain_type_option,
@@ -20,7 +21,7 @@ from xenmem.cli.arguments import (
     to_option,
 )
 from xenmem.cli.layout import Column
-from xenmem.cli.page import Page, head, name_of, not_checked
+from xenmem.cli.page import Page, are_many, head, name_of, not_checked
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output, Search
 from xenmem.kernel import DomainType
@@ -115,7 +116,18 @@ def _described(progress: Progress) -> str:
 
 def _table(page: Page, result: CapacityReport) -> None:
     """Where they fit, pool by pool."""
-    for pool in result.pools:
+    if are_many(result.pools):
+        page.table(
+            (Column("pool", "name"), Column("hosts", "number"), Column("new", "number"), Column("because", "text")),
+            [
+                (name_of(pool.pool), len(pool.hosts), pool.count, pool.reason)
+                for pool in sorted(result.pools, key=lambda pool: -pool.count)
+            ],
+            noun="pool",
+        )
+        page.next([("Every pool, host by host", again("--all"))])
+        page.line()
+    for pool in [] if are_many(result.pools) else result.pools:
         head(page, pool.pool)
         _room_of(page, pool, result)
         page.line()

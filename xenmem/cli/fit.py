@@ -23,7 +23,7 @@ from xenmem.cli.arguments import (
     to_option,
 )
 from xenmem.cli.layout import Column
-from xenmem.cli.page import Page, head, name_of
+from xenmem.cli.page import Page, are_many, head, name_of
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.kernel import DomainType
@@ -76,7 +76,16 @@ def fit(
 
 def _table(page: Page, result: Fit) -> None:
     """How many more VMs fit, pool by pool."""
-    for pool in result.pools:
+    if are_many(result.pools):
+        page.table(
+            (Column("pool", "name"), Column("hosts", "number"), Column("free"), Column("more fit", "number")),
+            [
+                (name_of(pool.pool), len(pool.hosts), sum(host.free for host in pool.hosts), pool.count)
+                for pool in sorted(result.pools, key=lambda pool: -pool.count)
+            ],
+            noun="pool",
+        )
+    for pool in [] if are_many(result.pools) else result.pools:
         head(page, pool.pool)
         page.line(
             f"Each needs {format_size(pool.required)} to start and takes {format_size(pool.used)}, model {pool.model}."
@@ -122,6 +131,8 @@ def _table(page: Page, result: Fit) -> None:
 
 
 def _next(result: Fit) -> Iterator[tuple[str, str]]:
+    if are_many(result.pools):
+        yield "Every pool, host by host", again("--all")
     if result.count:
         shape = ("--memory", format_size(result.memory), "--vcpus", str(result.VCPUs_max))
         yield "And while any one host may fail", again(*shape, "--failures", "1", command="capacity")

@@ -24,6 +24,7 @@ POLICY_LINES: Final = tuple(policy.replace("_", "\n") for policy in POLICIES)
 EARLY: Final = "The search ended early: this is the best so far."
 
 _WIDTH: Final = 80
+_FEW_POOLS: Final = 3
 MOST_ROWS: Final = 40
 """A table with more shows the first and the last of them, unless it is to show all."""
 _FIRST: Final = 20
@@ -164,6 +165,11 @@ class Page:
             lines.pop()
         text = re.sub(r"\n{3,}", "\n\n", "\n".join(lines).lstrip("\n"))
         return f"{text}\n".encode(self._encoding, errors="backslashreplace")
+
+
+def are_many(pools: Sequence[Any]) -> bool:
+    """Whether a line for each pool is to stand for its tables."""
+    return len(pools) > _FEW_POOLS and not display().all
 
 
 def _kind(number: int, heading: str) -> Any:

@@ -19,15 +19,12 @@ from xenmem.cli.arguments import (
     model_option,
     read_fleet,
 )
-from xenmem.cli.display import display
 from xenmem.cli.layout import Column
-from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, by_policy, head, host_name, name_of
+from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, are_many, by_policy, head, host_name, name_of
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
 from xenmem.text import counted
-
-_FEW_POOLS: Final = 3
 
 Row = TypeVar("Row")
 
@@ -102,7 +99,7 @@ def report(
 
 def _table(page: Page, result: Report) -> None:
     """The report of every pool, and the notes of reading."""
-    if len(result.pools) > _FEW_POOLS and not display().all:
+    if are_many(result.pools):
         _overview(page, result.pools)
     else:
         for pool in result.pools:
@@ -123,7 +120,7 @@ def _pool(page: Page, pool: PoolReport) -> None:
 
 
 def _next(result: Report) -> Iterator[tuple[str, str]]:
-    if len(result.pools) > _FEW_POOLS and not display().all:
+    if are_many(result.pools):
         yield "Every pool, host by host", again("--all")
     if any(pool.total.overcommitted.static_max for pool in result.pools):
         yield "Which migrations would help", again("--migrations", "5", command="rebalance")

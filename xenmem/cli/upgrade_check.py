@@ -6,9 +6,9 @@ import click
 
 from xenmem import answers
 from xenmem.answers.upgrade_check import HostUpgrade, UpgradeCheck
-from xenmem.cli.arguments import command, format_option, inventories_argument, lenient_option, read_fleet
+from xenmem.cli.arguments import again, command, format_option, inventories_argument, lenient_option, read_fleet
 from xenmem.cli.layout import Cell, Column
-from xenmem.cli.page import Page, head, name_of, target
+from xenmem.cli.page import Page, are_many, head, name_of, target
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.units import format_size
@@ -29,7 +29,29 @@ def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: st
 
 def _table(page: Page, result: UpgradeCheck) -> None:
     """What the target model changes, pool by pool."""
-    for pool in result.pools:
+    if are_many(result.pools):
+        page.table(
+            (
+                Column("pool", "name"),
+                Column("hosts", "number"),
+                Column("VMs that\nno longer\nstart", "number"),
+                Column("hosts newly\novercommitted", "number"),
+                Column("more\noverhead"),
+            ),
+            [
+                (
+                    name_of(pool.pool),
+                    len(pool.hosts),
+                    len(pool.no_longer_start),
+                    len(pool.newly_overcommitted),
+                    pool.target.memory_overhead - pool.stored.memory_overhead,
+                )
+                for pool in sorted(result.pools, key=lambda pool: -len(pool.no_longer_start))
+            ],
+            noun="pool",
+        )
+        page.next([("Every pool, host by host", again("--all"))])
+    for pool in [] if are_many(result.pools) else result.pools:
         head(page, pool.pool, target(result.to, result.to_build, result.to_model))
         if len(result.pools) > 1:
             page.line(pool.verdict)

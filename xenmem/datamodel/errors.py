@@ -626,7 +626,7 @@ VDI_CONTAINS_METADATA_OF_THIS_POOL: Final = _code("VDI_CONTAINS_METADATA_OF_THIS
 VDI_COPY_FAILED: Final = _code("VDI_COPY_FAILED")
 VDI_HAS_RRDS: Final = _code("VDI_HAS_RRDS", "vdi")
 VDI_INCOMPATIBLE_TYPE: Final = _code("VDI_INCOMPATIBLE_TYPE", "vdi", "type")
-VDI_IN_USE: Final = _code("VDI_IN_USE", "vdi", "operation", sent=("vdi",))
+VDI_IN_USE: Final = _code("VDI_IN_USE", "vdi", "operation", any_number=True)
 VDI_IS_A_PHYSICAL_DEVICE: Final = _code("VDI_IS_A_PHYSICAL_DEVICE", "vdi")
 VDI_IS_ENCRYPTED: Final = _code("VDI_IS_ENCRYPTED", "vdi")
 VDI_IS_NOT_ISO: Final = _code("VDI_IS_NOT_ISO", "vdi", "type")

@@ -201,6 +201,8 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._length = 0
         self._request: Request | None = None
+        self._whole: Request | None = None
+        self._before: tuple[bytes, Request] | None = None
         self._body: list[bytes] = []
 
     # ------------------------------------------------------------------------------------------------------ transport
@@ -254,8 +256,11 @@ class Connection(asyncio.Protocol):
         if self._closing:
             return
         if not self._reading:
+            if self._is_as_before(data):
+                return
             self._reading = True
             self._first_byte = self._loop.time()
+        self._before = None
         if self._in_headers:
             self._header_bytes += len(data)
         try:
@@ -268,6 +273,23 @@ class Connection(asyncio.Protocol):
             self._refuse(page(400, "this is no HTTP request"))
         self._check_headers()
         self._watch_reading()
+        whole = self._whole
+        if whole is not None and not self._reading and data.endswith(whole.body):
+            length = len(data) - len(whole.body)
+            if data.find(b"\r\n\r\n") == length - 4:
+                self._before = data[:length], whole
+        self._whole = None
+
+    def _is_as_before(self, data: bytes) -> bool:
+        """Whether this is a request with the same line and headers, byte for byte, as the last: it is read as that."""
+        if self._before is None or self._busy is not None or self._waiting:
+            return False
+        head, last = self._before
+        if len(data) != len(head) + len(last.body) or not data.startswith(head):
+            return False
+        fields = (last.method, last.path, last.query, last.version, last.headers, last.local, last.peer, last.is_tls)
+        self._queue(Request(*fields, body=data[len(head) :]))
+        return True
 
     def _check_headers(self) -> None:
         if self._in_headers and self._header_bytes > MAX_HEADERS and not self._closing:
@@ -392,6 +414,7 @@ class Connection(asyncio.Protocol):
         self._reading = False
         if request is not None:
             request.body = b"".join(self._body)
+            self._whole = request if request.method == "POST" else None
             self._queue(request)
 
     # ------------------------------------------------------------------------------------------------------ answering

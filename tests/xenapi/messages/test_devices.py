@@ -16,6 +16,7 @@ NULL = "OpaqueRef:NULL"
 def storage(pool: Pool, session: Session) -> Any:
     """A storage repository."""
     pool.database.load("SR", [row(pool.database, "SR", "sr", name_label="sr", virtual_allocation=0)])
+    pool.database.load("PBD", [row(pool.database, "PBD", "pbd", SR="sr", host="h1", currently_attached=True)])
     return session.xenapi
 
 
@@ -66,8 +67,10 @@ def test_a_disk_from_its_image_to_its_end(storage: Any, pool: Pool, add_vm: Call
 def test_a_drive(storage: Any, add_vm: Callable[..., Any]) -> None:
     add_vm()
     vdi = image(storage, type="system")
-    drive = disk(storage, "vm", NULL, type="CD", empty=True, userdevice="3")
-    assert fails(disk, storage, "vm", NULL, type="CD", empty=True, userdevice="3") == ["DEVICE_ALREADY_EXISTS", "3"]
+    cd = {"type": "CD", "mode": "RO", "empty": True, "userdevice": "3"}
+    drive = disk(storage, "vm", NULL, **cd)
+    assert fails(disk, storage, "vm", NULL, **cd) == ["DEVICE_ALREADY_EXISTS", "3"]
+    assert fails(disk, storage, "vm", NULL, **cd | {"mode": "RW"}) == ["VBD_CDS_MUST_BE_READONLY"]
     assert fails(storage.VBD.eject, drive) == ["VBD_IS_EMPTY", drive]
     storage.VBD.insert(drive, vdi)
     assert (storage.VBD.get_VDI(drive), storage.VBD.get_empty(drive)) == (vdi, False)
@@ -77,6 +80,38 @@ def test_a_drive(storage: Any, add_vm: Callable[..., Any]) -> None:
     plain = disk(storage, "vm", vdi)
     assert fails(storage.VBD.eject, plain) == ["VBD_NOT_REMOVABLE_MEDIA", plain]
     assert fails(storage.VBD.plug, plain) == ["VM_BAD_POWER_STATE", "vm", "running", "halted"]
+
+
+def test_a_disk_that_others_have(storage: Any, add_vm: Callable[..., Any]) -> None:
+    """VM.start asks before it looks for a host; a disk that may be shared, or is only read, is attached twice."""
+    vdi = image(storage)
+    for vm in ("vm", "other"):
+        add_vm(vm)
+        disk(storage, vm, vdi)
+    storage.VM.start("other", False, False)
+    assert fails(storage.VM.start, "vm", False, False) == ["VDI_IN_USE", vdi]
+    (vbd,) = storage.VM.get_VBDs("vm")
+    assert fails(storage.VBD.assert_attachable, vbd) == ["VDI_IN_USE", vdi]
+    storage.VDI.set_sharable(vdi, True)
+    storage.VM.start("vm", False, False)
+    assert storage.VBD.get_currently_attached(vbd)
+    storage.VM.hard_shutdown("vm")
+    assert not storage.VBD.get_currently_attached(vbd)
+
+
+def test_a_protected_vm_stays_agile(storage: Any, pool: Pool, add_vm: Callable[..., Any]) -> None:
+    """With HA a protected VM gets no disk and no interface that not every enabled host has."""
+    add_vm(ha_always_run=True, ha_restart_priority="restart")
+    pool.database.the_pool.ha_enabled = True
+    vdi = image(storage)
+    assert fails(disk, storage, "vm", vdi) == ["HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", "sr"]
+    drive = disk(storage, "vm", NULL, type="CD", mode="RO", empty=True)
+    assert fails(storage.VBD.insert, drive, vdi) == ["HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED", "sr"]
+    network = storage.network.create({"name_label": "new", "other_config": {}})
+    assert fails(interface, storage, "vm", network) == ["HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED", network]
+    pool.database.the_pool.ha_allow_overcommit = True
+    storage.VBD.insert(drive, vdi)
+    interface(storage, "vm", network)
 
 
 def test_an_interface(storage: Any, add_vm: Callable[..., Any]) -> None:

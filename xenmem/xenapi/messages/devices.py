@@ -9,7 +9,8 @@ from xenmem.datamodel import enum, errors
 from xenmem.datamodel.types import NULL, RecordType, RefType
 from xenmem.xenapi.calls.call import Call
 from xenmem.xenapi.calls.message import Int, NetworkRef, String, StringMap, Strings, VMRef, message
-from xenmem.xenapi.rules import device_rows
+from xenmem.xenapi.rules import device_rows, devices, reach
+from xenmem.xenapi.rules.agility import assert_agile_with_disk, assert_agile_with_network
 
 VBDRef = Annotated[str, RefType("VBD")]
 VDIRef = Annotated[str, RefType("VDI")]
@@ -22,6 +23,7 @@ NetworkRecord = Annotated[dict[str, Any], RecordType("network")]
 IPv4Mode = Annotated[str, enum("vif_ipv4_configuration_mode")]
 IPv6Mode = Annotated[str, enum("vif_ipv6_configuration_mode")]
 
+_UNSHARED: Final = errors.HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED
 _MADE: Final = (errors.HANDLE_INVALID, errors.INTERNAL_ERROR)
 _ATTACHED: Final = (errors.HANDLE_INVALID, errors.VM_BAD_POWER_STATE)
 
@@ -96,13 +98,27 @@ def forget_image(call: Call, vdi: VDIRef) -> None:
 # ----------------------------------------------------------------------------------------------------------------- VBD
 
 
-@message("VBD", name="create", errors=(*_MADE, errors.DEVICE_ALREADY_EXISTS, errors.INVALID_DEVICE))
+@message(
+    "VBD",
+    name="create",
+    errors=(
+        *_MADE,
+        errors.VBD_CDS_MUST_BE_READONLY,
+        errors.VDI_READONLY,
+        errors.DEVICE_ALREADY_EXISTS,
+        errors.INVALID_DEVICE,
+        errors.HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED,
+    ),
+)
 def create_disk(call: Call, args: VBDRecord) -> VBDRef:
     """A new disk or drive of a VM; the place `autodetect` is the first that is free."""
     values = device_rows.constructed(call, "VBD", args)
     vm = call.db.VM[values["VM"]]
-    if not values.get("empty"):
-        _row(call, "VDI", values["VDI"])
+    image = None if values.get("empty") else call.db.VDI[values["VDI"]]
+    if values["type"] == "CD" and values["mode"] != "RO":
+        raise errors.VBD_CDS_MUST_BE_READONLY()
+    if image is not None and values["mode"] == "RW" and image.read_only:
+        raise errors.VDI_READONLY(image.ref)
     free = device_rows.free_numbers(_taken(call, "VBD", "userdevice", vm.VBDs), device_rows.MAX_VBDS)
     place = values["userdevice"]
     if place == "autodetect":
@@ -111,8 +127,10 @@ def create_disk(call: Call, args: VBDRecord) -> VBDRef:
         values["userdevice"] = free[0]
     elif place.isdecimal() and place not in free:
         raise errors.DEVICE_ALREADY_EXISTS(place)
-    if values.get("empty"):
+    if image is None:
         values["VDI"] = NULL
+    else:
+        assert_agile_with_disk(call, vm, image)
     made = call.db.new_row("VBD", **values)
     call.db.create(made)
     return str(made.ref)
@@ -142,9 +160,15 @@ def _attach(call: Call, class_name: str, ref: str, attached: bool) -> None:
     call.db.write(device, "currently_attached", attached)
 
 
-@message("VBD", name="plug", errors=(*_ATTACHED, errors.DEVICE_ALREADY_ATTACHED))
+@message("VBD", name="plug", errors=(*_ATTACHED, errors.DEVICE_ALREADY_ATTACHED, *reach.DISK_ERRORS))
 def plug_disk(call: Call, self: VBDRef) -> None:
     """Attach a disk to its running VM."""
+    disk = call.db.VBD[self]
+    vm = call.db.VM[disk.VM]
+    if vm.power_state in ("Running", "Paused") and not disk.currently_attached:
+        failure = reach.reason_against_disk(call, vm, disk)
+        if failure is not None:
+            raise failure
     _attach(call, "VBD", self, True)
 
 
@@ -160,13 +184,23 @@ def unplug_disk_by_force(call: Call, self: VBDRef) -> None:
     _attach(call, "VBD", self, False)
 
 
-@message("VBD", errors=(errors.HANDLE_INVALID, errors.VBD_NOT_REMOVABLE_MEDIA, errors.VBD_NOT_EMPTY))
+@message(
+    "VBD",
+    errors=(
+        errors.HANDLE_INVALID,
+        errors.VBD_NOT_REMOVABLE_MEDIA,
+        errors.VBD_NOT_EMPTY,
+        errors.HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED,
+    ),
+)
 def insert(call: Call, vbd: VBDRef, vdi: VDIRef) -> None:
     """Put an image into an empty drive."""
     drive = _drive(call, vbd)
     if not drive.empty:
         raise errors.VBD_NOT_EMPTY(vbd)
-    call.db.update(drive, {"VDI": _row(call, "VDI", vdi).ref, "empty": False})
+    image = call.db.VDI[vdi]
+    assert_agile_with_disk(call, call.db.VM[drive.VM], image)
+    call.db.update(drive, {"VDI": image.ref, "empty": False})
 
 
 @message("VBD", errors=(errors.HANDLE_INVALID, errors.VBD_NOT_REMOVABLE_MEDIA, errors.VBD_IS_EMPTY))
@@ -188,12 +222,13 @@ def _drive(call: Call, ref: str) -> Any:
 # ----------------------------------------------------------------------------------------------------------------- VIF
 
 
-@message("VIF", name="create", errors=(*_MADE, errors.DEVICE_ALREADY_EXISTS, errors.MAC_INVALID))
+@message("VIF", name="create", errors=(*_MADE, errors.DEVICE_ALREADY_EXISTS, errors.MAC_INVALID, _UNSHARED))
 def create_interface(call: Call, args: VIFRecord) -> VIFRef:
     """A new interface of a VM; an empty MAC is made up."""
     values = device_rows.constructed(call, "VIF", args)
     vm = call.db.VM[values["VM"]]
     _row(call, "network", values["network"])
+    assert_agile_with_network(call, vm, values["network"])
     if values["device"] in _taken(call, "VIF", "device", vm.VIFs):
         raise errors.DEVICE_ALREADY_EXISTS(values["device"])
     made_up = not values["MAC"]
@@ -221,8 +256,9 @@ def plug_interface(call: Call, self: VIFRef) -> None:
 
 @message("VIF", name="unplug", errors=(*_ATTACHED, errors.DEVICE_ALREADY_DETACHED))
 def unplug_interface(call: Call, self: VIFRef) -> None:
-    """Detach an interface from its running VM."""
+    """Detach an interface from its running VM, which gives back the virtual function that it has."""
     _attach(call, "VIF", self, False)
+    devices.give_back(call, self)
 
 
 @message("VIF", name="unplug_force", errors=(*_ATTACHED, errors.DEVICE_ALREADY_DETACHED))

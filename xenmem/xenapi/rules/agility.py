@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.rules.mobility import networks, storage
+from xenmem.rules.start import is_protected
 from xenmem.xenapi.rules import devices
 from xenmem.xenapi.rules.reach import needed_srs, vifs_of
 
@@ -91,3 +92,21 @@ class Agility:
     def _is_sriov(self, ref: str) -> bool:
         database = self._call.db
         return len(database.tables["network_sriov"]) > 0 and devices.is_sriov(database, ref)
+
+
+def is_kept_agile(call: "Call", vm: "rows.VM") -> bool:
+    """Whether nothing may be done that would keep HA from restarting a VM anywhere: a plan is to hold for it."""
+    pool = call.db.the_pool
+    return pool.ha_enabled and not pool.ha_allow_overcommit and is_protected(vm.ha_always_run, vm.ha_restart_priority)
+
+
+def assert_agile_with_disk(call: "Call", vm: "rows.VM", vdi: "rows.VDI") -> None:
+    """HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED [SR] if a disk would keep HA from restarting a VM (xapi_vbd_helpers.ml)."""
+    if is_kept_agile(call, vm) and not Agility(call).is_sr_shared(vdi.SR):
+        raise errors.HA_CONSTRAINT_VIOLATION_SR_NOT_SHARED(vdi.SR)
+
+
+def assert_agile_with_network(call: "Call", vm: "rows.VM", network: str) -> None:
+    """HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED [network] if a VIF would (xapi_vif_helpers.ml)."""
+    if is_kept_agile(call, vm) and not Agility(call).is_network_shared(network):
+        raise errors.HA_CONSTRAINT_VIOLATION_NETWORK_NOT_SHARED(network)

@@ -441,3 +441,12 @@ def unplug(database: "Database", vm: "rows.VM", ref: str) -> None:
     pci: rows.PCI | None = database.tables["PCI"].rows.get(ref)
     if pci is not None and vm.ref in pci.attached_VMs:
         database.write(pci, "attached_VMs", tuple(other for other in pci.attached_VMs if other != vm.ref))
+
+
+def give_back(call: "Call", ref: str) -> None:
+    """Take from a VIF that is detached the virtual function that it has, if it has one."""
+    database = call.db
+    vif = database.VIF[ref]
+    if vif.reserved_pci != NULL:
+        unplug(database, database.VM[vif.VM], vif.reserved_pci)
+        database.write(vif, "reserved_pci", NULL)
