@@ -19,6 +19,7 @@ from xenmem.cli.arguments import (
     time_limit_option,
     to_option,
 )
+from xenmem.cli.layout import Column
 from xenmem.cli.page import Page, head, name_of, not_checked
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output, Search
@@ -109,17 +110,16 @@ def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
     )
     page.line()
     page.table(
-        ("host", "VMs\nto run\nagain", "memory\nto start\nthem", "free", "<fails"),
         (
-            (
-                name_of(host),
-                str(host.vms),
-                format_size(host.memory),
-                format_size(host.free),
-                "yes" if host.fails else "",
-            )
-            for host in pool.hosts
+            Column("host", "name"),
+            Column("VMs\nto run\nagain", "number"),
+            Column("memory\nto start\nthem"),
+            Column("free"),
+            Column("fails", "text"),
         ),
+        [(name_of(host), host.vms, host.memory, host.free, "yes" if host.fails else "") for host in pool.hosts],
+        noun="host",
+        styles=["red" if host.free < 0 else "" for host in pool.hosts],
     )
     page.line()
     if verdict.at_least is not None and verdict.at_most is not None:

@@ -16,6 +16,9 @@ _GAP: Final = 2
 _FLOORS: Final = ({"name": 18, "text": 24}, {"name": 9, "text": 12})
 """Least widths of names and texts: while other columns may leave instead, and then."""
 
+_LONG_WORD: Final = 40
+"""A text is as wide as its longest word, unless that is longer: such a word is broken."""
+
 _UNITS: Final = ((10 * TIB, "TiB", TIB), (GIB, "GiB", GIB), (MIB, "MiB", MIB), (KIB, "KiB", KIB), (0, "B", 1))
 """From what largest amount on a column has which unit."""
 
@@ -70,7 +73,11 @@ def laid_out(
         ]
 
     def least(number: int, floors: dict[str, int]) -> int:
-        floor = max(floors.get(columns[number].kind, natural[number]), _heading_width(headings[number]))
+        kind = columns[number].kind
+        floor = max(floors.get(kind, natural[number]), _heading_width(headings[number]))
+        if kind == "text":
+            words = (cell_len(word) for row in cells for word in row[number].split(" "))
+            floor = max(floor, min(_LONG_WORD, max(words, default=0)))
         return min(natural[number], floor)
 
     def needed(widths: Sequence[int]) -> int:
@@ -100,7 +107,9 @@ def laid_out(
         kind = columns[number].kind
         if kind == "name":
             return [shortened(text, room, ellipsis)]
-        return wrapped(text, room) if kind == "text" else [text]
+        if kind == "text":
+            return [part for line in wrapped(text, room) for part in _broken(line, room)]
+        return [text]
 
     def joined(parts: Sequence[list[str]], at_bottom: bool) -> list[str]:
         height = max(map(len, parts), default=0)
@@ -202,6 +211,19 @@ def shortened(name: str, width: int, ellipsis: str = "\u2026") -> str:
     while cell_len(end) > tail:
         end = end[1:]
     return start + ellipsis + end
+
+
+def _broken(line: str, width: int) -> list[str]:
+    """A line of one word in pieces that are no wider."""
+    pieces = []
+    while cell_len(line) > width > 0:
+        end = width
+        while cell_len(line[:end]) > width:
+            end -= 1
+        end = max(end, 1)
+        pieces.append(line[:end])
+        line = line[end:]
+    return [*pieces, line]
 
 
 def wrapped(text: str, width: int | None, indent: str = "") -> list[str]:

@@ -5,6 +5,7 @@ import click
 from xenmem import answers
 from xenmem.answers.messages import Declarations, MessageDeclaration
 from xenmem.cli.arguments import command, format_option
+from xenmem.cli.layout import Column
 from xenmem.cli.page import Page
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
@@ -34,7 +35,14 @@ def _table(page: Page, result: Declarations) -> None:
         page.bullets("Fails with", message.errors)
         return
     page.table(
-        ("message", "<result", "<role", "<async", "<standing", "<summary"),
+        (
+            Column("message", "text"),
+            Column("result", "text", rank=3),
+            Column("role", "text", rank=2),
+            Column("async", "text", rank=4),
+            Column("standing", "text", rank=1),
+            Column("summary", "text"),
+        ),
         (
             (
                 _signature(message),
