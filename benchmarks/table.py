@@ -190,6 +190,28 @@ def plans() -> Iterator[Row]:
         yield Row(what, seconds, "bytes of the plain evacuations", 5.0, "≤ 5 s, 1.2", ratio=(copied, plain))
 
 
+def endpoint() -> Iterator[Row]:
+    """What is served over sockets, beside the standard library's server in the same run."""
+    standard = "SimpleXMLRPCServer"
+    for connections, target in ((1, "≥ 3"), (64, "≥ 5")):
+        for way in ("json", "xml"):
+            ours, other = (Of("serve.Getters.time_getters", (one, connections), 1 / 400) for one in (way, standard))
+            what = f"a getter, {way.upper()}, connections: {connections}"
+            yield Row(what, ours, f"{standard}, {{}}", other, target, saves=True)
+    for way, target in (("json", "≥ 10"), ("xml", "≥ 3")):
+        ours, other = (Of("serve.Records.time_records", (one,)) for one in (way, standard))
+        what = f"VM.get_all_records of 10,000 VMs, {way.upper()}"
+        yield Row(what, ours, f"{standard}, {{}}", other, target, saves=True)
+    last, kept, first = (
+        Of("serve.Events.track_thousand_clients"),
+        Of("serve.Durable.time_changes", (), 1 / 400),
+        Of("serve.Start.track_first_answer"),
+    )
+    yield Row("a change at the last of 1,000 waiting clients", last, "{}", 0.25, "≤ 1")
+    yield Row("a change that is kept, connections: 64", kept, "{}", 0.0005, "≤ 1")
+    yield Row("first answer from a dump of 2,000 VMs", first, "{}", 1.5, "≤ 1")
+
+
 def newest(commit: str) -> Values:
     """Values by benchmark and parameters, of the newest run of a commit whose hash begins so."""
     folder = HERE / Config.load(str(HERE / "asv.conf.json")).results_dir
@@ -211,7 +233,7 @@ def main() -> None:
     values = newest(*sys.argv[1:2] or [""])
     measured = (f"C {level}" for level in LEVELS[::-1] if any(f"'c-{level}'" in key for key in values))
     widest = next(measured, "C scalar")
-    for table in (numbers(widest), messages(), plans()):
+    for table in (numbers(widest), messages(), plans(), endpoint()):
         print("\n| what | measured | compared with | ratio | target |\n| --- | --- | --- | --- | --- |")
         for row in table:
             try:

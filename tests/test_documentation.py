@@ -17,6 +17,7 @@ import pytest
 import xenmem
 import xenmem.inventory
 from xenmem import kernel
+from xenmem.columns import TABLE_TYPES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -74,7 +75,7 @@ def test_the_columns_of_a_fleet_are_documented() -> None:
     sections = (ROOT / "docs" / "inventories.md").read_text().split("\n### ")
     documented = {section.split("\n")[0]: dict(COLUMN.findall(section)) for section in sections}
     common = documented["Every table"]
-    for name in ("vms", "hosts", "pools", "vm_groups"):
+    for name in TABLE_TYPES:
         table = getattr(fleet, name)
         assert common | documented[name] == {
             field.name: str(getattr(table, field.name).dtype) for field in dataclasses.fields(table)
@@ -84,7 +85,7 @@ def test_the_columns_of_a_fleet_are_documented() -> None:
 def test_the_notes_of_reading_are_documented() -> None:
     source = Path(xenmem.inventory.__file__ or "").parent
     code = "".join(path.read_text() for path in source.glob("*.py"))
-    kinds = set(re.findall(r'(?:_note\(|Note\(\s*self\.source,)\s*"([a-z-]+)"', code))
+    kinds = set(re.findall(r'(?:\.note\(|_not_told\(|Note\(\s*self\.source,)\s*"([a-z-]+)"', code))
     page = (ROOT / "docs" / "inventories.md").read_text()
     assert "skipped" in kinds
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []

@@ -174,7 +174,7 @@ def test_explain_json_and_table_agree(answer: Answer, small: str) -> None:
     assert re.search(r"overhead computed +36MiB +by model 26\.3", table)
     assert re.search(r"xen01\.par\.example +4\.04 +114\.52 +110\.48 +yes", table)
     assert re.search(r"xen03\.par\.example .* no: resident there already", table)
-    assert "Not checked: storage" in table
+    assert "Not checked: licences" in table
 
 
 def test_explain_accepts_a_uuid(answer: Answer, small: str) -> None:

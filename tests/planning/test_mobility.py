@@ -193,7 +193,7 @@ def test_an_nvidia_vgpu_migrates_live() -> None:
 # ---------------------------------------------------------------------------------------------------- worked examples
 
 OF_THE_MOMENT = {"HOST_NOT_ENOUGH_FREE_MEMORY", "OTHER_OPERATION_IN_PROGRESS"}
-STRICTER = {"25", "29ab"}
+STRICTER = {"25", "29ab", "67a"}
 """Where the pool lets a VM go and a plan does not: Xen's own library may refuse, the host is older."""
 MIGRATIONS = [
     example

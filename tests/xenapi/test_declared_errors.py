@@ -247,6 +247,9 @@ class Scene:
         if self.name == "host.migrate_receive":
             network(database, "h1")
             database.tables["PIF"]["net-h1"].IP = "192.0.2.1"
+        if message.class_name == "role":
+            database.load("role", [row(database, "role", "role", name_label="read-only")])
+            subject = ["role"] if message.parameters and isinstance(message.parameters[0].type, RefType) else subject
         if message.class_name == "PGPU":
             gpu(database, "h1", "nvidia")
         if self.name in ("host.power_on", "host.declare_dead", "host.destroy"):

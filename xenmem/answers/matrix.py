@@ -119,7 +119,7 @@ def _kind(fleet: Fleet, part: PoolMobility, steps: Codes, number: int, places: l
     pairs = []
     for host, code in zip(part.hosts.tolist(), steps[part.kind_of[places[0]]].tolist(), strict=True):
         step = Step(code)
-        may_run = True if step == Step.NONE else None if step >= Step.NOT_TOLD else False
+        may_run = True if step == Step.NONE else None if step >= Step.UNDECIDED else False
         pairs.append(
             Pair(
                 **identity(fleet.hosts, host),

@@ -68,9 +68,9 @@ class StatedbCodec:
         Where there is neither a backslash, nor a double quote, nor a comment, every apostrophe begins or ends an atom,
         so that a pair in xapi's own spelling can be searched for.
         """
+        if "\\" not in value and key not in value:
+            return None
         if "\\" not in value and '"' not in value and ";" not in value:
-            if key not in value:
-                return None
             pair = self._pairs.get(key)
             if pair is None:
                 pair = self._pairs[key] = re.compile(rf"\('{re.escape(key)}'(?: |%\.)'([^']*)'\)")

@@ -373,7 +373,7 @@ class RawTable:
         kinds = _kinds(values)
         if kinds <= _LISTS and set(map(type, chain.from_iterable(values))) <= _TEXT:
             return np.fromiter(map(tuple, values), object, len(values))
-        return np.fromiter((tuple(self.codec.items(value)) for value in values), object, len(values))
+        return np.fromiter(_each(values, lambda value: tuple(self.codec.items(value))), object, len(values))
 
     def _maps(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
         kinds = _kinds(values)
@@ -383,11 +383,13 @@ class RawTable:
         return np.fromiter(maps, object, len(maps))
 
     def _entries(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
-        _none_missing(values)
         entry, key, shared = self.codec.entry, column.key, self._shared
-        found = (entry(value, key) for value in values)
-        texts = (None if text is None else shared.setdefault(str(text), str(text)) for text in found)
-        return np.fromiter(texts, object, len(values))
+
+        def found(value: Any) -> str | None:
+            text = entry(value, key)
+            return None if text is None else shared.setdefault(str(text), str(text))
+
+        return np.fromiter(_each(values, found), object, len(values))
 
     def _boot_records(self, column: Column, values: Sequence[Any]) -> NDArray[Any]:
         _joined(values)

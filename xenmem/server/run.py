@@ -5,6 +5,7 @@ SIGTERM and SIGINT finish what is under way, SIGHUP reads certificates and passw
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import secrets
 import signal
@@ -224,6 +225,8 @@ class Server:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ended.set)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
+            gc.collect()
+            gc.freeze()  # what was loaded stays: the collector need not look at all of it again and again
             self._announce(made)
             measuring = loop.create_task(self._measure())
             await self._ended.wait()

@@ -148,3 +148,14 @@ def test_a_dangling_usb_group(pool: Pool, session: Session, add_vm: AddVM) -> No
     pool.database.load("VUSB", [row(pool.database, "VUSB", "vusb", VM="vm", USB_group="gone")])
     expected = ["OPERATION_NOT_ALLOWED", "VUSB vusb is not available on Host h1"]
     assert fails(session.xenapi.VM.assert_can_boot_here, "vm", "h1") == expected
+
+
+def test_a_disk_that_is_nowhere(pool: Pool, session: Session, add_vm: AddVM) -> None:
+    """Asked for one host the missing image is named; where a host is chosen, there is none."""
+    add_vm()
+    storage(pool.database, "h1", "h2")
+    disk(pool.database, "vm")
+    pool.database.VBD["vm-vbd"].VDI = "gone"
+    assert fails(session.xenapi.VM.assert_can_boot_here, "vm", "h1") == ["HANDLE_INVALID", "VDI", "gone"]
+    assert session.xenapi.VM.get_possible_hosts("vm") == []
+    assert fails(session.xenapi.VM.clone, "vm", "copy") == ["NO_HOSTS_AVAILABLE"]

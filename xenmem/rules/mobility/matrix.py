@@ -23,9 +23,8 @@ Value = TypeVar("Value")
 
 
 class Step(IntEnum):
-    """The first check of a start or a migration that fails, in the order in which the pool makes them."""
+    """The first check of a start or a migration that fails: of several the least counts."""
 
-    NONE = 0
     HARDWARE_PLATFORM = 1
     CPU = 2
     STORAGE = 3
@@ -37,10 +36,11 @@ class Step(IntEnum):
     VIRTUAL_FUNCTIONS = 9
     HVM = 10
     PCPUS = 11
-    NOT_TOLD = 100
-    """None fails, but some could not be made: the inventory has no records of what decides."""
-    UNDECIDED = 101
+    UNDECIDED = 100
     """None fails, but some depend on what no inventory tells, or on records that contradict each other."""
+    NOT_TOLD = 101
+    """None fails, but some could not be made: the inventory has no records of what decides."""
+    NONE = 255
 
 
 ERRORS: Final = {
@@ -69,7 +69,7 @@ _PLACES: Final = {
 
 def is_allowed(steps: Codes) -> Bools:
     """Where nothing fails that is known: what is not told counts as no obstacle, what is undecided does."""
-    allowed: Bools = (steps == Step.NONE) | (steps == Step.NOT_TOLD)
+    allowed: Bools = steps >= Step.NOT_TOLD
     return allowed
 
 
@@ -99,15 +99,14 @@ class PoolMobility:
         self._pin_networks()
         needs = self._needs()
         self.kind_of, self.example = _kinds([ids for ids, *_ in needs.values()])
-        count = len(self.example)
-        self.rest: Codes = np.zeros((count, len(self.hosts)), np.uint8)
-        self.cpu: Codes = np.zeros((count, len(self.hosts)), np.uint8)
-        for step, (ids, distinct, decide) in reversed(needs.items()):
+        shape = len(self.example), len(self.hosts)
+        self.rest: Codes = np.full(shape, Step.NONE, np.uint8)
+        self.cpu: Codes = np.full(shape, Step.NONE, np.uint8)
+        for step, (ids, distinct, decide) in needs.items():
             plane = np.array([decide(value) for value in distinct], np.uint8).reshape(-1, len(self.hosts))
-            if plane.any():
-                told = plane[ids[self.example]]
+            if (plane != Step.NONE).any():
                 target = self.cpu if step == Step.CPU else self.rest
-                target[...] = np.where(_precedes(told, target), told, target)
+                np.minimum(target, plane[ids[self.example]], out=target)
 
     def first_step(self, *, with_cpu: bool = True) -> Codes:
         """The Step of each kind on each host: uint8 array, shape (kinds, hosts).
@@ -116,25 +115,23 @@ class PoolMobility:
         ----------
         with_cpu : as a migration, a resume and an evacuation ask; VM.start_on and the restarts of HA do not
         """
-        if not with_cpu:
-            return self.rest
-        return np.where(_precedes(self.cpu, self.rest), self.cpu, self.rest)
+        return np.minimum(self.cpu, self.rest) if with_cpu else self.rest
 
     # ------------------------------------------------------------------------------------------------------- needs
 
     def _needs(self) -> "dict[Step, tuple[NDArray[np.int64], list[Any], Callable[[Any], Any]]]":
         """Of each check: what VMs need as ids, what these stand for, and the Steps of one on all hosts."""
         table, hosts, rows = self._tables.vms, self._tables.hosts, self.vms
-        everywhere = np.zeros(len(self.hosts), np.uint8)
+        everywhere = np.full(len(self.hosts), Step.NONE, np.uint8)
 
         def codes(fails: Any, step: Step) -> Codes:
-            return np.where(fails, np.uint8(step), np.uint8(0))
+            return np.where(fails, np.uint8(step), np.uint8(Step.NONE))
 
         def signs(needed: bool, column: NDArray[np.int8], step: Step) -> Codes:
             if not needed:
                 return everywhere
             has = column[self.hosts]
-            return np.where(has == 0, np.uint8(step), np.where(has < 0, np.uint8(Step.NOT_TOLD), np.uint8(0)))
+            return np.minimum(codes(has == 0, step), codes(has < 0, Step.NOT_TOLD))
 
         def among(places: tuple[int, ...] | None, step: Step) -> Codes:
             return everywhere if places is None else codes(~np.isin(self.hosts, places), step)
@@ -156,8 +153,9 @@ class PoolMobility:
 
         def cpus(vcpus: int) -> Codes:
             has = hosts.cpu_count[self.hosts]
-            unknown = np.uint8(Step.NOT_TOLD if vcpus else Step.NONE)
-            return np.where((has > 0) & (vcpus > has), np.uint8(Step.PCPUS), np.where(has > 0, np.uint8(0), unknown))
+            return np.minimum(
+                codes((has > 0) & (vcpus > has), Step.PCPUS), codes((has == 0) & (vcpus > 0), Step.NOT_TOLD)
+            )
 
         def platform(version: int) -> Codes:
             offered = hosts.virtual_hardware_platform_versions[self.hosts]
@@ -177,7 +175,7 @@ class PoolMobility:
         }
         return {
             Step.HARDWARE_PLATFORM: (*_numbered(table.hardware_platform_version[rows]), platform),
-            Step.CPU: (*_distinct(self._guest_cpus()), self._cpu_steps),
+            Step.CPU: (*self._guest_cpus(), self._cpu_steps),
             Step.STORAGE: (*_distinct(table.needed_srs[rows]), storage),
             Step.NETWORK: (*_distinct(table.needed_networks[rows]), attachable),
             Step.IOMMU: (*_numbered(table.needs_iommu[rows]), lambda needed: signs(needed, hosts.iommu, Step.IOMMU)),
@@ -211,14 +209,18 @@ class PoolMobility:
 
     # --------------------------------------------------------------------------------------------------------- CPU
 
-    def _guest_cpus(self) -> Iterable[tuple[cpu.CPU, bool] | None]:
+    def _guest_cpus(self) -> "tuple[NDArray[np.int64], list[tuple[cpu.CPU, bool] | None]]":
         """What each VM with a domain booted with, and whether as pv; None of others, or if no host tells its own."""
-        vms = self._tables.vms
-        compared = (vms.power_state != PowerState.HALTED) & ((vms.not_told & Unknown.CPU) == 0)
-        is_pv = vms.current_domain_type == DomainType.PV
-        columns = (column[self.vms].tolist() for column in (compared, vms.cpu_vendor, vms.cpu_features, is_pv))
-        told = zip(*columns, strict=True)
-        return ((cpu.CPU(vendor, features), pv) if there else None for there, vendor, features, pv in told)
+        vms, rows = self._tables.vms, self.vms
+        compared = ((vms.power_state != PowerState.HALTED) & ((vms.not_told & Unknown.CPU) == 0))[rows]
+        is_pv = (vms.current_domain_type == DomainType.PV)[rows]
+        columns = [_distinct(column[rows])[0] for column in (vms.cpu_vendor, vms.cpu_features)]
+        kind_of, example = _kinds([ids * compared for ids in (*columns, is_pv.astype(np.int64))] + [compared])
+        guests = [
+            (cpu.CPU(vms.cpu_vendor[row], vms.cpu_features[row]), bool(pv)) if there else None
+            for row, pv, there in zip(rows[example], is_pv[example], compared[example], strict=True)
+        ]
+        return kind_of.astype(np.int64), guests
 
     def _verdict(self, guest: tuple[cpu.CPU, bool], host: int) -> cpu.Verdict:
         pools, hosts = self._tables.pools, self._tables.hosts
@@ -232,7 +234,7 @@ class PoolMobility:
 
     def _cpu_steps(self, guest: tuple[cpu.CPU, bool] | None) -> Codes:
         if guest is None:
-            return np.zeros(len(self.hosts), np.uint8)
+            return np.full(len(self.hosts), Step.NONE, np.uint8)
         infos: Objects = self._tables.hosts.cpu_info
         known: dict[int, Step] = {}
         for host in self.hosts.tolist():
@@ -253,7 +255,7 @@ class PoolMobility:
         """The Step of one VM on one host, both rows of the fleet."""
         kind, place = self.kind_of[np.searchsorted(self.vms, vm)], np.searchsorted(self.hosts, host)
         own, rest = self.cpu[kind, place], self.rest[kind, place]
-        return Step(int(own if with_cpu and _precedes(own, rest) else rest))
+        return Step(int(min(own, rest) if with_cpu else rest))
 
     def reason(self, vm: int, host: int, *, with_cpu: bool = True) -> str:
         """Why a VM cannot run on a host, in words that follow its name; empty if nothing fails that is known."""
@@ -388,13 +390,6 @@ class Mobility:
         return kind_of, [mask for _, mask in masks.values()]
 
 
-def _precedes(step: Any, other: Any) -> Any:
-    """Which steps of one plane count before those of another: what fails, the first first, then what is undecided."""
-    known = (step != Step.NONE) & (step < Step.NOT_TOLD)
-    failing = (other != Step.NONE) & (other < Step.NOT_TOLD)
-    return np.where(known, ~failing | (step < other), ~failing & (step > other))
-
-
 def _distinct(values: Iterable[Value]) -> "tuple[NDArray[np.int64], list[Value]]":
     """Values as ids, and what the ids stand for."""
     given = list(values)
@@ -420,11 +415,12 @@ def _kinds(columns: Sequence[NDArray[np.int64]]) -> tuple[Rows, Rows]:
 
 def _membership(sets: Objects) -> dict[int, Bools]:
     """For each item, which hosts have it."""
-    found: dict[int, Bools] = {item: np.zeros(len(sets), np.bool_) for item in set(chain.from_iterable(sets))}
-    for host, items in enumerate(sets):
-        for item in items:
-            found[item][host] = True
-    return found
+    items = np.fromiter(chain.from_iterable(sets), np.int64)
+    hosts = np.repeat(np.arange(len(sets)), np.fromiter(map(len, sets), np.int64, len(sets)))
+    known, places = np.unique(items, return_inverse=True)
+    has = np.zeros((len(known), len(sets)), np.bool_)
+    has[places, hosts] = True
+    return dict(zip(known.tolist(), has, strict=True))
 
 
 def _all(have: dict[int, Bools], needed: Iterable[int], hosts: int) -> Bools:

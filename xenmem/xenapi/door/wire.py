@@ -288,11 +288,27 @@ def value_json(type: Type[Any], value: Any) -> Any:
     if isinstance(type, MapType):
         return {name: value_json(type.value, item) for name, item in value.items()}
     if isinstance(type, RecordType):
-        fields = type.fields
-        return {
-            name: item if _is_as_json(fields[name]) else value_json(fields[name], item) for name, item in value.items()
-        }
+        return _record_json(type, value)
     return value_json(*value)
+
+
+def _record_json(type: RecordType, value: dict[str, Any]) -> dict[str, Any]:
+    """A record of which no more is copied than has to be: floats are looked at, what may hold any type is made anew."""
+    floats, others = _apart(type)
+    for name in floats:
+        if not math.isfinite(value[name]):
+            raise INTERNAL_ERROR(f"{name}: {value[name]} is no number of JSON")
+    if not others:
+        return value
+    return {name: value_json(type.fields[name], item) if name in others else item for name, item in value.items()}
+
+
+@cache
+def _apart(type: RecordType) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Of a record's fields the floats, and the others that are not as JSON has them."""
+    apart = {name: of for name, of in type.fields.items() if not _is_as_json(of)}
+    floats = tuple(name for name, of in apart.items() if isinstance(of, FloatType))
+    return floats, frozenset(apart.keys() - set(floats))
 
 
 @cache

@@ -1,6 +1,6 @@
 """The messages that copy VMs: clones, copies, snapshots and checkpoints of the record and its memory, and going back.
 
-Disks and devices are no part of the inventory: what becomes of them is left out, and so are their failures. Source:
+A copy has rows of devices of its own; what a VM that goes back to a snapshot has stays. Source:
 docs/reference/messages.md, 5.2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_clone.ml, xapi_vm_snapshot.ml, xapi_vm.ml,
 message_forwarding.ml).
 """
@@ -77,7 +77,7 @@ _NOT_COPIED: Final[dict[str, Any]] = {
     "crash_dumps": (),
     "attached_PCIs": (),
 }
-"""What a copy has of its own; devices are no part of the inventory."""
+"""What a copy has of its own; its devices come after it (rules/devices.py)."""
 _NOT_REVERTED: Final = frozenset(
     (
         *(
@@ -231,7 +231,7 @@ def revert(call: Call, snapshot: VMRef) -> Generator[float, None, None]:
     errors=(*_OPERATION, errors.PROVISION_ONLY_ALLOWED_ON_TEMPLATE, errors.VM_IS_SNAPSHOT, errors.NO_HOSTS_AVAILABLE),
 )
 def provision(call: Call, vm: VMRef) -> None:
-    """Make a template a VM, with the disks that it asks for. Source: xapi_vm.ml: provision."""
+    """Make a template a VM; the disks that it asks for are not made. Source: xapi_vm.ml: provision."""
     row = call.db.VM[vm]
     operations.begin(call, row, "provision")
     _assert_storage(call, row)

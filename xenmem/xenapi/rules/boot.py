@@ -83,7 +83,8 @@ def assert_can_boot_here(
         assert_enabled(database, Feature.VM_START)
     if version and is_upgrading(database) and not is_as_new_as_coordinator(database, database.host[host_ref]):
         raise errors.VM_HOST_INCOMPATIBLE_VERSION(host_ref, vm.ref)
-    devices.assert_types_supported(call, vm)
+    if vm.VGPUs:
+        devices.assert_types_supported(call, vm)
     assert_record_bootable(database, vm)
     host = database.host.rows.get(host_ref)
     metrics = database.host_metrics.rows.get(host.metrics) if host is not None else None
@@ -100,13 +101,18 @@ def assert_can_boot_here(
     kind = live_domain_type(database, vm)
     if cpu:
         reach.assert_cpu_compatible(call, vm, host, kind)
-    if storage:
+    if storage and (vm.VBDs or vm.power_state == "Suspended"):
         reach.assert_storage_visible(call, vm, host_ref)
-    reach.assert_networks_attachable(call, vm, host_ref)
-    devices.assert_gpus_available(call, vm, host)
-    devices.assert_usbs_available(call, vm, host_ref)
-    devices.assert_functions_available(call, vm, host_ref)
-    accounting.domain_type(kind)
+    if vm.VIFs:
+        reach.assert_networks_attachable(call, vm, host_ref)
+    if vm.VGPUs:
+        devices.assert_gpus_available(call, vm, host)
+    if vm.VUSBs:
+        devices.assert_usbs_available(call, vm, host_ref)
+    if vm.VIFs and database.tables["network_sriov"].rows:
+        devices.assert_functions_available(call, vm, host_ref)
+    if not cpu:
+        accounting.domain_type(kind)
     if kind in platform.NEEDS_HVM and not platform.has_hvm(host.capabilities):
         raise errors.VM_HVM_REQUIRED(vm.ref)
     if memory:
@@ -200,7 +206,10 @@ def some_live_host_has_storage(call: "Call", vm: "rows.VM") -> bool:
     """Whether a live host sees the storage of a VM's disks, to copy or remove them there (messages.md, 5.2)."""
     if not call.world.sight.knows_storage:
         return any(is_live(call.db, host) for host in call.db.host)
-    needed = reach.needed_srs(call.db, vm)
+    try:
+        needed = reach.needed_srs(call.db, vm)
+    except Failure:  # a disk that is nowhere is seen by nobody
+        return False
     return any(
         is_live(call.db, host) and first_unseen(needed, call.world.sight.srs(host.ref)) is None for host in call.db.host
     )

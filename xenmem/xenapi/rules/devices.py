@@ -100,8 +100,6 @@ def assert_types_supported(call: "Call", vm: "rows.VM") -> None:
 
 def assert_gpus_available(call: "Call", vm: "rows.VM", host: "rows.host") -> None:
     """VM_REQUIRES_IOMMU [host], VM_REQUIRES_GPU [vm; group], VM_REQUIRES_VGPU [vm; group; type]."""
-    if not vm.VGPUs:
-        return
     database = call.db
     vgpus = vgpus_of(database, vm)
     if any(devices.passes_function(gpu_type(database, vgpu).implementation) for vgpu in vgpus):
@@ -173,8 +171,6 @@ def assert_destination_known(database: "Database", vm: "rows.VM", host: str) -> 
 
 def assert_usbs_available(call: "Call", vm: "rows.VM", host: str) -> None:
     """OPERATION_NOT_ALLOWED [text] unless the device behind each of a VM's VUSBs is on a host."""
-    if not vm.VUSBs:
-        return
     tables = call.db.tables
     for ref in vm.VUSBs:
         vusb = tables["VUSB"].rows.get(ref)
@@ -291,8 +287,6 @@ def has_sriov_vif(call: "Call", vm: "rows.VM", host: str) -> bool:
 
 def assert_functions_available(call: "Call", vm: "rows.VM", host: str) -> None:
     """NETWORK_SRIOV_INSUFFICIENT_CAPACITY [network] if a host has too few virtual functions for the VIFs of a VM."""
-    if not vm.VIFs or not call.db.tables["network_sriov"].rows:
-        return
     needed: dict[str, int] = {}
     networks: dict[str, rows.network_sriov] = {}
     for vif, sriov in unreserved_vifs(call, vm, host):

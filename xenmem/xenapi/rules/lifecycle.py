@@ -14,7 +14,6 @@ import msgspec
 from xenmem.datamodel import errors
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import NULL
-from xenmem.rules.mobility.cpu import FEATURES, VENDOR, next_boot
 from xenmem.rules.upgrade import is_truthy
 from xenmem.xenapi.rules import devices, host_operations
 from xenmem.xenapi.store import accounting
@@ -49,9 +48,12 @@ def reserve(call: "Call", vm: "rows.VM", host: "rows.host", operation: str) -> N
     ------
     Failure : VGPU_TYPE_NO_LONGER_SUPPORTED, OTHER_OPERATION_IN_PROGRESS, and what `devices.reserve` raises
     """
-    devices.assert_types_supported(call, vm)
+    if vm.VGPUs:
+        devices.assert_types_supported(call, vm)
     host_operations.begin(call, host, operation)
     call.db.write(vm, "scheduled_to_be_resident_on", host.ref)
+    if not vm.VGPUs and not vm.VIFs:
+        return
     try:
         devices.reserve(call, vm, host)
     except Failure:
@@ -100,29 +102,24 @@ def build_domain(
         "VCPUs_number": vm.VCPUs_at_startup,
     }
     if not resumed:
-        values["last_boot_CPU_flags"] = _boot_flags(call, vm, host)
+        values["last_boot_CPU_flags"] = call.world.sight.boot_flags(host, vm.domain_type)
         values_of_metrics["start_time"] = call.clock.date()
         if not vm.bios_strings:
             values["bios_strings"] = _BIOS_STRINGS
     settle(call, vm, host, memory, values, values_of_metrics)
-    devices.attach(call, vm)
+    if vm.VBDs or vm.VIFs or vm.VGPUs or vm.VUSBs:
+        devices.attach(call, vm)
 
 
 def reboot(call: "Call", vm: "rows.VM") -> None:
     """Give a VM another domain where it is: its memory is not reserved anew, its record stays (CA-31903)."""
     host = call.db.host.rows.get(vm.resident_on)
-    flags = {} if host is None else {"last_boot_CPU_flags": _boot_flags(call, vm, host)}
+    flags = {} if host is None else {"last_boot_CPU_flags": call.world.sight.boot_flags(host, vm.domain_type)}
     call.db.update(vm, {"power_state": "Running", "domid": call.world.new_domid(), **flags})
     metrics = call.db.VM_metrics.get(vm.metrics)
     if metrics is not None:
         started = {"start_time": call.clock.date(), "VCPUs_number": vm.VCPUs_at_startup}
         call.db.update(metrics, started | _flags(vm))
-
-
-def _boot_flags(call: "Call", vm: "rows.VM", host: "rows.host") -> dict[str, str]:
-    """The CPU that a domain built now is given, as far as pool and host tell (cpuid_helpers.ml)."""
-    found = next_boot(call.db.the_pool.cpu_info, host.cpu_info, vm.domain_type)
-    return {key: value for key, value in ((VENDOR, found.vendor), (FEATURES, found.features)) if value is not None}
 
 
 def _flags(vm: "rows.VM") -> dict[str, bool]:

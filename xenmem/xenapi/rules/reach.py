@@ -64,13 +64,12 @@ def needed_srs(database: "Database", vm: "rows.VM", *, image: bool = True) -> li
 
 def assert_storage_visible(call: "Call", vm: "rows.VM", host: str) -> None:
     """VM_REQUIRES_SR [vm; SR] for the first SR that a host does not see."""
-    if not vm.VBDs and vm.power_state != "Suspended":
-        return
     sight = call.world.sight
     if sight.knows_storage:
-        missing = storage.first_unseen(needed_srs(call.db, vm), sight.srs(host))
-        if missing is not None:
-            raise errors.VM_REQUIRES_SR(vm.ref, missing)
+        visible = sight.srs(host)
+        for sr in needed_srs(call.db, vm):
+            if sr not in visible:
+                raise errors.VM_REQUIRES_SR(vm.ref, sr)
 
 
 def assert_disks_attachable(call: "Call", vm: "rows.VM") -> None:
@@ -144,8 +143,6 @@ def vifs_of(database: "Database", vm: "rows.VM") -> "Iterator[rows.VIF]":
 
 def assert_networks_attachable(call: "Call", vm: "rows.VM", host: str) -> None:
     """VM_REQUIRES_NETWORK [vm; network] for any network that a host lacks, or HOST_CANNOT_ATTACH_NETWORK."""
-    if not vm.VIFs:
-        return
     database, sight = call.db, call.world.sight
     if not sight.knows_networks:
         return

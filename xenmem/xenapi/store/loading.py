@@ -168,8 +168,9 @@ def from_fleet(fleet: Fleet, pool: int | None = None, *, seed: int | None = None
 
     Notes
     -----
-    Hosts of which a Fleet does not tell it run HVM guests, and have CPUs enough. What decides of guests is told by rows
-    that say the same: their metrics, and as many devices as they have. Operations under way are left behind.
+    Hosts of which a Fleet does not tell it run HVM guests, have CPUs enough, and suspend VMs to an SR that they see.
+    What decides of guests is told by rows that say the same: their metrics, and as many devices as they have.
+    Operations under way are left behind.
     """
     if pool is None:
         if len(fleet.pools) != 1:
@@ -230,6 +231,7 @@ def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
             "virtual_hardware_platform_versions": hosts.virtual_hardware_platform_versions,
             "metrics": metrics,
             "control_domain": refs(hosts.control_domain, all_vms),
+            "suspend_image_sr": [fleet.srs.ref[seen[0]] if seen else NULL for seen in hosts.attached_srs],
         },
     )
     pools = _Chosen(fleet.pools, np.array([pool]))
@@ -384,6 +386,7 @@ def _load_reach(fleet: Fleet, database: Database, hosts: Any, vms: Any, srs: Any
         vms.needed_srs,
         sr_refs,
         SR=second,
+        managed=attached,
         sm_config=lambda pairs, _: [{"on_boot": "reset", "caching": "true"} if vm in reset else {} for vm, _ in pairs],
     )
     load(
