@@ -21,7 +21,7 @@ Complaint = Callable[..., str]
         (["report", "--nope", "SMALL"], "No such option '--nope'"),
         (["report", "SMALL", "--format", "yaml"], "'yaml' is not one of"),
         (["report", "SMALL", "--sort", "size"], "'size' is none of free, memory, name, vms, overcommitted"),
-        (["report", "SMALL", "--sort", "free_static"], "near it are free_static_max, "),
+        (["report", "SMALL", "--sort", "free_static"], "near it are free_static_max"),
         (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "1.5"], "'1.5' is not a whole number such as 4"),
         (["report", "https://pool.example"], "is an address, and files are read: `xe pool-dump-database"),
         (["consolidate", "SMALL", "--hosts"], "--hosts chooses the rows of --format csv and ndjson"),
