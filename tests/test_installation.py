@@ -113,7 +113,7 @@ def test_make_says_what_lacks(checkout: Path, tmp_path: Path) -> None:
     old = tmp_path / "python3"
     old.write_text('#!/bin/sh\n[ "$1" = -V ] && echo Python 3.10.12 && exit\nexit 1\n')
     old.chmod(0o755)
-    done = _make(checkout, "demo", f"PYTHON={old}")
+    done = _make(checkout, "demo", f"PYTHON={old}", f"VENV={tmp_path}/venv")
     assert done.returncode == 2
     assert f"xenmem needs Python 3.11 or later, and {old} is Python 3.10.12: make PYTHON=python3.12 demo" in done.stderr
     done = _make(checkout, "demo", "VENV=/proc/nowhere")

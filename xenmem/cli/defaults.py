@@ -31,7 +31,7 @@ def config() -> dict[str, Any]:
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             content = file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     import tomllib
 

@@ -131,26 +131,38 @@ def _calmer(question: Question, plan: Plan, effort: Effort) -> Plan:
         return plan
     if len(question.vms) * len(question.hosts) > CALMED or not len(question.hosts):
         return plan
-    at = np.full(int(question.hosts.max()) + 1, -1, np.int64)
+    at = np.full(int(question.hosts.max()) + 2, -1, np.int64)  # one more, so that -1 is nowhere
     at[question.hosts] = np.arange(len(question.hosts))
     place = at[plan.host]
-    moves = int(((question.away >= 0) & (place != question.origin)).sum())
-    if not moves:
+    if not ((question.away >= 0) & (place != question.origin)).any():
         return plan
     tight = question
     if plan.objective == "even":
-        tight = replace(question, free=question.free - plan.value)
+        tight = replace(question, free=question.free - _least_free_of_its_pool(question, place))
     elif plan.objective == "fewest-hosts":
         used = question.in_use.copy()
         used[place] = True
         tight = replace(question, allowed=question.allowed & used)
-    calm = solve(tight, "fewest-migrations", effort.part())
-    if not calm.is_complete or calm.value >= moves:
+    calm = at[solve(tight, "fewest-migrations", effort.part()).host]
+    # each pool by itself, so that its answer does not depend on what else there is
+    moving = (question.away >= 0) & (place != question.origin)
+    less = np.bincount(question.vm_pool, moving) > np.bincount(
+        question.vm_pool, (question.away >= 0) & (calm != question.origin)
+    )
+    placed = np.bincount(question.vm_pool, calm < 0) == 0
+    better = np.where((less & placed)[question.vm_pool], calm, place)
+    if (better == place).all():
         return plan
-    place = at[calm.host]
-    value = int(free_after(question, place).min()) if plan.objective == "even" else plan.value
+    value = int(free_after(question, better).min()) if plan.objective == "even" else plan.value
     status: Status = "optimal" if value == plan.bound else plan.status
-    return plan_of(question, place, effort, plan.objective, status, value, plan.bound, plan.reason)
+    return plan_of(question, better, effort, plan.objective, status, value, plan.bound, plan.reason)
+
+
+def _least_free_of_its_pool(question: Question, place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each host what the fullest host of its pool has left once the VMs are where `place` says."""
+    least = np.full(int(question.host_pool.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(least, question.host_pool, free_after(question, place))
+    return least[question.host_pool]
 
 
 def _check_objective(objective: str) -> None:
