@@ -82,7 +82,7 @@ def test_failover_table(answer: Answer, small: str) -> None:
     assert "VMs that then stay down" in text
     assert all(f"  {vm.name_label}: " in text for vm in pool.verdict.stays_down)
     assert pool.remedies is not None
-    assert "or no protection for 1 VM (the fewest):" in text
+    assert "What would make it survive 1 host failure\n  no protection for 2 VMs (the fewest):" in text
     assert text.startswith("Not any host may fail: ")
     assert answer("failover", small).startswith("1 host may fail, and no more.\n")
 

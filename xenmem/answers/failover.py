@@ -12,7 +12,6 @@ import numpy as np
 from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.naming import (
-    NOT_CHECKED,
     Answer,
     Named,
     NamedHost,
@@ -29,6 +28,7 @@ from xenmem.answers.naming import (
     named,
     pool_head,
     together,
+    untold,
     written,
 )
 from xenmem.columns import Bools
@@ -42,6 +42,7 @@ from xenmem.text import counted
 
 COUNTED: Final = ("protected", "running")
 """Which VMs are to run again: those that HA protects, or all guests that run now."""
+_SHARED: Final = "devices and networks without interfaces that several VMs would share"
 TIME_LIMIT: Final = 60.0
 MOMENT: Final = 0.01
 """Seconds for searches that are left once Ctrl-C has ended one."""
@@ -271,7 +272,7 @@ def failover(
         outcome=together(outcomes),
         policy=policy,
         pools=found,
-        not_checked=list(NOT_CHECKED),
+        not_checked=[*untold(fleet), _SHARED],
     )
 
 

@@ -135,7 +135,7 @@ def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
         "Hosts that are overcommitted now, and take no VM", map(name_of, verdict.overcommitted), style="yellow"
     )
     if pool.remedies is not None:
-        page.bullets(f"What would make it survive {_failures(verdict)}", _remedies(pool.remedies))
+        page.bullets(f"What would make it survive {_failures(verdict)}", _alternatives(_remedies(pool.remedies)))
         undecided = (name.replace("_", " ") for name in pool.remedies.undecided)
         page.bullets("Not decided in time", undecided, style="yellow")
 
@@ -171,6 +171,12 @@ def _vm(vm: VMToRun) -> str:
     return f"{name_of(vm)}: {format_size(vm.memory)}{where}"
 
 
+def _alternatives(lines: Iterator[str]) -> Iterator[str]:
+    """All but the first begin with "or"; what is indented belongs to the one before."""
+    for number, line in enumerate(lines):
+        yield line if not number or line.startswith(" ") else f"or {line}"
+
+
 def _remedies(remedies: Remedies) -> Iterator[str]:
     if remedies.memory == []:
         yield "nothing: it does"
@@ -182,17 +188,17 @@ def _remedies(remedies: Remedies) -> Iterator[str]:
         places = ", ".join(f"{format_size(host.memory)} in {name_of(host)}" for host in remedies.memory)
         yield f"{format_size(total)} more memory ({least}): {places}"
     if remedies.memory_each_host is not None:
-        yield f"or {format_size(remedies.memory_each_host)} more in every host"
+        yield f"{format_size(remedies.memory_each_host)} more in every host"
     if remedies.host is not None and remedies.memory_one_host is not None:
-        yield f"or {format_size(remedies.memory_one_host)} more in {name_of(remedies.host)} alone"
+        yield f"{format_size(remedies.memory_one_host)} more in {name_of(remedies.host)} alone"
     if remedies.memory_new_host is not None:
-        yield f"or one more host with {format_size(remedies.memory_new_host)} for VMs"
+        yield f"one more host with {format_size(remedies.memory_new_host)} for VMs"
     if remedies.unprotect:
         fewest = "the fewest" if remedies.unprotect_is_least else "fewer are not excluded"
-        yield f"or no protection for {counted(len(remedies.unprotect), 'VM')} ({fewest}):"
+        yield f"no protection for {counted(len(remedies.unprotect), 'VM')} ({fewest}):"
         yield from (f"  {_vm(vm)}" for vm in remedies.unprotect)
     if remedies.shrink:
-        yield f"or less memory_static_max for {counted(len(remedies.shrink), 'VM')}:"
+        yield f"less memory_static_max for {counted(len(remedies.shrink), 'VM')}:"
         yield from (
             f"  {name_of(vm)}: {format_size(vm.memory_static_max)} to {format_size(vm.to)}" for vm in remedies.shrink
         )

@@ -116,3 +116,15 @@ def test_balloon_never_promises_more_than_there_is(fleet: xenmem.Fleet) -> None:
         balloon(fleet, int(running[0]), host)
     with pytest.raises(ValueError, match="vm: -1 is outside"):
         balloon(fleet, -1, host)
+
+
+def test_a_vm_is_restarted_where_its_storage_is(data: Path) -> None:
+    """It said that the pool survives, whatever the other host sees."""
+    fleet = xenmem.read(data / "plans" / "local-sr.json")
+    running = fleet.vms.is_guest & (fleet.vms.power_state == PowerState.RUNNING)
+    pool_ = RestartPool.from_fleet(fleet, protected=running)
+    assert pool_.allowed is not None
+    assert pool_.allowed.tolist() == [[True, False]]
+    assert failover(pool_, 1).stays_down == (int(pool_.vms[0]),)
+    forbidden = np.zeros((len(fleet.vms), len(fleet.hosts)), np.bool_)
+    assert not RestartPool.from_fleet(fleet, protected=running, allowed=forbidden).allowed.any()

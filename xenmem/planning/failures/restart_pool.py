@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.checks import LARGEST_AMOUNT, check_range, check_total, integer
 from xenmem.planning.pool_view import able_hosts_of_pool, memory_to_start, place_in, room
+from xenmem.rules.mobility.matrix import is_allowed
 from xenmem.rules.start import is_protected
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ class RestartPool:
         policy : the memory that counts, of running VMs and of those to be started; HA plans with ``static_max``
         protected : bool array, shape (vms of the fleet,); None: as HA does, the VMs that always run and have the
             restart priority ``restart``. A protected VM on a host that is not enabled and live is to be started
-        allowed : bool array, shape (vms of the fleet, hosts of the fleet), where a VM may be started, such as False on
-            hosts without its storage; None: everywhere
+        allowed : bool array, shape (vms of the fleet, hosts of the fleet), where a VM may be started at most; None:
+            everywhere. Its storage, networks and devices are asked besides, its CPU is not: it boots anew
 
         Raises
         ------
@@ -134,7 +135,7 @@ class RestartPool:
             room(fleet, policy)[hosts],
             memory_to_start(fleet, policy)[vms],
             np.where(resident >= 0, resident, scheduled),
-            allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(vms, hosts)],
+            allowed=_may_boot(fleet, pool, vms, hosts, allowed),
         )
         return replace(bare, hosts=hosts, vms=vms)
 
@@ -165,6 +166,20 @@ class RestartPool:
     def prepared(self) -> Prepared:
         """The pool as the searches want it."""
         return Prepared.of(self)
+
+
+def _may_boot(fleet: Fleet, pool: int, vms: Rows, hosts: Rows, allowed: npt.ArrayLike | None) -> Bools | None:
+    """Where VMs can be started as far as that is known, by mobility and by what is asked; None: everywhere."""
+    # who runs on a network without PIFs holds the others there, and is gone when the host is
+    loose = replace(fleet.networks, is_pinning=np.zeros(len(fleet.networks), np.bool_))
+    part = (fleet.replace(networks=loose) if fleet.networks.is_pinning.any() else fleet).mobility.pool(pool)
+    kind_of = part.kind_of[np.searchsorted(part.vms, vms)]
+    may_be: Bools = is_allowed(part.first_step(with_cpu=False)[:, np.searchsorted(part.hosts, hosts)])
+    anywhere = bool(may_be[np.unique(kind_of)].all())
+    if allowed is None:
+        return None if anywhere else may_be[kind_of]
+    asked = np.asarray(allowed, np.bool_)[np.ix_(vms, hosts)]
+    return asked if anywhere else asked & may_be[kind_of]
 
 
 class Prepared(NamedTuple):
