@@ -28,7 +28,7 @@ demo: $(INSTALLED)
 
 # PYTEST= runs the tests one after another; compiled once before, no worker compiles what another one does
 test: $(INSTALLED) $(TOOLS) sanitize
-	@echo "All tests take 10 to 30 minutes, by the number of CPUs; make test-quick takes two."
+	@echo "All tests take 10 to 30 minutes, by the number of CPUs; make test-quick takes three."
 	$(BIN)/xenmem warm-up
 	$(BIN)/pytest $(PYTEST)
 
