@@ -12,6 +12,7 @@ from xmlrpc.client import DateTime
 import hypothesis
 import hypothesis.strategies as st
 import pytest
+from fuzz.calls import is_of
 from small_pool import build_database, everything, vm_row
 
 from xenmem.datamodel.errors import CODES
@@ -132,27 +133,6 @@ def prepared() -> tuple[Pool, str]:
     database.load("VM", [vm_row(database, "vm")])
     pool = Pool(database, clock=Clock(1_790_000_000.0), seed=1)
     return pool, pool.log_in("root", "")
-
-
-def is_of(type: Type[Any], value: Any) -> bool:
-    """Whether a value is what rows hold of a type."""
-    match type:
-        case IntType():
-            return isinstance(value, int) and -(2**63) <= value < 2**63
-        case FloatType():
-            return isinstance(value, float)
-        case BoolType():
-            return isinstance(value, bool)
-        case SetType():
-            return isinstance(value, tuple) and all(is_of(type.of, item) for item in value)
-        case MapType():
-            return isinstance(value, dict) and all(
-                is_of(type.key, key) and is_of(type.value, item) for key, item in value.items()
-            )
-        case RecordType():
-            return isinstance(value, dict)
-        case _:
-            return type.name == "void" or isinstance(value, str)
 
 
 @pytest.mark.slow

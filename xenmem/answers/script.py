@@ -52,23 +52,21 @@ def migrate(vm: Named, host: Named, source: Named | None = None) -> Action:
 
 def start(vm: Named, host: Named) -> Action:
     """A halted VM starts on a host."""
-    return Action(
-        f"start VM {label(vm)} on {label(host)}",
-        f"xe vm-start uuid={_uuid('VM', vm)} on={_uuid('host', host)}",
-        "VM.start_on",
-        [_reference("VM", vm), _reference("host", host), False, False],
-        f"begins {_uuid('VM', vm)} {_uuid('host', host)} halted",
-    )
+    return _begun(vm, host, "start", "halted")
 
 
 def resume(vm: Named, host: Named) -> Action:
     """A suspended VM resumes on a host."""
+    return _begun(vm, host, "resume", "suspended")
+
+
+def _begun(vm: Named, host: Named, operation: str, power_state: str) -> Action:
     return Action(
-        f"resume VM {label(vm)} on {label(host)}",
-        f"xe vm-resume uuid={_uuid('VM', vm)} on={_uuid('host', host)}",
-        "VM.resume_on",
+        f"{operation} VM {label(vm)} on {label(host)}",
+        f"xe vm-{operation} uuid={_uuid('VM', vm)} on={_uuid('host', host)}",
+        f"VM.{operation}_on",
         [_reference("VM", vm), _reference("host", host), False, False],
-        f"begins {_uuid('VM', vm)} {_uuid('host', host)} suspended",
+        f"begins {_uuid('VM', vm)} {_uuid('host', host)} {power_state}",
     )
 
 
