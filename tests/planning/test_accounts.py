@@ -18,6 +18,8 @@ HOSTS, VMS = [6000, 8000, 5000], [(1000, 0), (1200, 1), (700, 1), (1500, None), 
 def test_every_step_leaves_what_the_pool_in_memory_has(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     inventory = records(HOSTS, VMS)
+    for vm in inventory["VM"].values():  # of an older version: the next start computes it anew
+        vm["memory_overhead"] = str(int(vm["memory_overhead"]) - MIB)
     fleet, session = Fleet.from_records(inventory), in_memory(inventory, tmp_path)
     accounts = planning.Accounts(fleet)
     api = session.xenapi
