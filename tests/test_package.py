@@ -65,6 +65,7 @@ LAYERS = {
         "xenapi",
     },
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
+    "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""
