@@ -66,6 +66,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""
