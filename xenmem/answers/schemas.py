@@ -24,6 +24,7 @@ _ANSWERS: Final = {
     "capacity": "CapacityReport",
     "balloon": "BalloonReport",
     "what-if": "WhatIf",
+    "rightsize": "Rightsizing",
     "messages": "Declarations",
     "info": "Installation",
     "warm-up": "WarmUpReport",
