@@ -315,7 +315,8 @@ class Pools(Table):
     ----------
     master : row in hosts of the coordinator
     model : the kernel model that the coordinator computes with
-    ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit : high availability
+    ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit, ha_overcommitted : high
+        availability
     restrict_dmc : ballooning is not licensed
     cpuid_feature_mask : str, by which servers before 7.0 mask CPU features; may be empty
     auto_poweron : other_config says that VMs of auto_poweron start with a host
@@ -329,6 +330,7 @@ class Pools(Table):
     ha_host_failures_to_tolerate: Bytes
     ha_plan_exists_for: Bytes
     ha_allow_overcommit: Bools
+    ha_overcommitted: Bools
     restrict_dmc: Bools
     cpuid_feature_mask: Objects
     auto_poweron: Bools

@@ -463,6 +463,7 @@ class _Assembler:
             "ha_host_failures_to_tolerate": np.int64,
             "ha_plan_exists_for": np.int64,
             "ha_allow_overcommit": np.bool_,
+            "ha_overcommitted": np.bool_,
             "restrict_dmc": np.bool_,
             "cpuid_feature_mask": np.object_,
             "auto_poweron": np.bool_,

@@ -267,6 +267,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 Column("ha_host_failures_to_tolerate", Kind.INT, default=0),
                 Column("ha_plan_exists_for", Kind.INT, default=0),
                 _flag("ha_allow_overcommit"),
+                _flag("ha_overcommitted"),
                 _entry("restrictions", "restrict_dmc", "restrict_dmc"),
                 _entry("other_config", "cpuid_feature_mask", "cpuid_feature_mask"),
                 _entry("other_config", "auto_poweron", "auto_poweron"),

@@ -247,6 +247,7 @@ def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
             "ha_host_failures_to_tolerate": pools.ha_host_failures_to_tolerate,
             "ha_plan_exists_for": pools.ha_plan_exists_for,
             "ha_allow_overcommit": pools.ha_allow_overcommit,
+            "ha_overcommitted": pools.ha_overcommitted,
             "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in pools.auto_poweron.tolist()],
             "restrictions": [{"restrict_dmc": str(bool(value)).lower()} for value in pools.restrict_dmc],
         },
