@@ -22,6 +22,7 @@ from xenmem.cli.arguments import (
     read_fleet,
     sizes_option,
 )
+from xenmem.cli.display import display, write_to
 from xenmem.cli.layout import Column
 from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, are_many, by_policy, head, host_name, name_of
 from xenmem.cli.show import show
@@ -77,6 +78,9 @@ def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
     help="Sort by free, memory, name, vms or a column of csv: amounts from the largest.",
 )
 @sizes_option
+@click.option(
+    "--html", metavar="FILE", help="Write one page that needs nothing else: pictures, and tables to sort and filter."
+)
 @model_option
 @lenient_option
 @format_option("table", "json", "csv", "openmetrics")
@@ -85,6 +89,7 @@ def report(
     vms: bool,
     sort: str | None,
     sizes: tuple[tuple[int, int], ...],
+    html: str | None,
     model: str | None,
     lenient: bool,
     form: str,
@@ -99,6 +104,8 @@ def report(
         return _openmetrics(inventories, lenient, vms, sizes)
     if sizes:
         raise click.UsageError("--size chooses what --format openmetrics counts the room for", _context())
+    if html is not None:
+        return _page(html, inventories, lenient, model)
     result = answers.report(read_fleet(inventories, lenient), model=model, vms=vms)
     row_type = VMReport if vms else HostReport
     rows = "vms" if vms else "hosts"
@@ -128,6 +135,23 @@ def _openmetrics(inventories: Sequence[str], lenient: bool, per_vm: bool, sizes:
 
 def _context() -> click.Context:
     return click.get_current_context()
+
+
+def _page(path: str, inventories: tuple[str, ...], lenient: bool, model: str | None) -> Output:
+    """The answer as a page, to be written to a file."""
+    context = click.get_current_context()
+    for name in ("vms", "sort", "form"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = next(one.opts[0] for one in context.command.params if one.name == name)
+            raise click.UsageError(f"--html and {option} exclude each other", context)
+    if display().output is not None:
+        raise click.UsageError("--html and --output exclude each other", context)
+    from datetime import UTC, datetime
+
+    from xenmem import page
+
+    write_to(path)
+    return Output(page.report(read_fleet(inventories, lenient), model, datetime.now(UTC)).encode())
 
 
 def _table(page: Page, result: Report) -> None:
