@@ -12,6 +12,7 @@ from xenmem._lazy import attach
 if TYPE_CHECKING:
     from xenmem.answers.balloon import BalloonReport, balloon, with_fair_targets
     from xenmem.answers.capacity import CapacityReport, Wanted, capacity
+    from xenmem.answers.check import Check, check
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BalloonReport",
     "CapacityReport",
+    "Check",
     "Declarations",
     "Explanation",
     "Fit",
@@ -50,6 +52,7 @@ __all__ = [
     "WhatIf",
     "balloon",
     "capacity",
+    "check",
     "consolidate",
     "declarations",
     "evacuate",
@@ -78,6 +81,7 @@ __getattr__, __dir__ = attach(
     {
         "balloon": "BalloonReport balloon with_fair_targets",
         "capacity": "CapacityReport Wanted capacity",
+        "check": "Check check",
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
