@@ -64,6 +64,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "mirror": {"columns", "fleet", "inventory"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""
