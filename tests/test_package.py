@@ -68,6 +68,7 @@ LAYERS = {
     },
     "mirror": {"columns", "fleet", "inventory"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
+    "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""

@@ -49,6 +49,14 @@ COMMANDS: Final = {
         "One VM piece by piece, and where it could start.",
         (("what a VM really takes", "explain pool.xml web-1"),),
     ),
+    "plot": About(
+        "What there is",
+        "A picture: hosts, failures, a plan, overheads.",
+        (
+            ("where the memory of each host is", "plot pool.xml hosts.svg"),
+            ("before and after a plan", "plot pool.xml plan.png --kind evacuate --host host-3"),
+        ),
+    ),
     "info": About("xenmem itself", "Version, models, backends, SIMD level, threads, CPU.", (("", "info"),)),
     "completion": About(
         "xenmem itself",
