@@ -85,11 +85,13 @@ class Question:
     Attributes
     ----------
     undecided : what a rule could not decide, and why: whoever asks a rule takes it away
+    stuck : of each pool that was looked at, the hosts that its own plan does not empty, and why
     """
 
     def __init__(self, fleet: Fleet, settings: Settings, use: Mapping[str, Use] | None, effort: Effort) -> None:
         self.fleet, self.settings, self.use, self.effort = fleet, settings, use, effort
         self.undecided: list[str] = []
+        self.stuck: dict[int, dict[int, Any]] = {}
 
     @cached_property
     def guest(self) -> Bools:
