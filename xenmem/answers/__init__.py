@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from xenmem.answers.naming import QuestionError
     from xenmem.answers.place import Placement, place
     from xenmem.answers.report import Report, report
+    from xenmem.answers.rightsize import Rightsizing, rightsize
     from xenmem.answers.rolling_update import RollingPlan, rolling_update
     from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
@@ -42,6 +43,7 @@ __all__ = [
     "Placement",
     "QuestionError",
     "Report",
+    "Rightsizing",
     "RollingPlan",
     "Survival",
     "UpgradeCheck",
@@ -64,6 +66,7 @@ __all__ = [
     "place",
     "rebalance",
     "report",
+    "rightsize",
     "rolling_update",
     "schema",
     "unprotecting",
@@ -89,6 +92,7 @@ __getattr__, __dir__ = attach(
         "naming": "QuestionError",
         "place": "Placement place",
         "report": "Report report",
+        "rightsize": "Rightsizing rightsize",
         "rolling_update": "RollingPlan rolling_update",
         "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",

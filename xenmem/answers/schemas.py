@@ -25,6 +25,7 @@ _ANSWERS: Final = {
     "capacity": "CapacityReport",
     "balloon": "BalloonReport",
     "what-if": "WhatIf",
+    "rightsize": "Rightsizing",
     "messages": "Declarations",
     "info": "Installation",
     "warm-up": "WarmUpReport",
