@@ -114,7 +114,8 @@ def _evacuation_errors(part: Fleet, hosts: Sequence[int] | None = None) -> dict[
     from xenmem.planning import xapi
 
     mobility, why = part.mobility.pool(0), refusals(part.vms, part.hosts)
-    steps, kind_of = mobility.first_step(), mobility.kind_of.tolist()
+    steps = mobility.first_step()
+    kind_of: list[int] = mobility.kind_of.tolist()
     error_of = {step.value: None if step >= Step.UNDECIDED else (ERRORS[step],) for step in Step}
     errors: list[list[tuple[str, ...] | None]] = [[error_of[step] for step in kind] for kind in steps.tolist()]
 
