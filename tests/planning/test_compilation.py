@@ -98,7 +98,8 @@ def test_searches_in_c_compile_nothing(tmp_path: Path, data: Path) -> None:
     inventory = data / "inventories" / "pool-small.records.json"
     done = run(str(Path(__file__).with_name("every_planner.py")), str(inventory), cache=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert json.loads(done.stdout)["compiled"] == []
+    compiled = json.loads(done.stdout)["compiled"]
+    assert [function for function in compiled if function.startswith("xenmem.planning")] == []
     asked = (
         "import sys; from xenmem import planning; planning.pack_sizes([4, 5, 6], [9, 9], 'fewest-hosts');"
         "print('numba' in sys.modules)"
