@@ -15,6 +15,7 @@ from xenmem.columns import (
     POLICIES,
     TABLE_TYPES,
     Bytes,
+    Codes,
     Hosts,
     Networks,
     Note,
@@ -28,11 +29,12 @@ from xenmem.columns import (
     VMs,
     check_references,
 )
-from xenmem.edits import from_columns, moved, resized, row_of, with_vms, without
+from xenmem.edits import from_columns, moved, of_pool, resized, row_of, with_vms, without
 from xenmem.inventory.assemble import COLUMNS
 from xenmem.inventory.error import InventoryError
 from xenmem.inventory.records import read_tables
 from xenmem.inventory.source import Progress, Source, read_pools
+from xenmem.rules.mobility.agility import agile_errors
 from xenmem.rules.mobility.matrix import Mobility
 from xenmem.rules.upgrade import overhead_growth
 
@@ -279,6 +281,21 @@ class Fleet:
         """
         return self.replace(**without(self._tables, vms))
 
+    def of_pool(self, pool: int) -> Self:
+        """The fleet of one pool alone, its rows in their order.
+
+        Parameters
+        ----------
+        pool : row of the pool
+
+        Raises
+        ------
+        ValueError : there is no such pool
+        """
+        if not 0 <= pool < len(self.pools):
+            raise ValueError(f"pool: {pool} is outside 0..{len(self.pools) - 1}")
+        return type(self)(*of_pool(self._tables, pool))
+
     def _row(self, table: str, name: str) -> int:
         if table not in self._rows:
             rows: dict[str, int] = {}
@@ -304,6 +321,15 @@ class Fleet:
         if self._mobility is None:
             self._mobility = Mobility(self._tables)
         return self._mobility
+
+    def agile_errors(self) -> Codes:
+        """Why HA could not restart each VM on every enabled host: uint8 array, shape (vms,), of rules' `Agility`.
+
+        Notes
+        -----
+        Source: xapi-project/xen-api, ocaml/xapi/agility.ml, ``vm_assert_agile``.
+        """
+        return agile_errors(self._tables)
 
     def amount(self, policy: str = "dynamic_min") -> Bytes:
         """The memory of each VM that counts under a policy, without overhead.

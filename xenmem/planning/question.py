@@ -21,7 +21,6 @@ from xenmem.planning.plan import listed
 from xenmem.planning.pool_view import able_hosts, memory_to_start, place_in, room
 from xenmem.rules.hosts import version_classes
 from xenmem.rules.migration import refusals, too_wide, whereabouts
-from xenmem.rules.mobility.matrix import Step
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -88,7 +87,7 @@ class Question:
     taken : int32 array, shape (groups, hosts): members that stay on a host without being among the VMs
     same_host : arrays of VMs that share a host
     stays : rows of VMs that are asked for and cannot move, each with the reason; they are none of the VMs
-    bar : why the VM of a row cannot run on the host of a row, in words that follow its name; empty if it can
+    bar : why the VM of a row cannot run on hosts of its pool, in words that follow its name; empty if it can on all
     """
 
     vms: Rows
@@ -115,7 +114,7 @@ class Question:
     taken: Rows
     same_host: list[Rows]
     stays: dict[int, str]
-    bar: Callable[[int, int], str]
+    bar: Callable[[int, Rows], str]
 
     def vm_name(self, vm: int) -> str:
         """What a message calls the VM: its name, or its row."""
@@ -127,8 +126,7 @@ class Question:
 
     def bars(self, vm: int) -> str:
         """Why the VM cannot run on hosts of its pool, in words that follow its name; empty if it can on all."""
-        hosts = self.hosts[self.host_pool == self.vm_pool[vm]]
-        return _summed([self.bar(int(self.vms[vm]), host) for host in hosts.tolist()])
+        return self.bar(int(self.vms[vm]), self.hosts[self.host_pool == self.vm_pool[vm]])
 
 
 def question_of_sizes(
@@ -173,7 +171,7 @@ def question_of_sizes(
         host_pool=np.zeros(len(left), np.int32),
         stays={},
         why_not=str,
-        bar=lambda vm, host: "",
+        bar=lambda vm, hosts: "",
     )
     one_kind = np.zeros(len(amounts), np.int32), [np.ones(len(left), np.bool_)]
     return _question(
@@ -213,7 +211,7 @@ def question_of_fleet(
     wanted = able_hosts(fleet, wanted)
     host_at = place_in(wanted, len(machines))
     where = whereabouts(table)
-    still = cannot_move(fleet, constraints, host_at)
+    still = cannot_move(fleet, constraints, host_at, asked)
     vcpus = bool(constraints.get("vcpus", True))
     rows = asked[~np.isin(asked, list(still))] if still else asked
     part = _Part(
@@ -263,13 +261,14 @@ def question_of_fleet(
     )
 
 
-def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows) -> dict[int, str]:
+def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows, among: Rows | None = None) -> dict[int, str]:
     """The guests on a host that stay there whatever is asked, by row, each with the reason.
 
     Parameters
     ----------
     fleet, constraints : as for a Question
     host_at : place_in of the hosts that take part: a VM with more vCPUs than its host has CPUs is not kept on others
+    among : rows of VMs that are asked about, by default all; the answer may name others besides
     """
     found = {}
     if constraints.get("vcpus", True):
@@ -281,7 +280,7 @@ def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows) -> dict[i
     for row, why in held_by_needs(fleet).items():
         if here[row] >= 0:
             found.setdefault(row, why)
-    for row, why in confined(fleet, host_at, bool(constraints.get("vcpus", True))).items():
+    for row, why in confined(fleet, host_at, bool(constraints.get("vcpus", True)), among).items():
         found.setdefault(row, why)
     for row, why in constraints.get("immovable", {}).items():
         if not 0 <= integer("immovable", row) < len(fleet.vms):
@@ -307,17 +306,20 @@ def held_by_needs(fleet: Fleet) -> dict[int, str]:
     return held
 
 
-def confined(fleet: Fleet, host_at: Rows, vcpus: bool) -> dict[int, str]:
+def confined(fleet: Fleet, host_at: Rows, vcpus: bool, among: Rows | None = None) -> dict[int, str]:
     """The guests on a host that could run on no other of those that take part, by row, each with the reason.
 
     Parameters
     ----------
     host_at : place_in of the hosts that take part
     vcpus : whether a VM needs as many CPUs as it has vCPUs
+    among : rows of VMs, by default all
     """
     vms, hosts = fleet.vms, np.flatnonzero(host_at[:-1] >= 0).astype(np.int32)
     here = whereabouts(vms)
     rows = np.flatnonzero(vms.is_guest & (here >= 0)).astype(np.int32)
+    if among is not None:
+        rows = rows[np.isin(rows, among)]
     if not len(hosts) or not len(rows):
         return {}
     kind_of, masks = fleet.mobility.kinds(rows, hosts, pcpus=vcpus)
@@ -331,27 +333,15 @@ def confined(fleet: Fleet, host_at: Rows, vcpus: bool) -> dict[int, str]:
     found = {}
     for vm in rows[(elsewhere == 0) & (others > 0)].tolist():
         away = hosts[(fleet.hosts.pool[hosts] == vms.pool[vm]) & (hosts != here[vm])]
-        found[vm] = "it " + _summed([_bar(fleet, vcpus, vm, host) for host in away.tolist()])
+        found[vm] = f"it {_bar(fleet, vcpus, vm, away)}"
     return found
 
 
-def _summed(reasons: Sequence[str]) -> str:
-    """Reasons of several hosts in a line: the first of each beginning, and of how many more hosts it holds."""
-    by_need: dict[str, list[str]] = {}
-    for reason in filter(None, reasons):
-        by_need.setdefault(reason.partition(", ")[0], []).append(reason)
-    more = {need: len(found) - 1 for need, found in by_need.items()}
-    parts = [
-        f"{found[0]}{f' (nor {more[need]} more host' + ('s)' if more[need] > 1 else ')') if more[need] else ''}"
-        for need, found in by_need.items()
-    ]
-    return listed(parts)
-
-
-def _bar(fleet: Fleet, vcpus: bool, vm: int, host: int) -> str:
-    """Why a VM cannot run on a host, vCPUs aside if they do not count."""
-    part = fleet.mobility.of(vm)
-    return "" if not vcpus and part.step(vm, host) == Step.PCPUS else part.reason(vm, host)
+def _bar(fleet: Fleet, vcpus: bool, vm: int, hosts: Rows) -> str:
+    """Why a VM cannot run on hosts in a line, vCPUs aside if they do not count: of each need the first reason."""
+    reasons = fleet.mobility.of(vm).reasons(vm, hosts, pcpus=vcpus)
+    more = [f" (nor {count - 1} more host{'s' if count > 2 else ''})" if count > 1 else "" for _, count in reasons]
+    return listed([f"{reason}{others}" for (reason, _), others in zip(reasons, more, strict=True)])
 
 
 def _guests(fleet: Fleet, vms: npt.ArrayLike | None) -> Rows:
@@ -424,7 +414,7 @@ class _Part(NamedTuple):
     host_pool: Rows
     stays: dict[int, str]
     why_not: Callable[[int], str]
-    bar: Callable[[int, int], str]
+    bar: Callable[[int, Rows], str]
 
     def vm(self, name: str, row: int) -> int:
         """The place of a VM that a constraint names."""
