@@ -31,7 +31,7 @@ if not os.access(ROOT, os.W_OK):  # a read-only checkout: nothing is written bes
 
 setup(
     version=re.search(r'#define XENMEM_VERSION "(.+)"', HEADER.read_text())[1],
-    cffi_modules=["csrc/build_ffi.py:ffi"],
+    cffi_modules=["csrc/build_ffi.py:ffi", "csrc/build_searches.py:ffi"],
     cmdclass={"build_ext": BuildOptionalExt},
     options=options,
 )

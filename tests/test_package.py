@@ -66,6 +66,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "mirror": {"columns", "fleet", "inventory"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
