@@ -67,9 +67,9 @@ LAYERS = {
         "xenapi",
     },
     "mirror": {"columns", "fleet", "inventory"},
-    "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
+    "page": {"_lazy", "answers", "columns", "fleet", "kernel", "planning", "rules", "text", "units"},
     "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
-    "server": {"datamodel", "kernel", "rules", "xenapi"},
+    "server": {"datamodel", "kernel", "page", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""
 
