@@ -18,7 +18,7 @@ OFFLINE := { echo "What xenmem runs on could not be installed. Without a network
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-quick fuzz lint types bench bench-quick man install-man wheel clean
+.PHONY: demo test test-quick fuzz lint types docs bench bench-quick man install-man wheel clean
 
 demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
@@ -49,6 +49,11 @@ lint: $(TOOLS)
 
 types: $(INSTALLED) $(TOOLS)
 	$(BIN)/mypy -p xenmem
+
+# the pages as a site; a warning, and a link that leads nowhere, is an error
+docs: $(INSTALLED) $(TOOLS)
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees -c docs . build/docs
+	@echo build/docs/index.html
 
 # What is installed is measured and kept as the results of HEAD; BENCH='overhead free_memory' measures some of it.
 bench: $(INSTALLED) $(TOOLS)
