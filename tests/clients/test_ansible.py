@@ -137,7 +137,7 @@ def test_a_vm_from_a_template(ansible: Any, server: Served) -> None:
 
 
 def test_the_playbook_of_the_page(server: Served, run: Run, tmp_path: Path) -> None:
-    """docs/how-to/ansible.md: the first run changes both, the second nothing, and too much memory is the pool's refusal."""
+    """docs/how-to/ansible.md: the first run changes both, the second nothing; too much memory is refused."""
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "ansible.md").read_text()
     (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     book = tmp_path / "site.yml"

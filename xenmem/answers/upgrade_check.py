@@ -63,14 +63,14 @@ class NoLongerStarts(Named, frozen=True):
     Attributes
     ----------
     host : where it is resident, else scheduled, else its affinity
-    needed_now, available_now : bytes, by the present model and the stored overheads
-    needed, available : bytes, by the target model and the host's overhead then; the VM itself is not counted as there
+    required_now, available_now : bytes, by the present model and the stored overheads
+    required, available : bytes, by the target model and the host's overhead then; the VM itself is not counted as there
     """
 
     host: Named
-    needed_now: int
+    required_now: int
     available_now: int
-    needed: int
+    required: int
     available: int
 
 
@@ -281,9 +281,9 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, growth: Bytes, model: str) -
             NoLongerStarts(
                 **identity(vms, row),
                 host=Named(**identity(fleet.hosts, int(host[row]))),
-                needed_now=int(now[row]),
+                required_now=int(now[row]),
                 available_now=available_now,
-                needed=int(then[row]),
+                required=int(then[row]),
                 available=available,
             ),
         )

@@ -295,8 +295,8 @@ class Count(click.ParamType[int]):
 
 
 COUNT: Final = Count()
-counted_option: Decorator = click.option(
-    "--vms",
+restart_option: Decorator = click.option(
+    "--restart",
     type=click.Choice(("protected", "running")),
     help="VMs that must run again: those that HA protects, by default if there are any, or all that run now.",
 )
