@@ -50,12 +50,14 @@ LAYERS = {
     "edits": {"columns", "inventory", "kernel"},
     "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
     "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "units"},
+    "history": {"inventory", "units"},
     "xenapi": {"_lazy", "columns", "datamodel", "fleet", "kernel", "rules", "text", "units", "inventory", "planning"},
     "answers": {
         "_lazy",
         "columns",
         "datamodel",
         "fleet",
+        "history",
         "kernel",
         "rules",
         "text",
@@ -64,6 +66,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""
