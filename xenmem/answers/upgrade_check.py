@@ -225,7 +225,11 @@ def _verdict(to: str, hosts: list[HostUpgrade], stored: Case, target: Case, stuc
 
     stuck_text = f"{counted(stuck, 'VM')} no longer {'starts where it is' if stuck == 1 else 'start where they are'}"
     starts = stuck_text if stuck else "every VM still starts where it is"
-    parts = [f"After {to} {starts}", *crowded("become", True), *crowded("stay", False)]
+    is_same = (target.memory_overhead, target.host_overhead) == (stored.memory_overhead, stored.host_overhead)
+    first = f"With {to} nothing changes: {starts}" if is_same else f"After {to} {starts}"
+    parts = [first, *crowded("become", True), *crowded("stay", False)]
+    if is_same:
+        return f"{'; '.join(parts)}."
     vms = change(target.memory_overhead, stored.memory_overhead)
     own = change(target.host_overhead, stored.host_overhead)
     return f"{'; '.join(parts)}. VMs take {vms}, hosts themselves {own}."

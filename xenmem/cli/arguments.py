@@ -128,6 +128,12 @@ def again(*arguments: str, command: str | None = None, without: Collection[str] 
     return shlex.join(["xenmem", context.info_name or "", *words, *arguments])
 
 
+def is_given(*words: str) -> bool:
+    """Whether the command that runs was given these words, one after the other."""
+    given = list(click.get_current_context().meta.get(GIVEN, []))
+    return any(given[at : at + len(words)] == list(words) for at in range(len(given)))
+
+
 class _Named(click.ParamType[str]):
     """What a shell completes, where it asks: a file, or a name of the inventory."""
 

@@ -124,7 +124,7 @@ def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
     page.line()
     if verdict.at_least is not None and verdict.at_most is not None:
         page.line(_limits(verdict.at_least, verdict.at_most), style="bold")
-    page.line(f"{verdict.answer}: {verdict.reason}", style="bold" if verdict.at_least is None else "")
+    page.line(f"{verdict.reason}.", style="bold" if verdict.at_least is None else "")
     page.line(_own(verdict.own, verdict.num_failures))
     if verdict.one_by_one and verdict.failed_hosts:
         page.bullets("Hosts, in the order in which they fail", map(name_of, verdict.failed_hosts))
