@@ -141,9 +141,8 @@ $(INSTALLED): $(DEPENDENCIES) $(SOURCES)
 	rm -rf build/lib.* build/bdist.* build/temp.*
 	$(BIN)/pip install -q --no-deps --no-build-isolation . && $(BIN)/pip check
 	if [ -w kernel ]; then \
-	    rm -f kernel/_ffi*.so; \
-	    built=$$(cd $(VENV) && find "$$PWD/lib" -path '*/xenmem/kernel/_ffi*.so'); \
-	    [ -z "$$built" ] || cp "$$built" kernel/; \
+	    rm -f kernel/_ffi*.so xenmem/planning/search/compiled/_c*.so; \
+	    (cd $(VENV)/lib/python*/site-packages && find xenmem -name '*.so' -print0 | tar -c --null -T - -f -) | tar -x; \
 	fi
 	touch $@
 

@@ -35,7 +35,7 @@ share = [path.relative_to(ROOT) for path in sorted((ROOT / "share").rglob("*")) 
 setup(
     data_files=[(path.parent.as_posix(), [path.as_posix()]) for path in share],
     version=re.search(r'#define XENMEM_VERSION "(.+)"', HEADER.read_text())[1],
-    cffi_modules=["csrc/build_ffi.py:ffi"],
+    cffi_modules=["csrc/build_ffi.py:ffi", "csrc/build_searches.py:ffi"],
     cmdclass={"build_ext": BuildOptionalExt},
     options=options,
 )

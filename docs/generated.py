@@ -11,6 +11,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+QUOTED_PLURAL = re.compile(r"((?<!`)`[^`]+`)(?=\w)")
+"""``Plan`` with an s behind it, which reStructuredText wants parted."""
 HEADER = Path(__file__).resolve().parents[1] / "csrc" / "xenmem.h"
 
 
@@ -105,7 +107,7 @@ def _docstring(_: Sphinx, what: str, name: str, thing: object, options: object, 
             made += ["", f"``{found[1]}``", f"    {found[2]}"]
         else:
             made.append(line)
-    lines[:] = made
+    lines[:] = [QUOTED_PLURAL.sub(r"\1\\ ", line) for line in made]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

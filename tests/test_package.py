@@ -47,7 +47,7 @@ LAYERS = {
     "text": set(),
     "rules": {"columns", "kernel", "units"},
     "inventory": {"columns", "datamodel", "kernel", "rules", "text", "units"},
-    "edits": {"columns", "inventory", "kernel"},
+    "edits": {"columns", "inventory", "kernel", "rules"},
     "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
     "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "text", "units"},
     "history": {"inventory", "units"},
@@ -66,7 +66,9 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "mirror": {"columns", "fleet", "inventory"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
+    "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""

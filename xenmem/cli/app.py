@@ -35,10 +35,27 @@ COMMANDS: Final = {
             ("for a spreadsheet", "report pool.xml --format csv -o hosts.csv"),
         ),
     ),
+    "check": About(
+        "What there is",
+        "What is amiss, will fail or wastes memory, and what to do.",
+        (
+            ("what is amiss", "check pool.xml"),
+            ("one rule, object by object", "check pool.xml --rule M02"),
+            ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",
         (("what a VM really takes", "explain pool.xml web-1"),),
+    ),
+    "plot": About(
+        "What there is",
+        "A picture: hosts, failures, a plan, overheads.",
+        (
+            ("where the memory of each host is", "plot pool.xml hosts.svg"),
+            ("before and after a plan", "plot pool.xml plan.png --kind evacuate --host host-3"),
+        ),
     ),
     "info": About("xenmem itself", "Version, models, backends, SIMD level, threads, CPU.", (("", "info"),)),
     "completion": About(
@@ -155,6 +172,14 @@ COMMANDS: Final = {
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),
+    "rightsize": About(
+        "Over time",
+        "VMs that use far less or more than they have.",
+        (
+            ("by what a bug report tells", "rightsize pool.xml --use bug-report.tar.bz2"),
+            ("by what was collected, and keep it", "rightsize pool.xml --use answers/ --keep use.parquet"),
+        ),
+    ),
     "serve": About(
         "Other programs",
         "Pools in memory, for XenAPI clients on the network.",
@@ -174,6 +199,7 @@ GROUPS: Final = (
     "What survives",
     "Where VMs go",
     "What a change does",
+    "Over time",
     "Other programs",
     "xenmem itself",
 )
@@ -209,7 +235,9 @@ def run(arguments: Sequence[str] | None) -> int:
         return Status.MISTAKE
     except (ValueError, OverflowError) as error:  # of a reader or an answer
         complain(str(error))
-        return Status.MISTAKE
+        from xenmem.inventory.error import OutOfReachError
+
+        return Status.UNKNOWN if isinstance(error, OutOfReachError) else Status.MISTAKE
     return deliver(answer, path)
 
 
@@ -256,7 +284,8 @@ def _begin() -> None:
     """The memory of Xen pools: what VMs cost, what is free, what fits, what an upgrade changes.
 
     INVENTORY is a pool database dump, XenAPI records as JSON, or the text of `xe ... params=all`, each also as gzip;
-    `-` is standard input. Where none is given it is that of XENMEM_INVENTORY, or of the configuration file. Sizes are
+    `-` is standard input. Or a pool that runs, by its address (https://root@pool.example) or its profile: it is read,
+    and never changed. Where none is given it is that of XENMEM_INVENTORY, or of the configuration file. Sizes are
     written as 16GiB, 1.5TiB, 4096MiB or bytes; all units are binary. For the name of a VM or host, its beginning does.
     """
     announce_compilation()

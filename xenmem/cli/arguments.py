@@ -14,6 +14,7 @@ import click
 from xenmem import Fleet, kernel, read
 from xenmem.answers.naming import Outcome, upgraded
 from xenmem.answers.script import WRITERS, Action
+from xenmem.cli.access import access_options, source
 from xenmem.cli.defaults import GIVEN, Asked
 from xenmem.cli.display import display_options
 from xenmem.cli.status import OF_OUTCOME
@@ -36,7 +37,7 @@ def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
     fleets = []
     for inventory in inventories:
         with Reading("<stdin>" if inventory == "-" else inventory) as progress:
-            fleets.append(read(inventory, lenient=lenient, progress=progress))
+            fleets.append(read(source(inventory), lenient=lenient, progress=progress))
     fleet = Fleet.concatenate(fleets)
     return fleet if to is None else upgraded(fleet, to)
 
@@ -171,7 +172,9 @@ def command(function: Command) -> click.Command:
     for parameter in made.params:
         if parameter.metavar in _NAMES and type(parameter.type) is type(click.STRING):
             parameter.type = _Named(_NAMES[parameter.metavar])
-    made.params += [option for option in display_options() if not known & set(option.opts)]
+    asks_pools = any(isinstance(one, click.Argument) and str(one.name).startswith("inventor") for one in made.params)
+    more = [*display_options(), *(access_options() if asks_pools else ())]
+    made.params += [option for option in more if not known & set(option.opts)]
     return made
 
 
@@ -301,6 +304,29 @@ class Count(click.ParamType[int]):
 
 
 COUNT: Final = Count()
+
+
+def _sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """MEMORY:VCPUS, each once."""
+    found = []
+    for text in texts:
+        memory, colon, vcpus = text.partition(":")
+        if not colon:
+            raise click.BadParameter(f"{text!r} is not MEMORY:VCPUS, such as 16GiB:4")
+        amount = positive_size(context, parameter, memory)
+        assert amount is not None
+        found.append((amount, COUNT.convert(vcpus, parameter, context)))
+    return tuple(dict.fromkeys(found))
+
+
+sizes_option: Decorator = click.option(
+    "--size",
+    "sizes",
+    metavar="SIZE",
+    multiple=True,
+    callback=_sizes,
+    help="MEMORY:VCPUS of VMs that metrics count the room for; once for each size.  [default: 4GiB:2, 16GiB:4]",
+)
 restart_option: Decorator = click.option(
     "--restart",
     type=click.Choice(("protected", "running")),
