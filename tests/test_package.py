@@ -49,7 +49,7 @@ LAYERS = {
     "inventory": {"columns", "datamodel", "kernel", "rules", "text", "units"},
     "edits": {"columns", "inventory", "kernel", "rules"},
     "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
-    "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "units"},
+    "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "text", "units"},
     "history": {"inventory", "units"},
     "xenapi": {"_lazy", "columns", "datamodel", "fleet", "kernel", "rules", "text", "units", "inventory", "planning"},
     "answers": {

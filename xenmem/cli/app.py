@@ -168,7 +168,7 @@ COMMANDS: Final = {
         "Whether all VMs run again after host failures.",
         (
             ("any one host fails", "failover pool.xml --failures 1"),
-            ("how many may fail, of all running VMs", "failover pool.xml --vms running"),
+            ("how many may fail, of all running VMs", "failover pool.xml --restart running"),
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),

@@ -23,6 +23,7 @@ from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED
 from xenmem.rules.mobility.cpu import levelling
+from xenmem.text import counted
 from xenmem.units import MIB
 
 if TYPE_CHECKING:
@@ -435,7 +436,7 @@ class _Assembler:
                 example = example or f"{named('VM', vms['ref'][row])}: groups: {shown(lost)} is not in the inventory"
                 dangling += len(refs) - len(groups[row])
         if dangling:
-            text = f"{dangling} references to VM groups that are not in the inventory"
+            text = f"{counted(dangling, 'reference')} to VM groups that are not in the inventory"
             self.note("dangling-group", text, dangling, example)
         return groups
 
