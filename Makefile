@@ -10,7 +10,7 @@ INSTALLED := $(VENV)/.installed
 DEPENDENCIES := $(VENV)/.dependencies
 TOOLS := $(VENV)/.tools
 SOURCES := pyproject.toml setup.py MANIFEST.in requirements.lock $(wildcard csrc/*.[ch] csrc/*.py kernel/*.py) \
-           $(shell find xenmem -name '*.py' -o -name '*.json')
+           $(shell find xenmem -name '*.py' -o -name '*.json' -o -name '*.css' -o -name '*.js')
 
 PIP_LOCKED := $(BIN)/pip install -q --require-hashes
 OFFLINE := { echo "What xenmem runs on could not be installed. Without a network: where there is one" \

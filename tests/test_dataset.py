@@ -1,4 +1,4 @@
-"""Snapshots of pools in a folder: what was appended comes back, of the time and pools asked for, and no more is read."""
+"""Snapshots of pools in a folder: what was appended comes back, of the time and pools asked for; no more is read."""
 
 import errno
 import os

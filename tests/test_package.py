@@ -53,6 +53,7 @@ LAYERS = {
     "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
     "dataset": {"fleet", "inventory"},
     "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "units"},
+    "history": {"inventory", "units"},
     "xenapi": {
         "_lazy",
         "columns",
@@ -71,6 +72,7 @@ LAYERS = {
         "columns",
         "datamodel",
         "fleet",
+        "history",
         "kernel",
         "rules",
         "text",
@@ -79,6 +81,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "server": {"datamodel", "kernel", "rules", "xenapi"},
 }
 """What each room may import of xenmem."""

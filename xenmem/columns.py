@@ -243,13 +243,16 @@ class VMs(Table):
     HVM_shadow_multiplier : factor of the shadow memory
     video_ram : bytes, from platform:videoram; 0 if the record names none
     nested_virt : a live VM that was built with nested virtualisation
+    asks_for_nested_virt : platform:nested-virt or exp-nested-hvm
     vcpu_unrestricted : platform:vcpu-unrestricted, may have more vCPUs than its host has CPUs
     current_domain_type : kernel.DomainType that a VM with a domain was built as; domain_type where that is not known
     current_operations : tuples of str, the operations that are under way on the VM
     is_migration_blocked : blocked_operations has pool_migrate
     is_immobile : nomigrate or nested virtualisation: by its metrics, or by its platform if it has none
-    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next three are False
+    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next six are False, or None
     has_pv_drivers : its PV_drivers_version is one; the guest can then be migrated
+    pv_drivers_detected : PV_drivers_detected, where the server has the field, which is since 7.0; else has_pv_drivers
+    os_distro, os_major : str, of the os_version that the guest reports; None if it does not
     has_feature_suspend : it announces feature-suspend with the value 1
     refuses_suspend : it has a data-cant-suspend-reason: VM_NON_SUSPENDABLE
     VUSBs, VGPUs, attached_PCIs : number of these devices; 0 where the inventory cannot tell it (xe text)
@@ -295,6 +298,7 @@ class VMs(Table):
     HVM_shadow_multiplier: Floats
     video_ram: Bytes
     nested_virt: Bools
+    asks_for_nested_virt: Bools
     vcpu_unrestricted: Bools
     current_domain_type: DomainTypes
     current_operations: TextTuples
@@ -302,6 +306,9 @@ class VMs(Table):
     is_immobile: Bools
     has_guest_metrics: Bools
     has_pv_drivers: Bools
+    pv_drivers_detected: Bools
+    os_distro: TextsOrNone
+    os_major: TextsOrNone
     has_feature_suspend: Bools
     refuses_suspend: Bools
     VUSBs: Counts
@@ -369,6 +376,8 @@ class Hosts(Table):
     virtual_hardware_platform_versions : tuples of int
     current_operations : tuples of str, the operations that are under way on the host
     control_domain : row in vms of domain 0
+    tags : tuples of str
+    other_config : dict of str
     """
 
     pool: Annotated[Rows, "pools"]
@@ -394,6 +403,8 @@ class Hosts(Table):
     virtual_hardware_platform_versions: NumberTuples
     current_operations: TextTuples
     control_domain: Annotated[Rows, "vms"]
+    tags: TextTuples
+    other_config: Maps
 
     @property
     def available(self) -> Bytes:
@@ -410,10 +421,14 @@ class Pools(Table):
     ----------
     master : row in hosts of the coordinator
     model : the kernel model that the coordinator computes with
-    ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit : high availability
+    ha_enabled, ha_host_failures_to_tolerate, ha_plan_exists_for, ha_allow_overcommit, ha_overcommitted : high
+        availability
     restrict_dmc : ballooning is not licensed
     cpuid_feature_mask : str, by which servers before 7.0 mask CPU features; may be empty
     auto_poweron : other_config says that VMs of auto_poweron start with a host
+    migration_network : str, the uuid of the network that other_config:xo:migrationNetwork names; may be empty
+    cpu_info : dict of str, what of cpu_info VMs boot with: what all hosts have
+    tags : tuples of str
     source, format : where the pool was read from, and in which format
     schema : schema version of a database dump, such as ``5.909``; else empty
     """
@@ -424,9 +439,13 @@ class Pools(Table):
     ha_host_failures_to_tolerate: Bytes
     ha_plan_exists_for: Bytes
     ha_allow_overcommit: Bools
+    ha_overcommitted: Bools
     restrict_dmc: Bools
     cpuid_feature_mask: Texts
     auto_poweron: Bools
+    migration_network: Texts
+    cpu_info: Maps
+    tags: TextTuples
     source: Texts
     format: Texts
     schema: Texts
@@ -472,11 +491,17 @@ class Networks(Table):
     has_pifs : some host has a PIF on it
     is_pinning : VMs that run on it hold each other on the host where they are: it has no PIF, and is not assumed to be
         shared
+    is_sriov : some PIF on it gives virtual functions to VMs
+    is_management : the hosts, or some of them, are managed through it
+    speed : Mbit/s of the slowest of its PIFs as last measured; 0 is unknown
     """
 
     pool: Annotated[Rows, "pools"]
     has_pifs: Bools
     is_pinning: Bools
+    is_sriov: Bools
+    is_management: Bools
+    speed: Bytes
 
 
 class DeferredNotes(Sequence[Note]):

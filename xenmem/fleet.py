@@ -14,6 +14,7 @@ from xenmem import kernel
 from xenmem.columns import (
     POLICIES,
     Bytes,
+    Codes,
     Hosts,
     Networks,
     Note,
@@ -33,6 +34,7 @@ from xenmem.inventory.assemble import COLUMNS
 from xenmem.inventory.joining import concatenated, separated
 from xenmem.inventory.records import read_tables
 from xenmem.inventory.source import Progress, Source, read_pools
+from xenmem.rules.mobility.agility import agile_errors
 from xenmem.rules.mobility.matrix import Mobility
 from xenmem.rules.upgrade import overhead_growth
 
@@ -360,6 +362,15 @@ class Fleet:
         if self._mobility is None:
             self._mobility = Mobility(self.tables)
         return self._mobility
+
+    def agile_errors(self) -> Codes:
+        """Why HA could not restart each VM on every enabled host: uint8 array, shape (vms,), of rules' `Agility`.
+
+        Notes
+        -----
+        Source: xapi-project/xen-api, ocaml/xapi/agility.ml, ``vm_assert_agile``.
+        """
+        return agile_errors(self.tables)
 
     def amount(self, policy: str = "dynamic_min") -> Bytes:
         """The memory of each VM that counts under a policy, without overhead.

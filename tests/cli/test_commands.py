@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import html
 import io
 import json
 import re
@@ -83,6 +84,15 @@ def test_report_table_shows_the_pool(answer: Answer, small: str) -> None:
     ]
     assert "1 VM is migrating" in table
     assert "Notes on reading" in table
+
+
+def test_the_page_of_a_report(answer: Answer, small: str, tmp_path: Path) -> None:
+    assert answer("report", small, "--html", "page.html") == ""
+    page = (tmp_path / "page.html").read_text()
+    verdict, names = answer("report", small).splitlines()[0], json.loads(answer("report", small, "--format", "json"))
+    assert html.escape(verdict) in page
+    assert all(html.escape(host["name_label"]) in page for host in names["pools"][0]["hosts"])
+    assert re.search(r"made \d{4}-\d\d-\d\d \d\d:\d\d UTC", page)
 
 
 def test_vm_table_replaces_the_host_table(answer: Answer, small: str) -> None:

@@ -3,13 +3,15 @@
 At the end of a run a table says which client did what.
 """
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from clients_at import CLIENTS, Run
+from clients_at import CLIENTS, Node, Run
 from servers import Served, served
 
 collect_ignore_glob = [] if (CLIENTS / "complete").exists() else ["test_*.py"]
@@ -40,6 +42,20 @@ def run(tmp_path: Path) -> Run:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def node(run: Run, tmp_path: Path) -> Node:
+    """Runs a script of this folder in node, with npm's clients; gives what the last line that it prints says."""
+    (tmp_path / "node_modules").symlink_to(CLIENTS / "node_modules")
+
+    def node(script: str, *arguments: str | Path) -> dict[str, Any]:
+        here = tmp_path / script
+        here.write_text((Path(__file__).parent / script).read_text())
+        answer: dict[str, Any] = json.loads(run("node", here, *arguments).splitlines()[-1])
+        return answer
+
+    return node
 
 
 def pytest_configure(config: pytest.Config) -> None:

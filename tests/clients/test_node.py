@@ -1,31 +1,21 @@
 """npm's xen-api, its command line, and XO Lite's transport."""
 
-import json
 from pathlib import Path
 
 import pytest
-from clients_at import CLIENTS, Run
+from clients_at import CLIENTS, Node, Run
 from servers import PASSWORD, USER, Served
 
 pytestmark = pytest.mark.slow
-HERE = Path(__file__).parent
 MODULES = str(CLIENTS / "node_modules")
-
-
-def node(run: Run, tmp_path: Path, script: str, *arguments: str) -> dict[str, object]:
-    (tmp_path / "node_modules").symlink_to(MODULES)
-    script_here = tmp_path / script
-    script_here.write_text((HERE / script).read_text())
-    answer: dict[str, object] = json.loads(run("node", script_here, *arguments).splitlines()[-1])
-    return answer
 
 
 @pytest.mark.client("xen-api", "4.7.6")
 @pytest.mark.parametrize("transport", ["json-rpc", "xml-rpc"])
-def test_xen_api(server: Served, run: Run, tmp_path: Path, transport: str) -> None:
+def test_xen_api(server: Served, node: Node, transport: str) -> None:
     session = server.log_in()
     counts = server.call("event.from", session, ["*"], "", 0.0)["valid_ref_counts"]
-    told = node(run, tmp_path, "xen-api.mjs", server.url + "/", USER, PASSWORD, transport)
+    told = node("xen-api.mjs", server.url + "/", USER, PASSWORD, transport)
     assert told["warnings"] == []
     types = {name.lower(): count for name, count in told["types"].items()}  # type: ignore[attr-defined]
     for name in ("pool", "host", "vm", "sr", "vdi", "vbd", "vif", "network", "vm_guest_metrics"):
@@ -55,8 +45,8 @@ def test_command_line(server: Served, run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.client("json-rpc-2.0", "1.8.1")
-def test_xo_lite(server: Served, run: Run, tmp_path: Path) -> None:
-    told = node(run, tmp_path, "xo-lite.mjs", server.url, USER, PASSWORD)
+def test_xo_lite(server: Served, node: Node) -> None:
+    told = node("xo-lite.mjs", server.url, USER, PASSWORD)
     assert told["subjects"] == []
     assert told["counts"]["VM"] == len(server.call("VM.get_all", server.log_in()))  # type: ignore[index]
     assert told["counts"]["message"] == 0  # type: ignore[index]

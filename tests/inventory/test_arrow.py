@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import xenmem
 from xenmem import Fleet, InventoryError, PowerState
-from xenmem.columns import SCHEMA_VERSION, TABLE_TYPES
+from xenmem.columns import SCHEMA_VERSION, TABLE_TYPES, arrow_schema
 from xenmem.inventory import arrow
 
 INVENTORIES = ("pool-small.statedb.xml", "pool-small.records.json", "pool-small.xe.txt", "pool-65.statedb.xml")
@@ -282,3 +282,27 @@ def test_only_some_pools(data: Path) -> None:
     with pytest.raises(ValueError, match=r"^vms: resident_on: a row points into another pool$"):
         both.replace(vms=vms).only([0])
     assert np.array_equal(both.only([0]).vms.ref, one.vms.ref)
+
+
+def test_the_page_tells_the_schema() -> None:
+    """docs/reference/columns.md, 3: a column that comes or changes is a new version, or the page is wrong."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "columns.md").read_text()
+    assert page.rindex(f"\n| {SCHEMA_VERSION} |") == page.rindex("\n| ")
+    for table, columns in arrow.COLUMNS.items():
+        section = page.split(f" {table}\n\n", 1)[1].split("\n#", 1)[0]
+        told = {
+            name: kind
+            for kind, names in re.findall(r"^\| ([^|]+?) \| ([^|]+) \|$", section, re.MULTILINE)
+            for name in names.split(", ")
+            if kind not in ("type", "---")
+        }
+        fields = arrow_schema(table, columns)
+        assert told == {field.name: spelled(field) for field in fields}, table
+        metadata = {b"xenmem.schema": str(SCHEMA_VERSION).encode(), b"xenmem.table": table.encode()}
+        assert fields.metadata == metadata
+
+
+def spelled(field: pa.Field) -> str:
+    """A type as the page writes it."""
+    text = str(field.type).replace("dictionary<values=string, indices=uint8, ordered=0>", "code")
+    return text.replace("list<item: ", "list<") + " or null" * field.nullable

@@ -138,3 +138,58 @@ def test_hostile_records_take_at_most_four_times_their_text(head: bytes, items: 
     document = head + b"".join(items) + tail
     growth = int(read([document], GROWTH).splitlines()[-1])
     assert growth < max(4 * len(document), 200 * MIB)
+
+
+MANY = range(10**6, 10**6 + 400_000)
+ROW = b'<row ref="%d" uuid="%d" memory__static_max="1" VCPUs__max="1"/>'
+RECORD = (
+    b"uuid ( RO)           : 00000000-0000-4000-8000-00000%d\n"
+    b"           name-label ( RW): a\n          power-state ( RO): halted\n"
+    b"    memory-static-max ( RW): 1\n            VCPUs-max ( RW): 1\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("head", "items", "tail"),
+    [
+        (b'<table name="VM">', (ROW % (number, number) for number in MANY), b"</table>"),
+        (b'<table name="unknown">', (b'<row ref="%d"/>' % number for number in MANY), b"</table>"),
+    ],
+    ids=["VMs", "unknown"],
+)
+def test_a_dump_of_short_rows_takes_at_most_four_times_its_text(
+    head: bytes, items: Iterable[bytes], tail: bytes
+) -> None:
+    """The columns of a VM took 13 times the text of a row that has hardly any."""
+    document = b"".join(
+        (b'<database><manifest/><table name="host"><row ref="h"/></table>', head, *items, tail, b"</database>")
+    )
+    growth = int(read([document], GROWTH).splitlines()[-1])
+    assert growth < max(4 * len(document), 200 * MIB)
+
+
+def test_a_text_of_short_records_takes_at_most_four_times_itself() -> None:
+    document = b"".join(RECORD % number for number in MANY)
+    told, growth = read([document], GROWTH).splitlines()
+    assert "more than 65,536 rows, and of less than 512 bytes on average" in told
+    assert int(growth) < max(4 * len(document), 200 * MIB)
+
+
+@pytest.mark.parametrize(
+    ("item", "times"),
+    [
+        ("<value>\U00010000</value>", 2_500_000),
+        ("<value><struct/></value>", 3_000_000),
+        ("<value><array><data/></array></value>", 2_000_000),
+        ("<value><struct><member><name>a</name><value/></member></struct></value>", 1_000_000),
+    ],
+    ids=["texts", "structs", "arrays", "members"],
+)
+def test_hostile_answers_take_at_most_four_times_their_text(item: str, times: int) -> None:
+    """They took up to seven times."""
+    array = item.encode() * times
+    document = (
+        b"<methodResponse><params><param><value><array><data>%b</data></array></value></param></params></methodResponse>"
+    ) % array
+    growth = int(read([document], GROWTH).splitlines()[-1])
+    assert growth < max(4 * len(document), 200 * MIB)

@@ -34,6 +34,11 @@ def display() -> Display:
     return found
 
 
+def write_to(path: str) -> None:
+    """Have the running command's answer written to this file."""
+    click.get_current_context().meta[_KEY] = display()._replace(output=path)
+
+
 def _noted(context: click.Context, parameter: click.Parameter, given: Any) -> None:
     context.meta[_KEY] = context.meta.get(_KEY, Display())._replace(
         **{str(parameter.name).removeprefix("show_"): given}

@@ -19,6 +19,7 @@ from xenmem.cli.arguments import (
     model_option,
     read_fleet,
 )
+from xenmem.cli.display import display, write_to
 from xenmem.cli.layout import Column
 from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, are_many, by_policy, head, host_name, name_of
 from xenmem.cli.show import show
@@ -73,17 +74,28 @@ def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
     shell_complete=_columns,
     help="Sort by free, memory, name, vms or a column of csv: amounts from the largest.",
 )
+@click.option(
+    "--html", metavar="FILE", help="Write one page that needs nothing else: pictures, and tables to sort and filter."
+)
 @model_option
 @lenient_option
 @format_option("table", "json", "csv")
 def report(
-    inventories: tuple[str, ...], vms: bool, sort: str | None, model: str | None, lenient: bool, form: str
+    inventories: tuple[str, ...],
+    vms: bool,
+    sort: str | None,
+    html: str | None,
+    model: str | None,
+    lenient: bool,
+    form: str,
 ) -> Output:
     """Where the memory of each pool's hosts is, what is free under each policy, and what is amiss.
 
     Free memory counts the overheads that are stored in the inventory, as xapi does. With --model, what is computed
     anew changes: the VMs' overhead and start memory, and the warnings that compare stored overheads with these.
     """
+    if html is not None:
+        return _page(html, inventories, lenient, model)
     result = answers.report(read_fleet(inventories, lenient), model=model, vms=vms)
     row_type = VMReport if vms else HostReport
     rows = "vms" if vms else "hosts"
@@ -95,6 +107,23 @@ def report(
         ]
         result = msgspec.structs.replace(result, pools=pools)
     return show(result, form, _table, row_type, ((pool.pool, getattr(pool, rows)) for pool in result.pools))
+
+
+def _page(path: str, inventories: tuple[str, ...], lenient: bool, model: str | None) -> Output:
+    """The answer as a page, to be written to a file."""
+    context = click.get_current_context()
+    for name in ("vms", "sort", "form"):
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = next(one.opts[0] for one in context.command.params if one.name == name)
+            raise click.UsageError(f"--html and {option} exclude each other", context)
+    if display().output is not None:
+        raise click.UsageError("--html and --output exclude each other", context)
+    from datetime import UTC, datetime
+
+    from xenmem import page
+
+    write_to(path)
+    return Output(page.report(read_fleet(inventories, lenient), model, datetime.now(UTC)).encode())
 
 
 def _table(page: Page, result: Report) -> None:

@@ -343,10 +343,8 @@ def _limits() -> dict[tuple[str, str], tuple[float, float]]:
         columns = {column.result: column for name in classes for column in TABLES[name].columns}
         for name, held in COLUMNS[table].items():
             column = columns.get(_READ_AS.get(table, {}).get(name, name))
-            if held.dtype == object or held.names or held.target or held.dtype == bool or (table, name) in found:
-                continue
-            is_number = column is not None and column.kind in (Kind.INT, Kind.FLOAT)
-            found[table, name] = (column.low, column.high) if column is not None and is_number else (0, 2.0**63)
+            if column is not None and column.kind in (Kind.INT, Kind.FLOAT) and held.dtype.kind in "if":
+                found[table, name] = column.low, column.high
     return found
 
 

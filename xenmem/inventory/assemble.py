@@ -52,6 +52,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "VIFs",
     "VUSBs",
     "attached_PCIs",
+    "PV_drivers_detected",
     "boot_free_mem",
     "capabilities",
     "control_domain",
@@ -59,6 +60,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "cpu_features_hvm",
     "cpu_features_pv",
     "cpu_vendor",
+    "cpu_info",
     "cpuid_feature_mask",
     "current_domain_type",
     "current_operations",
@@ -66,6 +68,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "auto_poweron",
     "groups",
     "guest_metrics",
+    "ha_overcommitted",
     "hardware_platform_version",
     "has_pv_drivers",
     "migration_block",
@@ -74,8 +77,13 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "hvm",
     "iommu",
     "last_booted_record",
+    "migration_network",
     "nested_virt",
     "nomigrate",
+    "os_distro",
+    "os_major",
+    "other_config",
+    "platform_nested_hvm",
     "platform_nested_virt",
     "platform_nomigrate",
     "suspend_VDI",
@@ -317,6 +325,7 @@ class _Assembler:
         hosts["cpu_count"] = np.array([_in_int32(text) for text in hosts["cpu_count"]], dtype=np.int32)
         for name, told in (("xapi_version", host_rules.xapi_version), ("model", host_rules.model_name)):
             hosts[name] = np.fromiter(map(told, hosts["software_version"]), object, count)
+        hosts["tags"] = self._tags(hosts["tags"])
         hosts["control_domain_code"] = hosts["control_domain"]
         kept = {name: column[keep] for name, column in hosts.items()}
         return kept, _renumbered(keep)
@@ -363,19 +372,21 @@ class _Assembler:
         vms["has_guest_metrics"] = guest >= 0
         told = self.columns["VM_guest_metrics"]
         vms["has_pv_drivers"] = gather(told["has_pv_drivers"], guest, False)
+        detects = "PV_drivers_detected" not in self.tables["VM_guest_metrics"].missing
+        detected = told["PV_drivers_detected" if detects else "has_pv_drivers"]
+        vms["pv_drivers_detected"] = gather(detected, guest, False)
+        for name in ("os_distro", "os_major"):
+            vms[name] = gather(told[name], guest, None)
         vms["has_feature_suspend"] = gather(told["feature_suspend"] == ANNOUNCED, guest, False)
         vms["refuses_suspend"] = gather(_are_there(told["cannot_suspend"]), guest, False)
         vms["is_migration_blocked"] = _are_there(vms["migration_block"])
         vms["memory_actual"] = np.maximum(vms["memory_actual"], 0)
         vms["video_ram"] = self._video_ram(vms)
+        vms["asks_for_nested_virt"] = _are_truthy(vms["platform_nested_virt"]) | _are_truthy(vms["platform_nested_hvm"])
         vms["vcpu_unrestricted"] = _are_truthy(vms["vcpu_unrestricted"])
         vms["groups"] = self._groups(vms)
         vms["auto_poweron"] = vms["auto_poweron"] == "true"
-        if self.codec.format == "xe":  # unlike other sets they are joined by commas, which a tag may contain, too
-            split = {
-                tags: tuple(tag for text in tags for tag in text.split(", ")) for tags in set(vms["tags"].tolist())
-            }
-            vms["tags"] = np.fromiter((split[tags] for tags in vms["tags"]), object, len(vms["tags"]))
+        vms["tags"] = self._tags(vms["tags"])
         for name in ("resident_on", "scheduled_to_be_resident_on", "affinity"):
             vms[name] = vms.pop(f"{name}_row")
         count, example = self.tables["VM"].missing.get("scheduled_to_be_resident_on", (0, ""))
@@ -403,6 +414,13 @@ class _Assembler:
                 shown(bad[0]),
             )
         return np.array([megabytes[text] for text in vms["videoram"]], dtype=np.int64) * MIB
+
+    def _tags(self, tags: Column) -> Column:
+        """Those of xe, unlike other sets, are joined by commas, which a tag may contain, too."""
+        if self.codec.format != "xe":
+            return tags
+        split = {joined: tuple(tag for text in joined for tag in text.split(", ")) for joined in set(tags.tolist())}
+        return np.fromiter((split[joined] for joined in tags), object, len(tags))
 
     def _groups(self, vms: Columns) -> Column:
         rows = self.tables["VM_group"].rows
@@ -445,6 +463,8 @@ class _Assembler:
             pools["restrict_dmc"] = pools["restrict_dmc"] == "true"
             pools["cpuid_feature_mask"] = np.array([pools["cpuid_feature_mask"][0] or ""], object)
             pools["auto_poweron"] = pools["auto_poweron"] == "true"
+            pools["tags"] = self._tags(pools["tags"])
+            pools["migration_network"] = np.array([pools["migration_network"][0] or ""], object)
         for name, value in (
             ("source", self.origin.source),
             ("format", self.codec.format),
@@ -465,11 +485,14 @@ class _Assembler:
             "ha_host_failures_to_tolerate": np.int64,
             "ha_plan_exists_for": np.int64,
             "ha_allow_overcommit": np.bool_,
+            "ha_overcommitted": np.bool_,
             "restrict_dmc": np.bool_,
             "cpuid_feature_mask": np.object_,
             "auto_poweron": np.bool_,
+            "migration_network": np.object_,
         }
-        return {name: np.array([neutral[dtype]], dtype=dtype) for name, dtype in dtypes.items()}
+        pools: Columns = {name: np.array([neutral[dtype]], dtype=dtype) for name, dtype in dtypes.items()}
+        return pools | {name: np.fromiter([empty], object, 1) for name, empty in (("cpu_info", {}), ("tags", ()))}
 
     def _pool_model(self, hosts: Columns, master: int) -> str:
         """The coordinator's version computes; what to take when it is unknown is said in a note."""

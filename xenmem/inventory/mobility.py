@@ -24,10 +24,9 @@ STORAGE_CLASSES: Final = ("SR", "PBD", "VDI", "VBD")
 NETWORK_CLASSES: Final = ("VIF", "network", "PIF")
 GPU_CLASSES: Final = ("PGPU", "GPU_group", "VGPU", "VGPU_type")
 USB_CLASSES: Final = ("VUSB", "PUSB", "USB_group")
-CLASSES: Final = frozenset(
-    (*STORAGE_CLASSES, *NETWORK_CLASSES, *GPU_CLASSES, *USB_CLASSES, "Bond", "VLAN", "network_sriov", "PCI")
-)
-"""All that is read for the sake of mobility; what they lack is said here."""
+_BESIDES: Final = ("Bond", "VLAN", "network_sriov", "PCI", "PIF_metrics")
+CLASSES: Final = frozenset((*STORAGE_CLASSES, *NETWORK_CLASSES, *GPU_CLASSES, *USB_CLASSES, *_BESIDES))
+"""All that is read for the sake of mobility and of networks; what they lack is said here."""
 _NEEDED: Final = {
     "PBD": ("SR", "host", "currently_attached"),
     "VDI": ("SR",),
@@ -214,7 +213,9 @@ class Mobility:
         vms, hosts = self.vms, self.hosts
         table = self.columns["network"]
         count = len(table["ref"])
-        table["has_pifs"] = np.zeros(count, np.bool_)
+        for name in ("has_pifs", "is_sriov", "is_management"):
+            table[name] = np.zeros(count, np.bool_)
+        table["speed"] = np.zeros(count, np.int64)
         nothing = np.zeros(0, np.int64)
         if not self._told(NETWORK_CLASSES):
             concerned = np.fromiter((refs != () for refs in vms["VIFs"]), np.bool_, len(vms["ref"]))
@@ -235,6 +236,12 @@ class Mobility:
         slave = here & (self._resolve("PIF", "bond_slave_of") != -1)  # a bond that is missing counts as well
         hosts["enslaved_networks"] = grouped(host[slave], of[slave], len(hosts["ref"]))
         table["has_pifs"][of[here]] = True
+        table["is_management"][of[here & self.columns["PIF"]["management"]]] = True
+        speed = gather(self.columns["PIF_metrics"]["speed"], self.assembler.resolve("PIF", "metrics"), 0)
+        measured = here & (speed > 0)
+        slowest = np.full(count, np.iinfo(np.int64).max)
+        np.minimum.at(slowest, of[measured], speed[measured])
+        table["speed"] = np.where(np.bincount(of[measured], minlength=count) > 0, slowest, 0)
         table["is_pinning"] = np.fromiter(
             map(networks.is_pinning, table["has_pifs"], table["shared_by_flag"] == "true", table["managed"]),
             np.bool_,
@@ -459,8 +466,9 @@ class Mobility:
             return
         owner, network = self.assembler.resolve("VIF", "VM", self.vms_map), self.assembler.resolve("VIF", "network")
         idle = self._idle_functions()
-        of_sriov = sorted({net for net, _ in idle})
-        concerned = (owner >= 0) & np.isin(network, of_sriov)
+        is_sriov: Bools = self.columns["network"]["is_sriov"]
+        is_sriov[sorted({net for net, _ in idle})] = True
+        concerned = (owner >= 0) & gather(is_sriov, network, False)
         # a database has the internal columns that other formats lack, and whatever a row of it lacks is the default
         whole = self.tables["PCI"].codec.format == "statedb"
         told = whole or (self._told(("PCI",)) and "reserved_pci" not in self.tables["VIF"].missing)

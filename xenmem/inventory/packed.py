@@ -14,6 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import IO, Any, Final, NamedTuple
 
 from xenmem.inventory.error import InventoryError, shown
@@ -81,6 +82,55 @@ def unpacked(
     raise AssertionError
 
 
+def each_file(
+    stream: io.BufferedReader, file: IO[bytes], name: str, read: Callable[[], int], closing: ExitStack
+) -> Iterator[Unpacked]:
+    """Every file that is in a file, one after the other, each through all that packs it; parameters as for `unpacked`.
+
+    Raises
+    ------
+    InventoryError : what packs it is damaged, or unpacks beyond measure
+    """
+    return _each(stream, file, name, "", read, closing, 0)
+
+
+def _each(
+    stream: io.BufferedReader,
+    file: IO[bytes] | None,
+    name: str,
+    member: str,
+    read: Callable[[], int],
+    closing: ExitStack,
+    depth: int,
+) -> Iterator[Unpacked]:
+    kind = _kind(stream.peek(HEAD_BYTES))
+    if kind and depth == _MAX_DEPTH:
+        raise InventoryError(name, "", f"is packed more than {_MAX_DEPTH} times: unpack it first")
+
+    def inner(piece: io.BufferedReader, own: str) -> Iterator[Unpacked]:
+        return _each(piece, None, name, "/".join(filter(None, (member, own))), read, closing, depth + 1)
+
+    if not kind:
+        yield Unpacked(stream, member)
+    elif kind == "tar":
+        for own, size in _tar_headers(stream, name):
+            piece: io.BufferedReader = io.BufferedReader(_Part(stream, size, name), _BUFFER_BYTES)
+            yield from inner(piece, own)
+            _pass_by(piece, stream, size)
+    elif kind == "zip":
+        for own, opened in _zip_entries(stream, file, name, closing):
+            yield from inner(opened(), own)
+    else:
+        yield from inner(io.BufferedReader(_Measured(_OPENED[kind](stream), name, read), _BUFFER_BYTES), "")
+
+
+def _pass_by(piece: io.BufferedReader, stream: io.BufferedReader, size: int) -> None:
+    """Go to where the next header of a tar archive is, however much of a file was read."""
+    while piece.read1(_BUFFER_BYTES):
+        pass
+    stream.read(-size % _BLOCK)
+
+
 def _kind(head: bytes) -> str:
     for magic, kind in _MAGIC:
         if head.startswith(magic):
@@ -115,7 +165,10 @@ class _Measured(io.RawIOBase):
         wanted = min(HEAD_BYTES, len(view))
         count = 0
         while count < wanted:
-            data = self._source.read1(min(len(view) - count, _PIECE))
+            try:
+                data = self._source.read1(min(len(view) - count, _PIECE))
+            except zipfile.BadZipFile as error:
+                raise InventoryError(self._name, "", f"the zip archive is damaged: {error}") from None
             if not data:
                 break
             view[count : count + len(data)] = data
@@ -250,9 +303,7 @@ def _tar_member(stream: io.BufferedReader, name: str, closing: ExitStack) -> Unp
             shutil.copyfileobj(piece, aside, _BUFFER_BYTES)
             aside.seek(0)
             kept = Unpacked(closing.enter_context(io.BufferedReader(aside, _BUFFER_BYTES)), member)
-        while piece.read1(_BUFFER_BYTES):
-            pass
-        stream.read(-size % _BLOCK)
+        _pass_by(piece, stream, size)
     if kept is None:
         raise members.lacking()
     return kept
@@ -313,7 +364,22 @@ class _Part(io.RawIOBase):
 
 
 def _zip_member(stream: io.BufferedReader, file: IO[bytes] | None, name: str, closing: ExitStack) -> Unpacked:
-    """The inventory in a zip archive; one that cannot be read by places is put into a temporary file first."""
+    """The inventory in a zip archive."""
+    members = _Members(name)
+    best, found = 0, None
+    for member, opened in _zip_entries(stream, file, name, closing):
+        rank = members.rank(member, opened().peek(HEAD_BYTES)[:HEAD_BYTES])
+        if rank > best:
+            best, found = rank, Unpacked(opened(), member)
+    if found is None:
+        raise members.lacking()
+    return found
+
+
+def _zip_entries(
+    stream: io.BufferedReader, file: IO[bytes] | None, name: str, closing: ExitStack
+) -> Iterator[tuple[str, Callable[[], io.BufferedReader]]]:
+    """Each file of a zip archive, and what opens it; one that is not read by places goes to a temporary file first."""
     if file is None or not (hasattr(file, "seekable") and file.seekable()):
         file = closing.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack is the context
         shutil.copyfileobj(stream, file, _BUFFER_BYTES)
@@ -324,21 +390,21 @@ def _zip_member(stream: io.BufferedReader, file: IO[bytes] | None, name: str, cl
     if end < 0 or int.from_bytes(tail[end + 12 : end + 16], "little") > _MAX_DIRECTORY:
         what = "is damaged or cut short" if end < 0 else "has too large a directory"
         raise InventoryError(name, "", f"the zip archive {what}")
-    members = _Members(name)
+
+    def unreadable(error: Exception) -> InventoryError:
+        return InventoryError(name, "", f"the zip archive cannot be read: {str(error).rstrip('.')}")
+
     try:
         archive = closing.enter_context(zipfile.ZipFile(file))
-
-        def opened(entry: zipfile.ZipInfo) -> io.BufferedReader:
-            return io.BufferedReader(_Measured(archive.open(entry), name, lambda: size), _BUFFER_BYTES)
-
-        best, found = 0, None
-        for entry in archive.infolist():
-            if not entry.is_dir():
-                rank = members.rank(entry.filename, opened(entry).peek(HEAD_BYTES)[:HEAD_BYTES])
-                if rank > best:
-                    best, found = rank, entry
-        if found is not None:
-            return Unpacked(opened(found), found.filename)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise InventoryError(name, "", f"the zip archive cannot be read: {str(error).rstrip('.')}") from None
-    raise members.lacking()
+        raise unreadable(error) from None
+
+    def opened(entry: zipfile.ZipInfo) -> io.BufferedReader:
+        try:
+            return io.BufferedReader(_Measured(archive.open(entry), name, lambda: size), _BUFFER_BYTES)
+        except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise unreadable(error) from None
+
+    for entry in archive.infolist():
+        if not entry.is_dir():
+            yield entry.filename, partial(opened, entry)

@@ -16,7 +16,7 @@ from xenmem.inventory.assemble import Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.schema import Column
-from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable, check_count, integer_or_none
+from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable, check_count, check_size, integer_or_none
 
 MAX_TAG_BYTES: Final = 64 << 20
 """Longest start tag; a row is one, and its longest attributes are sets of references, a few MB in the largest pools."""
@@ -129,6 +129,7 @@ class _Reader(Generic[T]):
         self.tables: dict[str, RawTable] | None = None
         self.manifest: dict[str, str] = {}
         self.has_rows = False
+        self.kept = 0
         self.open: list[str] = []
         self.parser = expat.ParserCreate("utf-8")
         self.parser.ordered_attributes = True
@@ -250,7 +251,7 @@ class _Reader(Generic[T]):
             if name != "row" or self.open[-1] != "table":
                 raise self.error(f"not a pool database: <{name[:40]}> within <{self.open[-1]}>")
             self.open.append("row")
-            self.has_rows = True
+            self.keep(1)
             values = dict(zip(attributes[::2], attributes[1::2], strict=True))
             ref = values.get("ref") or values.get("_ref", "")
             kept[ref] = {name: sexpr.unprotect(text) for name, text in values.items() if name not in _OF_EVERY_ROW}
@@ -263,6 +264,13 @@ class _Reader(Generic[T]):
 
         self.parser.StartElementHandler = row
         self.parser.EndElementHandler = end
+
+    def keep(self, rows: int) -> None:
+        """Take so many rows more that are kept into account."""
+        self.has_rows = True
+        self.kept += rows
+        position = self.parser.CurrentByteIndex
+        check_size(self.source, self.codec.place(position), self.kept, position)
 
     def read_rows(self, table: RawTable) -> None:
         """Until the table ends, keep the needed attributes of its rows."""
@@ -311,7 +319,7 @@ class _Reader(Generic[T]):
 
         def flush() -> None:
             if rows:
-                self.has_rows = True
+                self.keep(len(rows))
                 table.add(rows, positions)
                 rows.clear()
                 positions.clear()

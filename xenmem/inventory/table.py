@@ -99,6 +99,20 @@ class Codec(Protocol):
         """A last_booted_record decoded; None if it does not parse."""
 
 
+FREE_ROWS: Final = 1 << 16
+ROW_BYTES: Final = 512
+"""Of the rows of a dump or a text so many are free, the others have so much text on average, which is a quarter of what
+xapi writes: the columns of a VM take some 1,000 bytes, however few of them its row has."""
+
+
+def check_size(source: str, place: str, rows: int, size: int) -> None:
+    """Refuse an inventory whose columns would take many times its text, which has so many bytes up to here."""
+    if rows > FREE_ROWS + size // ROW_BYTES:
+        raise InventoryError(
+            source, place, f"more than {FREE_ROWS:,} rows, and of less than {ROW_BYTES} bytes on average"
+        )
+
+
 def check_count(source: str, place: str, table: str, count: int) -> None:
     """Refuse an inventory of more rows than any pool has."""
     if count > MAX_ROWS:

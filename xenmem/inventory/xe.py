@@ -15,7 +15,7 @@ from xenmem.inventory.boot_record import parse_boot_record
 from xenmem.inventory.error import InventoryError
 from xenmem.inventory.head import BYTE_ORDER_MARK
 from xenmem.inventory.schema import TABLES, Column, Kind, recognised
-from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable
+from xenmem.inventory.table import CHUNK_ROWS, BootRecord, RawTable, check_size
 
 MAX_LINE_BYTES: Final = 16 << 20
 """Longest line; and most text in one record's values."""
@@ -169,13 +169,16 @@ def _lines(file: BufferedReader, source: str) -> Iterator[tuple[int, str, bool]]
 
 def _records(file: BufferedReader, source: str, wanted: frozenset[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and wanted parameters of each record."""
-    start = width = size = 0
+    start = width = size = count = position = 0
     pasted = False
     record: dict[str, list[str]] = {}
     value: list[str] | None = None
     for number, line, has_end in _lines(file, source):
+        position += len(line) + 1
         first = _FIRST.match(line)
         if first:
+            count += 1
+            check_size(source, f"line {number}", count, position)
             if record:
                 yield start, _joined(record, value)
             start, width, size = number, first.end(), 0

@@ -6,12 +6,22 @@ field.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Any, Final
 from xml.parsers import expat
 
 from xenmem.inventory.error import shown
 
 _MAX_DEPTH: Final = 64
+_FREE_BYTES: Final = 16 << 20
+_MOST_TIMES: Final = 2.25
+"""So many times the text the values of a document may take, beside the text itself and what is free."""
+
+_ITEM_BYTES: Final = 8
+_MEMBER_BYTES: Final = 64
+_EMPTY_BYTES: Final = 64
+"""What a list keeps of each item and a struct of each member while they grow, and either of itself."""
+
 _NOTHING: Final = object()
 _SCALARS: Final = frozenset(("string", "int", "i4", "i8", "double", "boolean", "nil", "dateTime.iso8601", "base64"))
 _WITH_TEXT: Final = _SCALARS | {"value", "name", "methodName"}
@@ -98,6 +108,8 @@ class _Builder:
         self._scalar = scalar or _scalar
         self._result: Any = _NOTHING
         self._open: list[_Element] = []
+        self._names: dict[str, str] = {}
+        self._left = 0.0
         self._parser = parser = expat.ParserCreate("utf-8")
         parser.buffer_text = True
         parser.StartElementHandler = self._start
@@ -112,6 +124,7 @@ class _Builder:
         return self._result
 
     def feed(self, document: bytes | bytearray) -> None:
+        self._left = _FREE_BYTES + _MOST_TIMES * len(document)
         try:
             self._parser.Parse(document, True)
         except expat.ExpatError as error:
@@ -125,6 +138,8 @@ class _Builder:
             raise XMLRPCError("XML-RPC nests too deep")
         self.is_fault |= name == "fault"
         initial: Any = {} if name == "struct" else [] if name == "data" else _NOTHING
+        if initial is not _NOTHING:
+            self._take(_EMPTY_BYTES)
         self._open.append(_Element(name, value=initial))
 
     def _characters(self, text: str) -> None:
@@ -136,6 +151,7 @@ class _Builder:
         text = "".join(element.text)
         if name in _SCALARS or (name == "value" and element.value is _NOTHING):
             element.value = self._scalar(name, text)
+            self._take(getsizeof(element.value))
         elif name == "methodName":
             self.method = text
         elif name == "param":
@@ -147,13 +163,27 @@ class _Builder:
             return
         parent = self._open[-1]
         if name == "name":
-            parent.key = text
+            known = self._names.get(text)
+            parent.key = self._remember(text) if known is None else known
         elif name == "member":
             parent.value[_member_name(element)] = element.value
+            self._take(_MEMBER_BYTES)
         elif parent.name == "data":
             parent.value.append(element.value)
+            self._take(_ITEM_BYTES)
         else:
             parent.value = element.value
+
+    def _take(self, size: int) -> None:
+        """Take memory into account that is kept."""
+        self._left -= size
+        if self._left < 0:
+            raise XMLRPCError(f"the values take more than {_MOST_TIMES} times their text: no records")
+
+    def _remember(self, name: str) -> str:
+        """A member's name, which the members of other structs share."""
+        self._take(getsizeof(name) + _MEMBER_BYTES)
+        return self._names.setdefault(name, name)
 
 
 def _member_name(member: _Element) -> str:

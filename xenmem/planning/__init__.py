@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from xenmem.planning.failures.capacity import Mix, capacity, capacity_of_pools
     from xenmem.planning.failures.host_failures import failover, failover_of_pools, restart_plan
     from xenmem.planning.failures.limits import max_failures
+    from xenmem.planning.failures.margin import margin
     from xenmem.planning.failures.remedies import remedy
     from xenmem.planning.failures.restart_pool import RestartPool
     from xenmem.planning.packing import pack, pack_sizes
@@ -48,6 +49,7 @@ __all__ = [
     "failover",
     "failover_of_pools",
     "fair_targets",
+    "margin",
     "max_failures",
     "pack",
     "pack_sizes",
@@ -71,6 +73,7 @@ __getattr__, __dir__ = attach(
         "failures.capacity": "Mix capacity capacity_of_pools",
         "failures.host_failures": "failover failover_of_pools restart_plan",
         "failures.limits": "max_failures",
+        "failures.margin": "margin",
         "failures.remedies": "remedy",
         "failures.restart_pool": "RestartPool",
         "packing": "pack pack_sizes",

@@ -21,7 +21,6 @@ from xenmem.planning.plan import listed
 from xenmem.planning.pool_view import able_hosts, memory_to_start, place_in, room
 from xenmem.rules.hosts import version_classes
 from xenmem.rules.migration import refusals, too_wide, whereabouts
-from xenmem.rules.mobility.matrix import Step
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
@@ -88,7 +87,7 @@ class Question:
     taken : int32 array, shape (groups, hosts): members that stay on a host without being among the VMs
     same_host : arrays of VMs that share a host
     stays : rows of VMs that are asked for and cannot move, each with the reason; they are none of the VMs
-    bar : why the VM of a row cannot run on the host of a row, in words that follow its name; empty if it can
+    bar : why the VM of a row cannot run on hosts of its pool, in words that follow its name; empty if it can on all
     """
 
     vms: Rows
@@ -115,7 +114,7 @@ class Question:
     taken: Rows
     same_host: list[Rows]
     stays: dict[int, str]
-    bar: Callable[[int, int], str]
+    bar: Callable[[int, Rows], str]
 
     def vm_name(self, vm: int) -> str:
         """What a message calls the VM: its name, or its row."""
@@ -127,8 +126,7 @@ class Question:
 
     def bars(self, vm: int) -> str:
         """Why the VM cannot run on hosts of its pool, in words that follow its name; empty if it can on all."""
-        hosts = self.hosts[self.host_pool == self.vm_pool[vm]]
-        return _summed([self.bar(int(self.vms[vm]), host) for host in hosts.tolist()])
+        return self.bar(int(self.vms[vm]), self.hosts[self.host_pool == self.vm_pool[vm]])
 
 
 def question_of_sizes(
@@ -173,7 +171,7 @@ def question_of_sizes(
         host_pool=np.zeros(len(left), np.int32),
         stays={},
         why_not=str,
-        bar=lambda vm, host: "",
+        bar=lambda vm, hosts: "",
     )
     one_kind = np.zeros(len(amounts), np.int32), [np.ones(len(left), np.bool_)]
     return _question(
@@ -331,27 +329,15 @@ def confined(fleet: Fleet, host_at: Rows, vcpus: bool) -> dict[int, str]:
     found = {}
     for vm in rows[(elsewhere == 0) & (others > 0)].tolist():
         away = hosts[(fleet.hosts.pool[hosts] == vms.pool[vm]) & (hosts != here[vm])]
-        found[vm] = "it " + _summed([_bar(fleet, vcpus, vm, host) for host in away.tolist()])
+        found[vm] = f"it {_bar(fleet, vcpus, vm, away)}"
     return found
 
 
-def _summed(reasons: Sequence[str]) -> str:
-    """Reasons of several hosts in a line: the first of each beginning, and of how many more hosts it holds."""
-    by_need: dict[str, list[str]] = {}
-    for reason in filter(None, reasons):
-        by_need.setdefault(reason.partition(", ")[0], []).append(reason)
-    more = {need: len(found) - 1 for need, found in by_need.items()}
-    parts = [
-        f"{found[0]}{f' (nor {more[need]} more host' + ('s)' if more[need] > 1 else ')') if more[need] else ''}"
-        for need, found in by_need.items()
-    ]
-    return listed(parts)
-
-
-def _bar(fleet: Fleet, vcpus: bool, vm: int, host: int) -> str:
-    """Why a VM cannot run on a host, vCPUs aside if they do not count."""
-    part = fleet.mobility.of(vm)
-    return "" if not vcpus and part.step(vm, host) == Step.PCPUS else part.reason(vm, host)
+def _bar(fleet: Fleet, vcpus: bool, vm: int, hosts: Rows) -> str:
+    """Why a VM cannot run on hosts in a line, vCPUs aside if they do not count: of each need the first reason."""
+    reasons = fleet.mobility.of(vm).reasons(vm, hosts, pcpus=vcpus)
+    more = [f" (nor {count - 1} more host{'s' if count > 2 else ''})" if count > 1 else "" for _, count in reasons]
+    return listed([f"{reason}{others}" for (reason, _), others in zip(reasons, more, strict=True)])
 
 
 def _guests(fleet: Fleet, vms: npt.ArrayLike | None) -> Rows:
@@ -424,7 +410,7 @@ class _Part(NamedTuple):
     host_pool: Rows
     stays: dict[int, str]
     why_not: Callable[[int], str]
-    bar: Callable[[int, int], str]
+    bar: Callable[[int, Rows], str]
 
     def vm(self, name: str, row: int) -> int:
         """The place of a VM that a constraint names."""

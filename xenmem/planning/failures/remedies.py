@@ -164,7 +164,7 @@ class _Search:
     def each_host(self) -> int | None:
         """The least for every host."""
         each = np.ones(len(self._pool.free), np.int64)
-        return _least(lambda amount: self._survives(self._with(amount * each)), self._most)
+        return least(lambda amount: self._survives(self._with(amount * each)), self._most)
 
     def one_host(self) -> tuple[int, int] | None:
         """The host that needs least alone, and how much."""
@@ -177,7 +177,7 @@ class _Search:
                 return self._survives(self._with(alone))
 
             limit = self._most if best is None else best[1] - MIB
-            amount = _least(enough, limit) if limit >= 0 else None
+            amount = least(enough, limit) if limit >= 0 else None
             if amount is not None:
                 best = int(self._pool.hosts[place]), amount
         return best
@@ -191,7 +191,7 @@ class _Search:
         def enough(amount: int) -> bool:
             return self._survives(replace(pool, free=np.append(pool.free, amount), hosts=hosts, allowed=allowed))
 
-        return _least(enough, self._most)
+        return least(enough, self._most)
 
     def missing(self) -> int:
         """The least sum with which what the worst hosts run goes into the room of the others, however it is cut.
@@ -214,8 +214,8 @@ class _Search:
             level = int(stake[filled - 1]) + left // filled
             return int(np.sort(np.maximum(stake, level))[len(stake) - self._n :].sum()) <= spare + amount
 
-        least = _least(enough, self._most)
-        return self._most if least is None else least
+        found = least(enough, self._most)
+        return self._most if found is None else found
 
     def spread(self, each: int | None, one: tuple[int, int] | None) -> Added | None:
         """Additions with a small sum, none of which can be smaller."""
@@ -273,7 +273,7 @@ class _Search:
                     less[place] = amount
                     return self._survives(self._with(less))
 
-                amount = _least(enough, int(more[place]))
+                amount = least(enough, int(more[place]))
                 assert amount is not None
                 more[place] = amount
         return more
@@ -346,13 +346,13 @@ class _Search:
                 size[vm] = max(int(smallest[vm]), int(pool.size[vm]) - amount)
                 return survives(pool.shrunk(size))
 
-            amount = _least(enough, int(pool.size[vm] - smallest[vm]))
+            amount = least(enough, int(pool.size[vm] - smallest[vm]))
             size[vm] = smallest[vm] if amount is None else max(int(smallest[vm]), int(pool.size[vm]) - amount)
         changed = np.flatnonzero(size < pool.size)
         return tuple((int(pool.vms[vm]), int(size[vm])) for vm in changed)
 
 
-def _least(enough: Callable[[int], bool], most: int) -> int | None:
+def least(enough: Callable[[int], bool], most: int) -> int | None:
     """The least whole number of MiB, up to `most` rounded up, that is enough, by bisection."""
     if enough(0):
         return 0

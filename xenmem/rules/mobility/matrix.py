@@ -270,13 +270,12 @@ class PoolMobility:
             case Step.CPU:
                 return self._cpu_reason(vm, host, name)
             case Step.STORAGE:
-                lost = next(sr for sr in vms.needed_srs[vm] if sr not in hosts.attached_srs[host])
-                return f"needs SR {self._tables.srs.label(lost)}, which {name} does not see"
+                return f"needs SR {self._tables.srs.label(self._missing(vm, host, step))}, which {name} does not see"
             case Step.NETWORK:
-                return self._network_reason(vm, host, name)
+                return self._network_reason(self._missing(vm, host, step), name)
             case Step.BOND:
-                lost = next(net for net in vms.needed_networks[vm] if net in hosts.enslaved_networks[host])
-                return f"needs network {self._tables.networks.label(lost)}, whose PIF on {name} belongs to a bond"
+                network = self._tables.networks.label(self._missing(vm, host, step))
+                return f"needs network {network}, whose PIF on {name} belongs to a bond"
             case Step.IOMMU:
                 return f"needs an IOMMU, which {name} lacks"
             case Step.VGPU:
@@ -290,6 +289,51 @@ class PoolMobility:
             case Step.PCPUS:
                 return f"has {vms.VCPUs_max[vm]} vCPUs, and {name} {hosts.cpu_count[host]} CPUs"
         return self.undecided(vm) or f"has CPU features of which nothing tells whether {name} has them"
+
+    def reasons(self, vm: int, hosts: Rows, *, pcpus: bool = True) -> list[tuple[str, int]]:
+        """Why a VM cannot run on some hosts of the pool, need by need.
+
+        Parameters
+        ----------
+        vm, hosts : rows of the fleet
+        pcpus : whether a VM needs as many CPUs as it has vCPUs
+
+        Returns
+        -------
+        for each need the reason of the first host that lacks it, and on how many it is what fails first
+        """
+        kind = self.kind_of[np.searchsorted(self.vms, vm)]
+        steps = np.minimum(self.cpu[kind], self.rest[kind])[np.searchsorted(self.hosts, hosts)]
+        passed = is_allowed(steps) if pcpus else is_allowed(steps) | (steps == Step.PCPUS)
+        lacking: dict[tuple[int, Any], list[int]] = {}
+        for host, step in zip(hosts[~passed].tolist(), steps[~passed].tolist(), strict=True):
+            lacking.setdefault((step, self._missing(vm, host, step)), []).append(host)
+        found: dict[str, tuple[str, int]] = {}
+        for where in lacking.values():
+            reason = self.reason(vm, where[0])
+            text, count = found.get(reason.partition(", ")[0], (reason, 0))
+            found[reason.partition(", ")[0]] = text, count + len(where)
+        return list(found.values())
+
+    def _missing(self, vm: int, host: int, step: int) -> Any:
+        """Which of the things that a VM needs of a kind a host lacks, where it can need several of the kind."""
+        vms, hosts = self._tables.vms, self._tables.hosts
+        match step:
+            case Step.STORAGE:
+                return next(sr for sr in vms.needed_srs[vm] if sr not in hosts.attached_srs[host])
+            case Step.NETWORK:
+                return next(net for net in vms.needed_networks[vm] if not self._has_network(host, net))
+            case Step.BOND:
+                return next(net for net in vms.needed_networks[vm] if net in hosts.enslaved_networks[host])
+            case Step.CPU | Step.UNDECIDED:
+                return self.reason(vm, host).partition(", ")[0]
+        return None
+
+    def _has_network(self, host: int, network: int) -> bool:
+        table, on = self._tables.networks, self._running_on.get(network, {host})
+        if table.has_pifs[network]:
+            return network in self._tables.hosts.networks[host]
+        return not table.is_pinning[network] or host in on
 
     def undecided(self, vm: int) -> str:
         """What of a VM's own records leaves open where it can run; empty if nothing."""
@@ -310,16 +354,12 @@ class PoolMobility:
         names: Iterable[str] = self._tables.vms.device_names[vm] or ()
         return next((name for name in names if name.startswith(kind)), f"{kind} device")
 
-    def _network_reason(self, vm: int, host: int, name: str) -> str:
+    def _network_reason(self, network: int, name: str) -> str:
         table, hosts = self._tables.networks, self._tables.hosts
-        for network in self._tables.vms.needed_networks[vm]:
-            if table.has_pifs[network] and network not in hosts.networks[host]:
-                return f"needs network {table.label(network)}, which {name} does not have"
-            on = self._running_on.get(network, {host})
-            if table.is_pinning[network] and host not in on:
-                there = ", ".join(hosts.label(row) for row in sorted(on) if row >= 0)
-                return f"needs network {table.label(network)}, which has no PIF and holds its VMs on host {there}"
-        raise ValueError(f"vm: {vm} has its networks on host {host}")
+        if table.has_pifs[network]:
+            return f"needs network {table.label(network)}, which {name} does not have"
+        there = ", ".join(hosts.label(row) for row in sorted(self._running_on[network]) if row >= 0)
+        return f"needs network {table.label(network)}, which has no PIF and holds its VMs on host {there}"
 
     def _cpu_reason(self, vm: int, host: int, name: str) -> str:
         vms, hosts = self._tables.vms, self._tables.hosts

@@ -236,6 +236,7 @@ def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
             "virtual_hardware_platform_versions": hosts.virtual_hardware_platform_versions,
             "metrics": metrics,
             "control_domain": refs(hosts.control_domain, all_vms),
+            "tags": hosts.tags,
             "suspend_image_sr": [fleet.srs.ref[seen[0]] if seen else NULL for seen in hosts.attached_srs],
         },
     )
@@ -252,6 +253,8 @@ def _from_fleet(fleet: Fleet, pool: int, seed: int | None) -> Database:
             "ha_host_failures_to_tolerate": pools.ha_host_failures_to_tolerate,
             "ha_plan_exists_for": pools.ha_plan_exists_for,
             "ha_allow_overcommit": pools.ha_allow_overcommit,
+            "ha_overcommitted": pools.ha_overcommitted,
+            "tags": pools.tags,
             "other_config": [{"auto_poweron": "true"} if is_so else {} for is_so in pools.auto_poweron.tolist()],
             "restrictions": [{"restrict_dmc": str(bool(value)).lower()} for value in pools.restrict_dmc],
         },
