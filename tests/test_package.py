@@ -49,7 +49,7 @@ LAYERS = {
     "text": set(),
     "rules": {"columns", "kernel", "units"},
     "inventory": {"arrow", "columns", "datamodel", "kernel", "replacing", "rules", "text", "units"},
-    "edits": {"columns", "inventory", "kernel"},
+    "edits": {"columns", "inventory", "kernel", "rules"},
     "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
     "dataset": {"fleet", "inventory"},
     "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "units"},

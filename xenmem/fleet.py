@@ -336,6 +336,21 @@ class Fleet:
         """
         return self.replace(**without(self.tables, vms))
 
+    def of_pool(self, pool: int) -> Self:
+        """The fleet of one pool alone, its rows in their order.
+
+        Parameters
+        ----------
+        pool : row of the pool
+
+        Raises
+        ------
+        ValueError : there is no such pool
+        """
+        if not 0 <= pool < len(self.pools):
+            raise ValueError(f"pool: {pool} is outside 0..{len(self.pools) - 1}")
+        return type(self)(*separated(self.tables, [pool]))
+
     def _row(self, table: str, name: str) -> int:
         if table not in self._rows:
             rows: dict[str, int] = {}
