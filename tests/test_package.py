@@ -67,7 +67,20 @@ LAYERS = {
         "xenapi",
     },
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
-    "server": {"datamodel", "kernel", "rules", "xenapi"},
+    "exposition": set(),
+    "server": {"datamodel", "exposition", "kernel", "rules", "xenapi"},
+    "exporter": {
+        "answers",
+        "columns",
+        "exposition",
+        "fleet",
+        "kernel",
+        "mirror",
+        "planning",
+        "rules",
+        "server",
+        "units",
+    },
 }
 """What each room may import of xenmem."""
 
