@@ -66,6 +66,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "mirror": {"columns", "fleet", "inventory"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "exposition": set(),
     "server": {"datamodel", "exposition", "kernel", "rules", "xenapi"},

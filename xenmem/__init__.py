@@ -10,16 +10,32 @@ if TYPE_CHECKING:
     from xenmem import kernel
     from xenmem.fleet import Fleet, Note, PowerState, read
     from xenmem.inventory.error import InventoryError
+    from xenmem.inventory.live.access import Access
+    from xenmem.mirror import Mirror
     from xenmem.xenapi import Failure, connect
 
     __version__: str
 
-__all__ = ["Failure", "Fleet", "InventoryError", "Note", "PowerState", "__version__", "connect", "kernel", "read"]
+__all__ = [
+    "Access",
+    "Failure",
+    "Fleet",
+    "InventoryError",
+    "Mirror",
+    "Note",
+    "PowerState",
+    "__version__",
+    "connect",
+    "kernel",
+    "read",
+]
 
 _HOME = {
+    "Access": "xenmem.inventory.live.access",
     "Failure": "xenmem.xenapi",
     "Fleet": "xenmem.fleet",
     "InventoryError": "xenmem.inventory.error",
+    "Mirror": "xenmem.mirror",
     "Note": "xenmem.fleet",
     "PowerState": "xenmem.fleet",
     "connect": "xenmem.xenapi",

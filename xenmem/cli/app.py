@@ -209,7 +209,9 @@ def run(arguments: Sequence[str] | None) -> int:
         return Status.MISTAKE
     except (ValueError, OverflowError) as error:  # of a reader or an answer
         complain(str(error))
-        return Status.MISTAKE
+        from xenmem.inventory.error import OutOfReachError
+
+        return Status.UNKNOWN if isinstance(error, OutOfReachError) else Status.MISTAKE
     return deliver(answer, path)
 
 
@@ -256,7 +258,8 @@ def _begin() -> None:
     """The memory of Xen pools: what VMs cost, what is free, what fits, what an upgrade changes.
 
     INVENTORY is a pool database dump, XenAPI records as JSON, or the text of `xe ... params=all`, each also as gzip;
-    `-` is standard input. Where none is given it is that of XENMEM_INVENTORY, or of the configuration file. Sizes are
+    `-` is standard input. Or a pool that runs, by its address (https://root@pool.example) or its profile: it is read,
+    and never changed. Where none is given it is that of XENMEM_INVENTORY, or of the configuration file. Sizes are
     written as 16GiB, 1.5TiB, 4096MiB or bytes; all units are binary. For the name of a VM or host, its beginning does.
     """
     announce_compilation()

@@ -105,6 +105,7 @@ class Origin:
     schema_minor : minor schema version of a database dump
     schema : the whole schema version of a database dump, else empty
     lenient : skip bad rows
+    notes : what is to be said before all else
     unknown : what the data model does not know, if the target keeps that: by table, reference and column, as it came
     """
 
@@ -112,6 +113,7 @@ class Origin:
     schema_minor: int | None = None
     schema: str = ""
     lenient: bool = False
+    notes: tuple[Note, ...] = ()
     unknown: dict[str, dict[str, dict[str, Any]]] = of_field(default_factory=dict, compare=False)
 
 
@@ -212,7 +214,7 @@ class _Assembler:
             VMGroups(**_chosen(VMGroups, groups)),
             SRs(**_chosen(SRs, srs)),
             Networks(**_chosen(Networks, networks)),
-            (*skipped, *self.notes),
+            (*self.origin.notes, *skipped, *self.notes),
         )
 
     def note(self, kind: str, text: str, count: int, example: str = "") -> None:

@@ -27,6 +27,10 @@ class InventoryError(ValueError):
         return type(self), (self.source, self.place, self.problem)
 
 
+class OutOfReachError(InventoryError):
+    """A pool that runs cannot be asked now; later it may be."""
+
+
 def shown(value: object) -> str:
     """A value as messages show it: quoted, on one line, and cut when it is long."""
     text = repr(value[:200] if isinstance(value, str) else value)
