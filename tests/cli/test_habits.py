@@ -23,6 +23,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ASKED = {
     "report": ["report", "SMALL"],
     "report of VMs": ["report", "SMALL", "--vms"],
+    "check": ["check", "SMALL"],
     "explain": ["explain", "SMALL", "lab-git-011"],
     "maximise": ["maximise", "SMALL", "lab-git-011"],
     "fit": ["fit", "SMALL", "--memory", "16GiB", "--vcpus", "4"],
@@ -38,6 +39,7 @@ ASKED = {
     "capacity": ["capacity", "SMALL", "--memory", "16GiB", "--vcpus", "4", "--failures", "1"],
     "balloon": ["balloon", "SMALL", "stage-mail-018"],
     "what-if": ["what-if", "SMALL", os.devnull],
+    "rightsize": ["rightsize", "SMALL", "--use", str(Path(__file__).parent.parent / "data" / "use-small.json")],
     "messages": ["messages", "VM.start"],
     "info": ["info"],
 }

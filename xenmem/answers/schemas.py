@@ -9,6 +9,7 @@ from xenmem.answers.naming import FORMAT_VERSION, QuestionError
 
 _ANSWERS: Final = {
     "report": "Report",
+    "check": "Check",
     "explain": "Explanation",
     "maximise": "Maximum",
     "fit": "Fit",
@@ -24,6 +25,7 @@ _ANSWERS: Final = {
     "capacity": "CapacityReport",
     "balloon": "BalloonReport",
     "what-if": "WhatIf",
+    "rightsize": "Rightsizing",
     "messages": "Declarations",
     "info": "Installation",
     "warm-up": "WarmUpReport",

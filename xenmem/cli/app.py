@@ -35,6 +35,15 @@ COMMANDS: Final = {
             ("for a spreadsheet", "report pool.xml --format csv -o hosts.csv"),
         ),
     ),
+    "check": About(
+        "What there is",
+        "What is amiss, will fail or wastes memory, and what to do.",
+        (
+            ("what is amiss", "check pool.xml"),
+            ("one rule, object by object", "check pool.xml --rule M02"),
+            ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",
@@ -155,6 +164,14 @@ COMMANDS: Final = {
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),
+    "rightsize": About(
+        "Over time",
+        "VMs that use far less or more than they have.",
+        (
+            ("by what a bug report tells", "rightsize pool.xml --use bug-report.tar.bz2"),
+            ("by what was collected, and keep it", "rightsize pool.xml --use answers/ --keep use.parquet"),
+        ),
+    ),
     "serve": About(
         "Other programs",
         "Pools in memory, for XenAPI clients on the network.",
@@ -174,6 +191,7 @@ GROUPS: Final = (
     "What survives",
     "Where VMs go",
     "What a change does",
+    "Over time",
     "Other programs",
     "xenmem itself",
 )
