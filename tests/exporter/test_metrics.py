@@ -176,7 +176,7 @@ def test_every_metric_has_help_that_says_something() -> None:
 
 def test_the_older_format_says_the_same() -> None:
     fleet = xenmem.read(EXAMPLES / "four-hosts.json")
-    collection = Collection(fleet, 5, Asked())
+    collection = Collection(fleet, Asked())
     for stage in STAGES.values():
         stage(collection)
     families = collection.families()
