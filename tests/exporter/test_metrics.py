@@ -277,7 +277,7 @@ def test_a_scraper_is_given_what_it_prefers(accept: str, openmetrics_wanted: boo
 
 
 def test_every_metric_is_documented_with_its_labels() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "metrics.md").read_text()
     rows = re.findall(r"^\| (`xenmem_.+?`) \| (.*?) \|", page, re.MULTILINE)
     documented = {
         name: set(re.findall(r"`(\w+)`", labels)) for names, labels in rows for name in re.findall(r"`(\w+)`", names)

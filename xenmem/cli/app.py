@@ -49,6 +49,14 @@ COMMANDS: Final = {
         "One VM piece by piece, and where it could start.",
         (("what a VM really takes", "explain pool.xml web-1"),),
     ),
+    "plot": About(
+        "What there is",
+        "A picture: hosts, failures, a plan, overheads.",
+        (
+            ("where the memory of each host is", "plot pool.xml hosts.svg"),
+            ("before and after a plan", "plot pool.xml plan.png --kind evacuate --host host-3"),
+        ),
+    ),
     "info": About("xenmem itself", "Version, models, backends, SIMD level, threads, CPU.", (("", "info"),)),
     "completion": About(
         "xenmem itself",
@@ -160,7 +168,7 @@ COMMANDS: Final = {
         "Whether all VMs run again after host failures.",
         (
             ("any one host fails", "failover pool.xml --failures 1"),
-            ("how many may fail, of all running VMs", "failover pool.xml --vms running"),
+            ("how many may fail, of all running VMs", "failover pool.xml --restart running"),
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),

@@ -1,6 +1,6 @@
 """What is measured of a fleet: every metric with its help, computed from the Fleet alone by the project's planners.
 
-Amounts are bytes. What is not known has no sample. Knows neither files nor HTTP; docs/metrics.md tells what each
+Amounts are bytes. What is not known has no sample. Knows neither files nor HTTP; docs/how-to/metrics.md tells what each
 metric means.
 """
 
