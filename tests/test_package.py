@@ -84,7 +84,20 @@ LAYERS = {
     "mirror": {"columns", "fleet", "inventory"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
-    "server": {"datamodel", "kernel", "rules", "xenapi"},
+    "exposition": set(),
+    "server": {"datamodel", "exposition", "kernel", "rules", "xenapi"},
+    "exporter": {
+        "answers",
+        "columns",
+        "exposition",
+        "fleet",
+        "kernel",
+        "mirror",
+        "planning",
+        "rules",
+        "server",
+        "units",
+    },
 }
 """What each room may import of xenmem."""
 

@@ -185,6 +185,11 @@ COMMANDS: Final = {
         "Pools in memory, for XenAPI clients on the network.",
         (("for clients of this machine", "serve pool.xml"),),
     ),
+    "exporter": About(
+        "Other programs",
+        "Metrics of pools that run, for Prometheus.",
+        (("of a pool, on this machine", "exporter https://root@pool.example"),),
+    ),
     "password": About(
         "Other programs",
         "A line for the password file of serve.",
