@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
+    from xenmem.answers.history import Changes, history
     from xenmem.answers.info import Installation, WarmUpReport, info, warm_up
     from xenmem.answers.matrix import Matrix, matrix
     from xenmem.answers.messages import Declarations, declarations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from xenmem.answers.report import Report, report
     from xenmem.answers.rightsize import Rightsizing, rightsize
     from xenmem.answers.rolling_update import RollingPlan, rolling_update
+    from xenmem.answers.runway import Runway, runway
     from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
     from xenmem.answers.what_if import WhatIf, what_if
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BalloonReport",
     "CapacityReport",
+    "Changes",
     "Declarations",
     "Explanation",
     "Fit",
@@ -43,6 +46,7 @@ __all__ = [
     "Report",
     "Rightsizing",
     "RollingPlan",
+    "Runway",
     "Survival",
     "UpgradeCheck",
     "Wanted",
@@ -56,6 +60,7 @@ __all__ = [
     "explain",
     "failover",
     "fit",
+    "history",
     "info",
     "matrix",
     "maximise",
@@ -65,6 +70,7 @@ __all__ = [
     "report",
     "rightsize",
     "rolling_update",
+    "runway",
     "schema",
     "unprotecting",
     "upgrade_check",
@@ -81,6 +87,7 @@ __getattr__, __dir__ = attach(
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
+        "history": "Changes history",
         "info": "Installation WarmUpReport info warm_up",
         "matrix": "Matrix matrix",
         "messages": "Declarations declarations",
@@ -90,6 +97,7 @@ __getattr__, __dir__ = attach(
         "report": "Report report",
         "rightsize": "Rightsizing rightsize",
         "rolling_update": "RollingPlan rolling_update",
+        "runway": "Runway runway",
         "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",
         "what_if": "WhatIf what_if",

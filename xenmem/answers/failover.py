@@ -353,12 +353,16 @@ def restart_pools(fleet: Fleet, vms: str | None, policy: str) -> list[planning.R
     """
     if not len(fleet.pools):
         raise QuestionError("the inventory has no pool")
-    asked = [counted_in(fleet, row, vms) for row in range(len(fleet.pools))]
+    for row in range(len(fleet.pools)):
+        counted_in(fleet, row, vms)
+    return [restart_pool(fleet, row, vms, policy) for row in range(len(fleet.pools))]
+
+
+def restart_pool(fleet: Fleet, row: int, vms: str | None, policy: str) -> planning.RestartPool:
+    """What planning asks about host failures of: one pool of the fleet; parameters and errors as for restart_pools."""
+    protected = _protected(fleet, counted_in(fleet, row, vms))
     with as_question():
-        return [
-            planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=_protected(fleet, asked[row]))
-            for row in range(len(fleet.pools))
-        ]
+        return planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=protected)
 
 
 def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_failures: int) -> None:
