@@ -47,7 +47,7 @@ LAYERS = {
     "text": set(),
     "rules": {"columns", "kernel", "units"},
     "inventory": {"columns", "datamodel", "kernel", "rules", "text", "units"},
-    "edits": {"columns", "inventory", "kernel"},
+    "edits": {"columns", "inventory", "kernel", "rules"},
     "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
     "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "units"},
     "history": {"inventory", "units"},

@@ -29,7 +29,7 @@ from xenmem.columns import (
     VMs,
     check_references,
 )
-from xenmem.edits import from_columns, moved, resized, row_of, with_vms, without
+from xenmem.edits import from_columns, moved, of_pool, resized, row_of, with_vms, without
 from xenmem.inventory.assemble import COLUMNS
 from xenmem.inventory.error import InventoryError
 from xenmem.inventory.records import read_tables
@@ -280,6 +280,21 @@ class Fleet:
         ValueError : there is no such VM
         """
         return self.replace(**without(self._tables, vms))
+
+    def of_pool(self, pool: int) -> Self:
+        """The fleet of one pool alone, its rows in their order.
+
+        Parameters
+        ----------
+        pool : row of the pool
+
+        Raises
+        ------
+        ValueError : there is no such pool
+        """
+        if not 0 <= pool < len(self.pools):
+            raise ValueError(f"pool: {pool} is outside 0..{len(self.pools) - 1}")
+        return type(self)(*of_pool(self._tables, pool))
 
     def _row(self, table: str, name: str) -> int:
         if table not in self._rows:

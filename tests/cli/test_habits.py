@@ -23,6 +23,7 @@ Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ASKED = {
     "report": ["report", "SMALL"],
     "report of VMs": ["report", "SMALL", "--vms"],
+    "check": ["check", "SMALL"],
     "explain": ["explain", "SMALL", "lab-git-011"],
     "maximise": ["maximise", "SMALL", "lab-git-011"],
     "fit": ["fit", "SMALL", "--memory", "16GiB", "--vcpus", "4"],

@@ -12,6 +12,7 @@ from xenmem._lazy import attach
 if TYPE_CHECKING:
     from xenmem.answers.balloon import BalloonReport, balloon, with_fair_targets
     from xenmem.answers.capacity import CapacityReport, Wanted, capacity
+    from xenmem.answers.check import Check, check
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
@@ -34,6 +35,7 @@ __all__ = [
     "BalloonReport",
     "CapacityReport",
     "Changes",
+    "Check",
     "Declarations",
     "Explanation",
     "Fit",
@@ -54,6 +56,7 @@ __all__ = [
     "WhatIf",
     "balloon",
     "capacity",
+    "check",
     "consolidate",
     "declarations",
     "evacuate",
@@ -84,6 +87,7 @@ __getattr__, __dir__ = attach(
     {
         "balloon": "BalloonReport balloon with_fair_targets",
         "capacity": "CapacityReport Wanted capacity",
+        "check": "Check check",
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",

@@ -9,6 +9,7 @@ from xenmem.answers.naming import FORMAT_VERSION, QuestionError
 
 _ANSWERS: Final = {
     "report": "Report",
+    "check": "Check",
     "explain": "Explanation",
     "maximise": "Maximum",
     "fit": "Fit",

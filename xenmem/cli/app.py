@@ -35,6 +35,15 @@ COMMANDS: Final = {
             ("for a spreadsheet", "report pool.xml --format csv -o hosts.csv"),
         ),
     ),
+    "check": About(
+        "What there is",
+        "What is amiss, will fail or wastes memory, and what to do.",
+        (
+            ("what is amiss", "check pool.xml"),
+            ("one rule, object by object", "check pool.xml --rule M02"),
+            ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",

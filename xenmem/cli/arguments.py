@@ -295,6 +295,29 @@ class Count(click.ParamType[int]):
 
 
 COUNT: Final = Count()
+
+
+def _sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """MEMORY:VCPUS, each once."""
+    found = []
+    for text in texts:
+        memory, colon, vcpus = text.partition(":")
+        if not colon:
+            raise click.BadParameter(f"{text!r} is not MEMORY:VCPUS, such as 16GiB:4")
+        amount = positive_size(context, parameter, memory)
+        assert amount is not None
+        found.append((amount, COUNT.convert(vcpus, parameter, context)))
+    return tuple(dict.fromkeys(found))
+
+
+sizes_option: Decorator = click.option(
+    "--size",
+    "sizes",
+    metavar="SIZE",
+    multiple=True,
+    callback=_sizes,
+    help="MEMORY:VCPUS of VMs that metrics count the room for; once for each size.  [default: 4GiB:2, 16GiB:4]",
+)
 counted_option: Decorator = click.option(
     "--vms",
     type=click.Choice(("protected", "running")),
