@@ -8,15 +8,28 @@ TYPE_CHECKING = False  # as typing's, whose import would take most of the time o
 
 if TYPE_CHECKING:
     from xenmem import kernel
+    from xenmem.dataset import DataSet
     from xenmem.fleet import Fleet, Note, PowerState, read
     from xenmem.inventory.error import InventoryError
     from xenmem.xenapi import Failure, connect
 
     __version__: str
 
-__all__ = ["Failure", "Fleet", "InventoryError", "Note", "PowerState", "__version__", "connect", "kernel", "read"]
+__all__ = [
+    "DataSet",
+    "Failure",
+    "Fleet",
+    "InventoryError",
+    "Note",
+    "PowerState",
+    "__version__",
+    "connect",
+    "kernel",
+    "read",
+]
 
 _HOME = {
+    "DataSet": "xenmem.dataset",
     "Failure": "xenmem.xenapi",
     "Fleet": "xenmem.fleet",
     "InventoryError": "xenmem.inventory.error",
