@@ -55,7 +55,7 @@ def test_the_worked_example(told: list[float]) -> None:
     assert (pool.trend.s, round(pool.trend.z, 2), pool.trend.is_shrinking) == (-15, -2.10, True)
     assert (pool.runway, pool.date, pool.at_least, pool.preliminary) == (None, None, 84, True)
     assert result.verdict == (
-        "Every host could lose 70GiB (p-h0 may fail the least): it shrinks by 643.66MiB a day, and lasts for more than"
+        "Every host could lose 70GiB (least if p-h0 fails): it shrinks by 643.66MiB a day, and lasts for more than"
         " 84 days; preliminary: 7 days over 42 days, and 14 over 14 are needed."
     )
     assert [point.value / GIB for point in pool.points] == [96, 92, 95, 84, 20, 74, 70]
@@ -93,7 +93,7 @@ def test_a_pool_that_grows() -> None:
     assert pool.date == (day(19) + timedelta(days=int(pool.runway))).date().isoformat()
     assert [host.name_label for host in pool.worst] == ["p-h0"]
     assert (result.outcome, result.unit) == ("yes", "bytes")
-    assert result.verdict.startswith("Every host could lose 7GiB (p-h0 may fail the least): it shrinks by 1GiB a day,")
+    assert result.verdict.startswith("Every host could lose 7GiB (least if p-h0 fails): it shrinks by 1GiB a day,")
     assert f"and lasts until {pool.date}, for 7 days, at 90 % 7 to 7 days" in result.verdict
 
 
@@ -144,7 +144,7 @@ def test_it_may_be_lost_already() -> None:
     result = runway(growing([60] * 20))
     assert only(result).runway == 0
     assert result.outcome == "no"
-    assert result.verdict.startswith("Every host lacks 4GiB (p-h0 may fail the least): it is lost already.")
+    assert result.verdict.startswith("Every host lacks 4GiB (least if p-h0 fails): it is lost already.")
 
 
 def test_a_single_snapshot_is_no_series() -> None:

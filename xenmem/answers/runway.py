@@ -105,7 +105,7 @@ class PoolRunway(Result, frozen=True):
     days: float
     points: list[Point]
     broken: str
-    value: float | None
+    value: float
     fitted: float | None
     trend: Slope | None
     runway: float | None
@@ -229,7 +229,7 @@ def runway(
     first = min(found, key=_urgency)
     return Runway(
         verdict=_verdict(found, first),
-        outcome=_outcome(first),
+        outcome=_outcome(first, account.level),
         num_failures=num_failures,
         policy=policy,
         memory=None if shape is None else shape.memory,
@@ -305,17 +305,18 @@ def _pool(record: _Record, account: _Account) -> PoolRunway:
     assert record.last is not None
     fleet, pool = record.last
     days, values = daily([one.when for one in record.seen], [one.value for one in record.seen])
-    start, broken = _start(record.seen, days, values)
+    start, broken = _start(record.seen, days, values, 0.0 if account.shape is None else 1.0)
     x, y = days[start:], values[start:]
     line = trend(x, y) if len(x) > 1 else None
     today = days[-1]
     band = _band(line, x)
     covered = float(x[-1] - x[0])
-    left = (inf, inf, inf) if line is None else days_left(line, today, account.level)
-    if line is not None and not line.is_shrinking:
-        left = (0.0, 0.0, 0.0) if left[0] == 0 else (inf, inf, inf)
     if values[-1] < account.level:
         left = (0.0, 0.0, 0.0)
+    elif line is not None and line.is_shrinking:
+        left = days_left(line, today, account.level)
+    else:
+        left = (inf, inf, inf)
     said = [one if one <= 2 * covered or one == 0 else None for one in left]
     worst = account.worst(fleet, pool)
     preliminary = line is None or line.is_preliminary
@@ -354,8 +355,8 @@ def _pool(record: _Record, account: _Account) -> PoolRunway:
     )
 
 
-def _start(seen: Sequence[_Seen], days: Sequence[int], values: Sequence[float]) -> tuple[int, str]:
-    """Where the series begins, and what broke it there."""
+def _start(seen: Sequence[_Seen], days: Sequence[int], values: Sequence[float], least: float) -> tuple[int, str]:
+    """Where the series begins, and what broke it there; a change by no more than the least does not."""
     at_end = {int(one.when // _DAY): one for one in seen}
     start, broken = 0, ""
     for place in range(1, len(days)):
@@ -367,7 +368,7 @@ def _start(seen: Sequence[_Seen], days: Sequence[int], values: Sequence[float]) 
             start, broken = place, ", ".join(parts)
         elif before.model != after.model:
             start, broken = place, f"model {after.model} instead of {before.model}"
-    jump = last_break(days[start:], values[start:])
+    jump = last_break(days[start:], values[start:], least)
     if jump:
         start, broken = start + jump, "a change by more than 20 % in a day"
     return start, f"{_date(days[start])}: {broken}" if broken else ""
@@ -417,8 +418,11 @@ def _reason(
     worst: Sequence[NamedHost],
 ) -> str:
     what = _amount(account, value)
-    because = f" ({listed([label(host) for host in worst])} may fail the least)" if worst else ""
-    if left[0] == 0:
+    because = ""
+    if worst:
+        fail = "fails" if len(worst) == 1 else "fail"
+        because = f" (least if {listed([label(host) for host in worst])} {fail})"
+    if value < account.level:
         how = "it is lost already"
     elif line is None or not line.is_shrinking:
         how = "no shrinking trend"
@@ -458,8 +462,8 @@ def _urgency(pool: PoolRunway) -> tuple[float, float]:
     return runway, inf if pool.at_least is None else pool.at_least
 
 
-def _outcome(first: PoolRunway) -> Outcome:
-    if first.runway == 0:
+def _outcome(first: PoolRunway, level: float) -> Outcome:
+    if first.value < level:
         return "no"
     return "unknown" if first.trend is None else "yes"
 
