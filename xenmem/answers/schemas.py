@@ -25,6 +25,8 @@ _ANSWERS: Final = {
     "capacity": "CapacityReport",
     "balloon": "BalloonReport",
     "what-if": "WhatIf",
+    "history": "Changes",
+    "runway": "Runway",
     "rightsize": "Rightsizing",
     "messages": "Declarations",
     "info": "Installation",

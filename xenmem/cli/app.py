@@ -172,6 +172,22 @@ COMMANDS: Final = {
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),
+    "history": About(
+        "Over time",
+        "What changed between two moments.",
+        (
+            ("in a folder of snapshots, in the last week", "history snapshots --from 7d"),
+            ("between two inventories", "history old.xml new.xml"),
+        ),
+    ),
+    "runway": About(
+        "Over time",
+        "How many days host failures are survived, or VMs fit.",
+        (
+            ("until N+1 is lost", "runway snapshots"),
+            ("until a VM no longer fits", "runway snapshots --memory 16GiB --vcpus 4"),
+        ),
+    ),
     "rightsize": About(
         "Over time",
         "VMs that use far less or more than they have.",
