@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xenmem.answers.rolling_update import RollingPlan, rolling_update
     from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
+    from xenmem.answers.watch import WatchedHost, watch
     from xenmem.answers.what_if import WhatIf, what_if
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "UpgradeCheck",
     "Wanted",
     "WarmUpReport",
+    "WatchedHost",
     "WhatIf",
     "balloon",
     "capacity",
@@ -66,6 +68,7 @@ __all__ = [
     "unprotecting",
     "upgrade_check",
     "warm_up",
+    "watch",
     "what_if",
     "with_fair_targets",
 ]
@@ -88,6 +91,7 @@ __getattr__, __dir__ = attach(
         "rolling_update": "RollingPlan rolling_update",
         "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",
+        "watch": "WatchedHost watch",
         "what_if": "WhatIf what_if",
     },
 )

@@ -23,6 +23,7 @@ _ANSWERS: Final = {
     "failover": "Survival",
     "capacity": "CapacityReport",
     "balloon": "BalloonReport",
+    "watch": "WatchedHost",
     "what-if": "WhatIf",
     "messages": "Declarations",
     "info": "Installation",
