@@ -44,6 +44,14 @@ COMMANDS: Final = {
             ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
         ),
     ),
+    "watch": About(
+        "What there is",
+        "The hosts of pools that run, as they change.",
+        (
+            ("a table that is kept current", "watch https://root@pool.example"),
+            ("whoever gets full", "watch lab | jq 'select(.host.free.dynamic_min < 1e10)'"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",
