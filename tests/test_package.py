@@ -93,6 +93,7 @@ LAYERS = {
         "fleet",
         "kernel",
         "mirror",
+        "page",
         "planning",
         "rules",
         "server",
