@@ -1,4 +1,4 @@
-"""Accounts as jitted functions over arrays, for a scheduling loop of one's own: starts and stops without a call of Python.
+"""Accounts as jitted functions over arrays, for a scheduling loop of one's own that is compiled.
 
 What `planning.Accounts` keeps in lists stands in arrays here; `Accounts.arrays` of that gives them. The same functions
 are in C, in xenmem_inline.h, translated from this file. A function that changes nothing gives false: the VM is on a

@@ -8,18 +8,37 @@ TYPE_CHECKING = False  # as typing's, whose import would take most of the time o
 
 if TYPE_CHECKING:
     from xenmem import kernel
+    from xenmem.dataset import DataSet
     from xenmem.fleet import Fleet, Note, PowerState, read
     from xenmem.inventory.error import InventoryError
+    from xenmem.inventory.live.access import Access
+    from xenmem.mirror import Mirror
     from xenmem.xenapi import Failure, connect
 
     __version__: str
 
-__all__ = ["Failure", "Fleet", "InventoryError", "Note", "PowerState", "__version__", "connect", "kernel", "read"]
+__all__ = [
+    "Access",
+    "DataSet",
+    "Failure",
+    "Fleet",
+    "InventoryError",
+    "Mirror",
+    "Note",
+    "PowerState",
+    "__version__",
+    "connect",
+    "kernel",
+    "read",
+]
 
 _HOME = {
+    "Access": "xenmem.inventory.live.access",
+    "DataSet": "xenmem.dataset",
     "Failure": "xenmem.xenapi",
     "Fleet": "xenmem.fleet",
     "InventoryError": "xenmem.inventory.error",
+    "Mirror": "xenmem.mirror",
     "Note": "xenmem.fleet",
     "PowerState": "xenmem.fleet",
     "connect": "xenmem.xenapi",

@@ -1,4 +1,4 @@
-"""Files, standard input and progress: bytes for the readers, whatever they come from; and the choice of reader.
+"""Files, standard input, pools that run, progress: what the readers get, and which of them.
 
 Memory is bounded by the reader, never by the size of the file. Sizes are bytes. Knows no more of a format than its
 first bytes (docs/reference/inventories.md, 1).
@@ -11,22 +11,52 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from typing import IO, Any, Final, TypeGuard, cast
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeGuard, cast
 
-from xenmem.inventory import records, statedb, xe
+from xenmem.columns import Note
+from xenmem.inventory import arrow, parquet, records, snapshots, statedb, xe
 from xenmem.inventory.assemble import T, Target
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES, head_of
 from xenmem.inventory.packed import unpacked
 
-Source = str | os.PathLike[str] | IO[bytes]
+if TYPE_CHECKING:
+    from xenmem.inventory.live.access import Access
+
+
+class Live(Protocol):
+    """A pool that runs.
+
+    Attributes
+    ----------
+    name : what messages call it
+    notes : what is to be said of whatever is read there
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notes(self) -> tuple[Note, ...]: ...
+
+    def fetch(self, classes: Mapping[str, bool]) -> tuple[Mapping[str, Mapping[str, Any]], tuple[Note, ...]]:
+        """All records of some classes by class and reference, and what is to be noted; see live.reading."""
+
+
+_File = str | os.PathLike[str] | IO[bytes]
+Source = _File | Live
 Progress = Callable[[int, int | None], None]
 
 _READERS: Final = {"statedb": statedb.read, "records": records.read, "xe": xe.read}
 
-FORMATS: Final = tuple(_READERS)
+_OF_COLUMNS: Final = {"parquet": parquet.read, "arrow": arrow.read}
+"""Formats that hold tables as they are, not records that tables are made of."""
+_MAGIC: Final = {parquet.MAGIC: "parquet", arrow.MAGIC: "arrow", arrow.STREAM_MAGIC: "arrow"}
+
+FORMATS: Final = (*_READERS, *_OF_COLUMNS)
 
 MAX_BLANK_BYTES: Final = 1 << 20
 """Most blanks before a document: they are kept, so that places are those of the file."""
@@ -44,20 +74,24 @@ def read_pools(
     *,
     lenient: bool = False,
     progress: Progress | None = None,
+    access: "Access | None" = None,
 ) -> list[T]:
-    """What a target makes of each pool of inventory files.
+    """What a target makes of each pool of inventories.
 
     Parameters
     ----------
-    source : a path, ``-`` for standard input, a binary file, or several of these
+    source : a path, ``-`` for standard input, a binary file, the address or the profile of a pool that runs, or several
+        of these
     target : what to read, and what to make of it
-    format : ``statedb``, ``records`` or ``xe``; by default what the first bytes say. Any may be packed
+    format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what the first bytes say. Any may
+        be packed. A folder is a data set, or a part of one
     lenient : skip bad rows
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
+    access : how to get in where a pool runs
 
     Raises
     ------
-    InventoryError : a file cannot be read; names file, place and value
+    InventoryError : an inventory cannot be read; names file, place and value
     ValueError : the format does not exist
     """
     if format is not None and format not in FORMATS:
@@ -65,21 +99,57 @@ def read_pools(
     sources = list(source) if _are_several(source) else [cast(Source, source)]
     if not sources:
         raise ValueError("source: nothing to read")
-    return [pool for one in sources for pool in _read_one(one, target, format, lenient, progress)]
+    pools: list[T] = []
+    for one in sources:
+        if (running := live(one, access)) is not None:
+            classes = {name: schema.of_old for name, schema in target.schemas.items()}
+            found, notes = running.fetch(classes)
+            pools.append(records.of_classes(found, target, source=running.name, lenient=lenient, notes=notes))
+        else:
+            pools += _read_one(cast(_File, one), target, format, lenient, progress)
+    return pools
+
+
+def live(source: Source, access: "Access | None" = None) -> Live | None:
+    """The pool that runs there; None if it is a file.
+
+    Raises
+    ------
+    InventoryError : it is an address or a profile, and a bad one
+    """
+    if _is_live(source):
+        return source
+    if isinstance(source, str):
+        if source in ("", "-") or os.path.exists(source):  # noqa: PTH110 - a file, and nothing is imported for it
+            return None
+        from xenmem.inventory.live.reading import LivePool
+
+        return LivePool.of(source, access)
+    return None
+
+
+def _is_live(source: object) -> TypeGuard[Live]:
+    return hasattr(source, "fetch")
 
 
 def _read_one(
-    source: Source, target: Target[T], format: str | None, lenient: bool, progress: Progress | None
+    source: _File, target: Target[T], format: str | None, lenient: bool, progress: Progress | None
 ) -> list[T]:
     name = _name(source)
     try:
+        if name != "<stdin>" and isinstance(source, (str, os.PathLike)) and os.path.isdir(source):  # noqa: PTH112
+            return [target.of_tables(snapshots.read_path(Path(source)))]
         with ExitStack() as closing, _opened(source) as file:
+            if (form := _of_columns(source, format)) is not None:
+                return [target.of_tables(_OF_COLUMNS[form](source, name))]
             pieces = _Pieces(file, progress)
             found = unpacked(io.BufferedReader(pieces, _BUFFER_BYTES), file, name, lambda: pieces.done, closing)
             label = f"{name}/{found.member}" if found.member else name
             stream, head = _looked_at(found.stream, label)
-            reader = _READERS[_sniffed(head, label) if format is None else format]
-            return reader(stream, target, source=label, lenient=lenient)
+            form = _sniffed(head, label) if format is None else format
+            if form in _OF_COLUMNS:
+                return [target.of_tables(_OF_COLUMNS[form](io.BytesIO(stream.read()), label))]
+            return _READERS[form](stream, target, source=label, lenient=lenient)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         text = str(error)
         kind = "" if text.startswith("the ") else "the gzip file is damaged or cut short: "
@@ -89,22 +159,16 @@ def _read_one(
 
 
 def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
-    return not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read")
+    return not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read") and not _is_live(source)
 
 
-def _name(source: Source) -> str:
+def _name(source: _File) -> str:
     if isinstance(source, (str, os.PathLike)):
         return "<stdin>" if source == "-" else os.fspath(source) or "''"
     return str(getattr(source, "name", "<stream>"))
 
 
-_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
-
-
-def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
-    if isinstance(source, str) and _ADDRESS.match(source):
-        problem = "is an address, and files are read: `xe pool-dump-database file-name=pool.xml` makes one of a pool"
-        raise InventoryError(source, "", problem)
+def _opened(source: _File) -> AbstractContextManager[IO[bytes]]:
     if isinstance(source, (str, os.PathLike)):
         return nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb", buffering=0)  # noqa: PTH123 - the path '' is no folder
     return nullcontext(source)
@@ -125,7 +189,23 @@ def _looked_at(stream: io.BufferedReader, name: str) -> tuple[io.BufferedReader,
     return io.BufferedReader(_Pieces(_Rejoined(blanks, stream)), _BUFFER_BYTES), bytes(blanks).lstrip()[:HEAD_BYTES]
 
 
+def _of_columns(source: Source, format: str | None) -> str | None:
+    """The format of a file that is read by places, not from its beginning to its end; None of all others."""
+    if source == "-" or not isinstance(source, (str, os.PathLike)) or not os.path.isfile(source):  # noqa: PTH113
+        return None
+    with open(source, "rb") as file:  # noqa: PTH123
+        head = file.read(max(map(len, _MAGIC)))
+    form = _by_magic(head) if format is None else format
+    return form if form in _OF_COLUMNS and _by_magic(head) is not None else None
+
+
+def _by_magic(head: bytes) -> str | None:
+    return next((form for magic, form in _MAGIC.items() if head.startswith(magic)), None)
+
+
 def _sniffed(start: bytes, name: str) -> str:
+    if (form := _by_magic(start)) is not None:
+        return form
     if not start:
         problem = "the file is empty"
         raise InventoryError(name, "", f"{problem}; a bug report holds an empty dump when its own parser failed")
