@@ -72,7 +72,7 @@ def test_shell_session(block: str) -> None:
 
 def test_the_columns_of_a_fleet_are_documented() -> None:
     fleet = xenmem.read(ROOT / "examples" / "pool.xml.gz")
-    sections = (ROOT / "docs" / "inventories.md").read_text().split("\n### ")
+    sections = (ROOT / "docs" / "reference" / "fleet.md").read_text().split("\n### ")
     documented = {section.split("\n")[0]: dict(COLUMN.findall(section)) for section in sections}
     common = documented["Every table"]
     for name in TABLE_TYPES:
@@ -86,13 +86,15 @@ def test_the_notes_of_reading_are_documented() -> None:
     source = Path(xenmem.inventory.__file__ or "").parent
     code = "".join(path.read_text() for path in source.glob("*.py"))
     kinds = set(re.findall(r'(?:\.note\(|_not_told\(|Note\(\s*self\.source,)\s*"([a-z-]+)"', code))
-    page = (ROOT / "docs" / "inventories.md").read_text()
+    page = (ROOT / "docs" / "reference" / "fleet.md").read_text()
     assert "skipped" in kinds
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
 
 
 def test_the_rooms_of_a_pool_in_memory_hold_what_is_said() -> None:
-    rooms = re.findall(r"^\| `(\w+/)` \| (.*) \|$", (ROOT / "docs" / "xenapi.md").read_text(), re.MULTILINE)
+    rooms = re.findall(
+        r"^\| `(\w+/)` \| (.*) \|$", (ROOT / "docs" / "reference" / "xenapi.md").read_text(), re.MULTILINE
+    )
     named = [folder + name for folder, text in rooms for name in re.findall(r"`(\w+\.py)`", text)]
     assert len(named) > 20
     assert [name for name in named if not (ROOT / "xenmem" / "xenapi" / name).exists()] == []

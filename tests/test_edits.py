@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from pools import MIB, pool
+from pools import MIB, pool, records
 
 from xenmem import Fleet, kernel, planning
+from xenmem.columns import Unknown
 
 GIB = 1 << 30
 
@@ -92,3 +93,28 @@ def test_bad_changes() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             change()
+
+
+def test_one_pool_of_several() -> None:
+    """All that rows say of other rows stays true."""
+    fleets = [pool([100, 200], [(10, 1), (20, None)], groups=[[0, 1]], name=name) for name in "ab"]
+    both = Fleet.concatenate(fleets)
+    for number, alone in enumerate(fleets):
+        part = both.of_pool(number)
+        assert part.vms.uuid.tolist() == alone.vms.uuid.tolist()
+        for name in ("resident_on", "groups", "pool", "memory_static_max"):
+            assert getattr(part.vms, name).tolist() == getattr(alone.vms, name).tolist()
+        assert part.pools.master.tolist() == [0]
+        assert part.free_memory().tolist() == alone.free_memory().tolist()
+        assert part.vms.accounted_static_max is part.vms.memory_static_max
+    with pytest.raises(ValueError, match=r"pool: 2 is outside 0\.\.1"):
+        both.of_pool(2)
+
+
+def test_a_vm_that_starts_boots_with_what_the_hosts_have_in_common() -> None:
+    tables = records([100], [(10, None)])
+    tables["pool"]["p-pool"]["cpu_info"] = {"vendor": "V", "features_hvm": "0000000f"}
+    started = Fleet.from_records(tables).moved({"p-v0": "p-h0"}).vms
+    assert (started.cpu_vendor[0], started.cpu_features[0]) == ("V", "0000000f")
+    del tables["pool"]["p-pool"]["cpu_info"]
+    assert Fleet.from_records(tables).moved({"p-v0": "p-h0"}).vms.not_told[0] & Unknown.CPU

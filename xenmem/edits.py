@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem import kernel
-from xenmem.columns import TABLE_TYPES, Hosts, PowerState, Rows, Table, Tables, VMs
+from xenmem.columns import TABLE_TYPES, Hosts, PowerState, Rows, Table, Tables, Unknown, VMs
 from xenmem.inventory.records import read_tables
 from xenmem.kernel.model import model_name_for
+from xenmem.rules.mobility.cpu import FEATURES, VENDOR
 
 _LIMITS: Final = ("memory_static_max", "memory_dynamic_max", "memory_dynamic_min")
 _ALSO: Final = {"name": "name_label", "vcpus": "VCPUs_max", "host": "resident_on"}
@@ -54,7 +55,8 @@ def row_of(table: Table, name: int | str, what: str) -> int:
 def moved(tables: Tables, places: Mapping[int | str, int | str | None]) -> VMs:
     """See Fleet.moved."""
     vms = tables.vms
-    columns = {name: getattr(vms, name).copy() for name in ("resident_on", "power_state", "memory_overhead")}
+    changing = ("resident_on", "power_state", "memory_overhead", "cpu_vendor", "cpu_features", "not_told")
+    columns = {name: getattr(vms, name).copy() for name in changing}
     scheduled = vms.scheduled_to_be_resident_on.copy()
     for vm, host in places.items():
         row = row_of(vms, vm, "vm")
@@ -63,10 +65,22 @@ def moved(tables: Tables, places: Mapping[int | str, int | str | None]) -> VMs:
             raise ValueError(f"host: {tables.hosts.label(target)} is in another pool than {vms.label(row)}")
         if columns["resident_on"][row] < 0 or target < 0:  # it starts next, or now
             columns["memory_overhead"][row] = _overhead(tables, row, int(vms.memory_static_max[row]))
+        if vms.power_state[row] == PowerState.HALTED and target >= 0:
+            _boot(tables, row, columns)
         columns["resident_on"][row] = target
         columns["power_state"][row] = PowerState.HALTED if target < 0 else PowerState.RUNNING
         scheduled[row] = -1
     return replace(vms, scheduled_to_be_resident_on=scheduled, **columns)
+
+
+def _boot(tables: Tables, row: int, columns: Mapping[str, NDArray[Any]]) -> None:
+    """A VM that boots gets what all hosts of its pool have of CPU features, where the pool tells it."""
+    level = tables.pools.cpu_info[tables.vms.pool[row]]
+    is_pv = tables.vms.domain_type[row] == kernel.DomainType.PV
+    features = level.get("features_pv" if is_pv else "features_hvm", level.get(FEATURES))
+    columns["cpu_vendor"][row], columns["cpu_features"][row] = level.get(VENDOR), features
+    if features is None:
+        columns["not_told"][row] |= np.uint8(Unknown.CPU)
 
 
 def resized(tables: Tables, sizes: Mapping[int | str, int]) -> VMs:

@@ -351,7 +351,10 @@ def test_every_plan_says_what_it_does_not_know(answers: Answers, tmp_path: Path)
     (tmp_path / "untold.json").write_text(json.dumps(records))
     busy = str(tmp_path / "untold.json")
     commands = [["evacuate", busy, "delta"], ["rolling-update", busy], ["pack", busy], ["consolidate", busy]]
-    commands += [["rebalance", busy, "--migrations", "1"], ["failover", busy, "--failures", "1", "--vms", "running"]]
+    commands += [
+        ["rebalance", busy, "--migrations", "1"],
+        ["failover", busy, "--failures", "1", "--restart", "running"],
+    ]
     commands += [["capacity", busy, "--memory", "1GiB", "--vcpus", "1"]]
     tables = answers(*commands, no=[5])
     results = map(json.loads, answers(*([*command, "--format", "json"] for command in commands), no=[5]))

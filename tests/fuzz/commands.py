@@ -27,6 +27,7 @@ from xenmem.cli import main
 
 SIZES = ("1GiB", "0", "1", "4GiB", "1PiB", "1.5TiB", "100MiB", "3.3", "-1", "x")
 POLICIES = ("static_max", "dynamic_max", "dynamic_min")
+USE = Path(__file__).parents[1] / "data" / "use-small.json"
 FIXED = re.compile(r"#.*|set -eu|total=\d+|progress=.*|undo\(\) \{|\}|    :|rm -f \"\$progress\"|say \"All is done.\"|")
 COMMAND = re.compile(r"(xe (vm|host|pool)-[a-z-]+|[a-z_]+)( [-A-Za-z0-9_=.:,]+)*")
 HELPERS = frozenset(
@@ -188,12 +189,19 @@ def _failover(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) 
     maybe(0.6, "--failures", random.choice((0, 1, 2, 9, 10**18)))
     maybe(0.3, "--one-by-one")
     maybe(0.4, "--remedy")
-    maybe(0.4, "--vms", random.choice(("protected", "running")))
+    maybe(0.4, "--restart", random.choice(("protected", "running")))
     maybe(1, "--time-limit", "2")
 
 
 def _matrix(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) -> None:
     """It has no options of its own."""
+
+
+def _rightsize(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) -> None:
+    maybe(1, "--use", str(USE))
+    maybe(0.3, "--ranges")
+    maybe(0.3, "--percentile", random.choice(("50", "99.9", "0", "x", "1/0")))
+    maybe(0.3, "--window", random.choice(("1", "30", "0", "9999")))
 
 
 def _what_if(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) -> None:
@@ -209,6 +217,7 @@ COMMANDS: dict[str, Options] = {
     **dict.fromkeys(("pack", "evacuate", "consolidate", "rebalance"), _moves),
     "rolling-update": _rolling_update,
     "failover": _failover,
+    "rightsize": _rightsize,
     "what-if": _what_if,
 }
 

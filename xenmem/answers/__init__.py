@@ -12,6 +12,7 @@ from xenmem._lazy import attach
 if TYPE_CHECKING:
     from xenmem.answers.balloon import BalloonReport, balloon, with_fair_targets
     from xenmem.answers.capacity import CapacityReport, Wanted, capacity
+    from xenmem.answers.check import Check, check
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from xenmem.answers.naming import QuestionError
     from xenmem.answers.place import Placement, place
     from xenmem.answers.report import Report, report
+    from xenmem.answers.rightsize import Rightsizing, rightsize
     from xenmem.answers.rolling_update import RollingPlan, rolling_update
     from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BalloonReport",
     "CapacityReport",
+    "Check",
     "Declarations",
     "Explanation",
     "Fit",
@@ -41,6 +44,7 @@ __all__ = [
     "Placement",
     "QuestionError",
     "Report",
+    "Rightsizing",
     "RollingPlan",
     "Survival",
     "UpgradeCheck",
@@ -50,6 +54,7 @@ __all__ = [
     "WhatIf",
     "balloon",
     "capacity",
+    "check",
     "consolidate",
     "declarations",
     "evacuate",
@@ -63,6 +68,7 @@ __all__ = [
     "place",
     "rebalance",
     "report",
+    "rightsize",
     "rolling_update",
     "schema",
     "unprotecting",
@@ -78,6 +84,7 @@ __getattr__, __dir__ = attach(
     {
         "balloon": "BalloonReport balloon with_fair_targets",
         "capacity": "CapacityReport Wanted capacity",
+        "check": "Check check",
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
@@ -88,6 +95,7 @@ __getattr__, __dir__ = attach(
         "naming": "QuestionError",
         "place": "Placement place",
         "report": "Report report",
+        "rightsize": "Rightsizing rightsize",
         "rolling_update": "RollingPlan rolling_update",
         "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",

@@ -9,6 +9,7 @@ from xenmem.answers.naming import FORMAT_VERSION, QuestionError
 
 _ANSWERS: Final = {
     "report": "Report",
+    "check": "Check",
     "explain": "Explanation",
     "maximise": "Maximum",
     "fit": "Fit",
@@ -25,6 +26,7 @@ _ANSWERS: Final = {
     "balloon": "BalloonReport",
     "watch": "WatchedHost",
     "what-if": "WhatIf",
+    "rightsize": "Rightsizing",
     "messages": "Declarations",
     "info": "Installation",
     "warm-up": "WarmUpReport",

@@ -43,10 +43,27 @@ COMMANDS: Final = {
             ("whoever gets full", "watch lab | jq 'select(.host.free.dynamic_min < 1e10)'"),
         ),
     ),
+    "check": About(
+        "What there is",
+        "What is amiss, will fail or wastes memory, and what to do.",
+        (
+            ("what is amiss", "check pool.xml"),
+            ("one rule, object by object", "check pool.xml --rule M02"),
+            ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",
         (("what a VM really takes", "explain pool.xml web-1"),),
+    ),
+    "plot": About(
+        "What there is",
+        "A picture: hosts, failures, a plan, overheads.",
+        (
+            ("where the memory of each host is", "plot pool.xml hosts.svg"),
+            ("before and after a plan", "plot pool.xml plan.png --kind evacuate --host host-3"),
+        ),
     ),
     "info": About("xenmem itself", "Version, models, backends, SIMD level, threads, CPU.", (("", "info"),)),
     "completion": About(
@@ -159,8 +176,16 @@ COMMANDS: Final = {
         "Whether all VMs run again after host failures.",
         (
             ("any one host fails", "failover pool.xml --failures 1"),
-            ("how many may fail, of all running VMs", "failover pool.xml --vms running"),
+            ("how many may fail, of all running VMs", "failover pool.xml --restart running"),
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
+        ),
+    ),
+    "rightsize": About(
+        "Over time",
+        "VMs that use far less or more than they have.",
+        (
+            ("by what a bug report tells", "rightsize pool.xml --use bug-report.tar.bz2"),
+            ("by what was collected, and keep it", "rightsize pool.xml --use answers/ --keep use.parquet"),
         ),
     ),
     "serve": About(
@@ -182,6 +207,7 @@ GROUPS: Final = (
     "What survives",
     "Where VMs go",
     "What a change does",
+    "Over time",
     "Other programs",
     "xenmem itself",
 )

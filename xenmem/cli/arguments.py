@@ -129,6 +129,12 @@ def again(*arguments: str, command: str | None = None, without: Collection[str] 
     return shlex.join(["xenmem", context.info_name or "", *words, *arguments])
 
 
+def is_given(*words: str) -> bool:
+    """Whether the command that runs was given these words, one after the other."""
+    given = list(click.get_current_context().meta.get(GIVEN, []))
+    return any(given[at : at + len(words)] == list(words) for at in range(len(given)))
+
+
 class _Named(click.ParamType[str]):
     """What a shell completes, where it asks: a file, or a name of the inventory."""
 
@@ -298,8 +304,31 @@ class Count(click.ParamType[int]):
 
 
 COUNT: Final = Count()
-counted_option: Decorator = click.option(
-    "--vms",
+
+
+def _sizes(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    """MEMORY:VCPUS, each once."""
+    found = []
+    for text in texts:
+        memory, colon, vcpus = text.partition(":")
+        if not colon:
+            raise click.BadParameter(f"{text!r} is not MEMORY:VCPUS, such as 16GiB:4")
+        amount = positive_size(context, parameter, memory)
+        assert amount is not None
+        found.append((amount, COUNT.convert(vcpus, parameter, context)))
+    return tuple(dict.fromkeys(found))
+
+
+sizes_option: Decorator = click.option(
+    "--size",
+    "sizes",
+    metavar="SIZE",
+    multiple=True,
+    callback=_sizes,
+    help="MEMORY:VCPUS of VMs that metrics count the room for; once for each size.  [default: 4GiB:2, 16GiB:4]",
+)
+restart_option: Decorator = click.option(
+    "--restart",
     type=click.Choice(("protected", "running")),
     help="VMs that must run again: those that HA protects, by default if there are any, or all that run now.",
 )

@@ -27,6 +27,7 @@ from xenmem.cli.arguments import (
     emitted,
     format_option,
     hosts_option,
+    is_given,
     lenient_option,
     policy_option,
     read_fleet,
@@ -259,8 +260,8 @@ def _shut_down(page: Page, heading: str, vms: Sequence[Named]) -> None:
 
 def _next(result: MovePlan) -> Iterator[tuple[str, str]]:
     if result.held:
-        yield "shut down first what cannot move", again("--may-stop", "immobile")
-        yield "leave it where it is", again("--ignore", "immobile")
+        ways = (("shut down first what cannot move", "--may-stop"), ("leave it where it is", "--ignore"))
+        yield from ((why, again(way, "immobile")) for why, way in ways if not is_given(way, "immobile"))
     elif result.stopped is not None and result.outcome == "no":
         names = [word for vm in result.stopped.vms for word in ("--may-stop", vm.uuid or vm.name_label)]
         yield "shut down first what is in the way", again(*names)

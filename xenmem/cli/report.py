@@ -1,7 +1,9 @@
 """The command `report`."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Final, TypeVar
 
 import click
@@ -18,6 +20,7 @@ from xenmem.cli.arguments import (
     lenient_option,
     model_option,
     read_fleet,
+    sizes_option,
 )
 from xenmem.cli.display import display, write_to
 from xenmem.cli.layout import Column
@@ -61,7 +64,7 @@ def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
         near = get_close_matches(name, known, 3)
         hint = f"; near it are {', '.join(near)}" if near else "; the columns are those of --format csv"
         problem = f"{name!r} is none of {', '.join(_SHORT[kind])}{hint}"
-        raise click.BadParameter(problem, click.get_current_context(), param_hint="'--sort'")
+        raise click.BadParameter(problem, _context(), param_hint="'--sort'")
     return found
 
 
@@ -74,16 +77,18 @@ def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
     shell_complete=_columns,
     help="Sort by free, memory, name, vms or a column of csv: amounts from the largest.",
 )
+@sizes_option
 @click.option(
     "--html", metavar="FILE", help="Write one page that needs nothing else: pictures, and tables to sort and filter."
 )
 @model_option
 @lenient_option
-@format_option("table", "json", "csv")
+@format_option("table", "json", "csv", "openmetrics")
 def report(
     inventories: tuple[str, ...],
     vms: bool,
     sort: str | None,
+    sizes: tuple[tuple[int, int], ...],
     html: str | None,
     model: str | None,
     lenient: bool,
@@ -93,7 +98,12 @@ def report(
 
     Free memory counts the overheads that are stored in the inventory, as xapi does. With --model, what is computed
     anew changes: the VMs' overhead and start memory, and the warnings that compare stored overheads with these.
+    With --format openmetrics it is what Prometheus reads of a file; --vms then adds series for each VM.
     """
+    if form == "openmetrics":
+        return _openmetrics(inventories, lenient, vms, sizes)
+    if sizes:
+        raise click.UsageError("--size chooses what --format openmetrics counts the room for", _context())
     if html is not None:
         return _page(html, inventories, lenient, model)
     result = answers.report(read_fleet(inventories, lenient), model=model, vms=vms)
@@ -107,6 +117,24 @@ def report(
         ]
         result = msgspec.structs.replace(result, pools=pools)
     return show(result, form, _table, row_type, ((pool.pool, getattr(pool, rows)) for pool in result.pools))
+
+
+def _openmetrics(inventories: Sequence[str], lenient: bool, per_vm: bool, sizes: Sequence[tuple[int, int]]) -> Output:
+    """Metrics instead of a report; a file was read from its pool when it was last written."""
+    for name in ("sort", "model"):
+        if _context().params[name] is not None:
+            raise click.UsageError(f"--{name} and --format openmetrics exclude each other", _context())
+    from xenmem.exporter.metrics import Asked, Size, openmetrics
+
+    fleet = read_fleet(inventories, lenient)
+    asked = Asked(sizes=tuple(Size(*size) for size in sizes) or Asked().sizes, per_vm=per_vm)
+    files = map(Path, fleet.pools.source)
+    read_at = [file.stat().st_mtime if file.is_file() else time.time() for file in files]
+    return Output(openmetrics(fleet, read_at, asked).encode())
+
+
+def _context() -> click.Context:
+    return click.get_current_context()
 
 
 def _page(path: str, inventories: tuple[str, ...], lenient: bool, model: str | None) -> Output:
@@ -233,7 +261,7 @@ def _room(host: HostReport) -> int:
 
 def _shown(rows: list[Row], key: Callable[[Row], int]) -> list[Row]:
     """Many rows in an order whose middle matters least, unless one was asked for."""
-    asked = click.get_current_context().params["sort"] is not None
+    asked = _context().params["sort"] is not None
     return rows if asked or len(rows) <= MOST_ROWS else sorted(rows, key=key)
 
 

@@ -110,6 +110,8 @@ def _text(value: Any) -> Any:
             return "true" if value else "false"
         case list():
             return _text("; ".join(_reference(one) if isinstance(one, msgspec.Struct) else str(one) for one in value))
+        case dict():
+            return _text("; ".join(f"{key}={one}" for key, one in value.items()))
         case str():
             return printable(f"'{value}" if value.startswith(_FORMULA) else value)
         case _:

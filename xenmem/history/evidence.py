@@ -5,7 +5,7 @@ Amounts are bytes, in whole numbers. Rules and their reasons: docs/reference/use
 
 from fractions import Fraction
 from math import ceil
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ RANGE_PERCENT: Final = 110
 _CHANGED: Final = 0.1
 
 Floats = NDArray[np.float64]
+Kind = Literal["over", "under", "idle", "right"]
 
 
 class Terms(NamedTuple):
@@ -226,7 +227,7 @@ class Size(NamedTuple):
     dynamic_min : the least to which it could be ballooned
     """
 
-    kind: str
+    kind: Kind
     need: int
     recommended: int
     dynamic_min: int
@@ -246,6 +247,7 @@ def size_of(found: Evidence, terms: Terms, static_max: int, least: int = 0, *, c
     recommended = in_steps(
         max(wanted, LEAST_BYTES, least, -(-static_max // 2), found.most_seen if counts_caches else 0)
     )
+    kind: Kind
     if found.p95 > TIGHT * found.memory or found.low_free > LOW_FREE:
         kind = "under"
     elif recommended <= OVER * static_max:

@@ -104,7 +104,7 @@ def evacuate(
     running = guests_on(fleet, np.append(others, np.int32(host)))
     arriving = fleet.vms.is_guest & (fleet.vms.scheduled_to_be_resident_on == host) & (whereabouts(fleet.vms) >= 0)
     here = (whereabouts(fleet.vms)[running] == host) | arriving[running]
-    still = cannot_move(fleet, constraints, place_in(others, len(fleet.hosts)))
+    still = cannot_move(fleet, constraints, place_in(others, len(fleet.hosts)), running[here])
     held = {vm: still[vm] for vm in running[here].tolist() if vm in still}
     if held:
         rest = evacuate(

@@ -211,7 +211,7 @@ def question_of_fleet(
     wanted = able_hosts(fleet, wanted)
     host_at = place_in(wanted, len(machines))
     where = whereabouts(table)
-    still = cannot_move(fleet, constraints, host_at)
+    still = cannot_move(fleet, constraints, host_at, asked)
     vcpus = bool(constraints.get("vcpus", True))
     rows = asked[~np.isin(asked, list(still))] if still else asked
     part = _Part(
@@ -261,13 +261,14 @@ def question_of_fleet(
     )
 
 
-def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows) -> dict[int, str]:
+def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows, among: Rows | None = None) -> dict[int, str]:
     """The guests on a host that stay there whatever is asked, by row, each with the reason.
 
     Parameters
     ----------
     fleet, constraints : as for a Question
     host_at : place_in of the hosts that take part: a VM with more vCPUs than its host has CPUs is not kept on others
+    among : rows of VMs that are asked about, by default all; the answer may name others besides
     """
     found = {}
     if constraints.get("vcpus", True):
@@ -279,7 +280,7 @@ def cannot_move(fleet: Fleet, constraints: Constraints, host_at: Rows) -> dict[i
     for row, why in held_by_needs(fleet).items():
         if here[row] >= 0:
             found.setdefault(row, why)
-    for row, why in confined(fleet, host_at, bool(constraints.get("vcpus", True))).items():
+    for row, why in confined(fleet, host_at, bool(constraints.get("vcpus", True)), among).items():
         found.setdefault(row, why)
     for row, why in constraints.get("immovable", {}).items():
         if not 0 <= integer("immovable", row) < len(fleet.vms):
@@ -305,17 +306,20 @@ def held_by_needs(fleet: Fleet) -> dict[int, str]:
     return held
 
 
-def confined(fleet: Fleet, host_at: Rows, vcpus: bool) -> dict[int, str]:
+def confined(fleet: Fleet, host_at: Rows, vcpus: bool, among: Rows | None = None) -> dict[int, str]:
     """The guests on a host that could run on no other of those that take part, by row, each with the reason.
 
     Parameters
     ----------
     host_at : place_in of the hosts that take part
     vcpus : whether a VM needs as many CPUs as it has vCPUs
+    among : rows of VMs, by default all
     """
     vms, hosts = fleet.vms, np.flatnonzero(host_at[:-1] >= 0).astype(np.int32)
     here = whereabouts(vms)
     rows = np.flatnonzero(vms.is_guest & (here >= 0)).astype(np.int32)
+    if among is not None:
+        rows = rows[np.isin(rows, among)]
     if not len(hosts) or not len(rows):
         return {}
     kind_of, masks = fleet.mobility.kinds(rows, hosts, pcpus=vcpus)

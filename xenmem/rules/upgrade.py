@@ -49,6 +49,22 @@ def host_reserve(model: str) -> int:
 _RESERVES: Final = tuple(sorted({0, *map(host_reserve, kernel.MODELS)}))
 
 
+def reserve_told(memory_total: Bytes, memory_overhead: Bytes, boot_free_mem: Bytes) -> Bytes:
+    """The reserve that is in each stored host.memory_overhead, which is what was not free at boot and that.
+
+    Parameters
+    ----------
+    memory_total, memory_overhead : int64 arrays, shape (hosts,)
+    boot_free_mem : int64 array, shape (hosts,); 0 where it is unknown
+
+    Returns
+    -------
+    int64 array, shape (hosts,), bytes; -1 where the memory free at boot does not tell it
+    """
+    stored = memory_overhead - (memory_total - boot_free_mem)
+    return np.where((boot_free_mem > 0) & np.isin(stored, _RESERVES), stored, -1)
+
+
 def overhead_growth(
     memory_total: Bytes, memory_overhead: Bytes, boot_free_mem: Bytes, present: list[str], target: str
 ) -> Bytes:
@@ -71,7 +87,6 @@ def overhead_growth(
     the memory free at boot does not tell which, the host is taken to keep back what its model says.
     """
     by_model = np.array([host_reserve(model) for model in present], np.int64)
-    stored = memory_overhead - (memory_total - boot_free_mem)
-    is_told = (boot_free_mem > 0) & np.isin(stored, _RESERVES)
-    growth: Bytes = host_reserve(target) - np.where(is_told, stored, by_model)
+    told = reserve_told(memory_total, memory_overhead, boot_free_mem)
+    growth: Bytes = host_reserve(target) - np.where(told >= 0, told, by_model)
     return growth

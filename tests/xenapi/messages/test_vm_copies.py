@@ -249,3 +249,66 @@ def test_editions(pool: Pool, session: Session) -> None:
     assert [host.edition for host in pool.database.host] == ["premium", "premium"]
     assert pool.database.the_pool.restrictions == {"restrict_dmc": "false", "restrict_vm_groups": "true"}
     assert session.xenapi.pool.get_license_state("p") == {"edition": "premium", "expiry": "x"}
+
+
+def with_devices(pool: Pool) -> None:
+    """Give the VM a disk, a disc, an interface, a vGPU and a TPM."""
+    database = pool.database
+    database.load("SR", [row(database, "SR", "sr")])
+    database.load("PBD", [row(database, "PBD", "pbd", SR="sr", host="h1", currently_attached=True)])
+    for ref in ("root", "disc"):
+        database.load("VDI", [row(database, "VDI", ref, SR="sr", virtual_size=GIB)])
+    for ref, kind in (("root", "Disk"), ("disc", "CD")):
+        database.load("VBD", [row(database, "VBD", f"vbd-{ref}", VM="vm", VDI=ref, type=kind, userdevice=ref)])
+    database.load("VIF", [row(database, "VIF", "vif", VM="vm", MAC="02:00:00:00:00:01")])
+    for class_name in ("VGPU", "VTPM"):
+        database.load(class_name, [row(database, class_name, class_name.lower(), VM="vm")])
+
+
+def devices(pool: Pool, vm: Any) -> dict[str, list[Any]]:
+    """The devices of a VM, by class."""
+    tables = pool.database.tables
+    return {name: [tables[name][ref] for ref in getattr(vm, f"{name}s")] for name in ("VBD", "VIF", "VGPU", "VTPM")}
+
+
+class TestDevices:
+    def test_of_a_clone(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
+        add_vm()
+        with_devices(pool)
+        made = devices(pool, pool.database.VM[session.xenapi.VM.clone("vm", "clone")])
+        assert {name: len(rows) for name, rows in made.items()} == {"VBD": 2, "VIF": 1, "VGPU": 1, "VTPM": 1}
+        (root,) = [vbd.VDI for vbd in made["VBD"] if vbd.type == "Disk"]
+        image = pool.database.VDI[root]
+        assert root != "root"
+        assert (image.is_a_snapshot, image.snapshot_of, image.SR) == (False, NULL, "sr")
+        assert [vbd.VDI for vbd in made["VBD"] if vbd.type == "CD"] == ["disc"]
+        assert made["VIF"][0].MAC != "02:00:00:00:00:01"
+
+    def test_of_a_snapshot_and_back(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
+        vm = add_vm()
+        with_devices(pool)
+        then = session.xenapi.VM.snapshot("vm", "then")
+        kept = devices(pool, pool.database.VM[then])
+        (root,) = [vbd.VDI for vbd in kept["VBD"] if vbd.type == "Disk"]
+        assert (pool.database.VDI[root].is_a_snapshot, pool.database.VDI[root].snapshot_of) == (True, "root")
+        assert kept["VIF"][0].MAC == "02:00:00:00:00:01"
+        session.xenapi.VIF.destroy("vif")
+        before = everything(pool)
+        session.xenapi.VM.revert(then)
+        now = devices(pool, vm)
+        assert {name: len(rows) for name, rows in now.items()} == {"VBD": 2, "VIF": 1, "VGPU": 1, "VTPM": 1}
+        (image,) = [vbd.VDI for vbd in now["VBD"] if vbd.type == "Disk"]
+        assert "root" not in pool.database.VDI, "the snapshot's copy is there instead"
+        assert pool.database.VDI[root].snapshot_of == image
+        assert (pool.database.VDI[image].is_a_snapshot, now["VIF"][0].MAC) == (False, "02:00:00:00:00:01")
+        assert not set(vm.VBDs) & set(pool.database.VM[then].VBDs)
+        pool.database.undo()
+        assert everything(pool) == before
+
+    def test_go_with_the_vm(self, pool: Pool, session: Session, add_vm: AddVM) -> None:
+        add_vm()
+        with_devices(pool)
+        pool.database.load("VUSB", [row(pool.database, "VUSB", "vusb", VM="vm")])
+        session.xenapi.VM.destroy("vm")
+        left = {name for name in ("VBD", "VIF", "VGPU", "VTPM", "VUSB") if len(pool.database.tables[name])}
+        assert (left, len(pool.database.VDI)) == (set(), 2)

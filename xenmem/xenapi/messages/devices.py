@@ -76,8 +76,7 @@ def clone_image(call: Call, vdi: VDIRef, driver_params: StringMap = {}) -> VDIRe
 @message("VDI", name="snapshot", errors=(errors.HANDLE_INVALID,))
 def snapshot_image(call: Call, vdi: VDIRef, driver_params: StringMap = {}) -> VDIRef:  # noqa: B006
     """A snapshot of an image."""
-    image = _row(call, "VDI", vdi)
-    return device_rows.copy_image(call, image, is_a_snapshot=True, snapshot_of=vdi, snapshot_time=call.clock.date())
+    return device_rows.snapshot_image(call, _row(call, "VDI", vdi))
 
 
 @message("VDI", name="copy", errors=(errors.HANDLE_INVALID,))
@@ -86,7 +85,7 @@ def copy_image(call: Call, vdi: VDIRef, sr: SRRef = NULL, base_vdi: VDIRef = NUL
     image = _row(call, "VDI", vdi)
     if into_vdi != NULL:
         return str(_row(call, "VDI", into_vdi).ref)
-    return device_rows.copy_image(call, image, SR=_row(call, "SR", sr).ref, is_a_snapshot=False, snapshot_of=NULL)
+    return device_rows.copy_image(call, image, SR=_row(call, "SR", sr).ref)
 
 
 @message("VDI", name="forget", errors=(errors.HANDLE_INVALID,))

@@ -1,6 +1,6 @@
 """The messages that copy VMs: clones, copies, snapshots and checkpoints of the record and its memory, and going back.
 
-A copy has rows of devices of its own; what a VM that goes back to a snapshot has stays. Source:
+A copy has rows of devices of its own, and so has a VM that goes back to a snapshot. Source:
 docs/reference/messages.md, 5.2 (xapi-project/xen-api, ocaml/xapi/xapi_vm_clone.ml, xapi_vm_snapshot.ml, xapi_vm.ml,
 message_forwarding.ml).
 """
@@ -202,8 +202,9 @@ def revert(call: Call, snapshot: VMRef) -> Generator[float, None, None]:
 
     Notes
     -----
-    A VM that is not halted is shut down first, for which it may sleep; one that is gone is made again. Tags, affinity
-    and devices stay. Source: message_forwarding.ml: VM.revert; xapi_vm_snapshot.ml: revert_vm_fields, revert.
+    A VM that is not halted is shut down first, for which it may sleep; one that is gone is made again. Tags and
+    affinity stay; devices and images are those of the snapshot, copied. Source: message_forwarding.ml: VM.revert;
+    xapi_vm_snapshot.ml: revert_vm_fields, update_vifs_vbds_vgpus_and_vusbs, revert.
     """
     database = call.db
     source = database.VM[snapshot]
@@ -215,6 +216,7 @@ def revert(call: Call, snapshot: VMRef) -> Generator[float, None, None]:
     if vm.power_state != "Halted":
         yield from vm_lifecycle.shut_down_hard(call, vm)
     database.update(vm, _reverted(source))
+    device_rows.revert_devices(call, source, vm)
     if vm.generation_id:
         database.write(vm, "generation_id", _generation_id(call))
     lifecycle.forget_guest(call, vm)
@@ -277,12 +279,14 @@ def _snapshot(call: Call, source: "rows.VM", name: str, values: dict[str, Any]) 
             "other_config": _other_config(call, source, {}),
         }
         | values,
+        copied=device_rows.snapshot_image,
+        keep_addresses=True,
     )
     call.db.write(source, "parent", made)
     return made
 
 
-def _copied(call: Call, source: "rows.VM", name: str, values: dict[str, Any]) -> str:
+def _copied(call: Call, source: "rows.VM", name: str, values: dict[str, Any], **devices: Any) -> str:
     database = call.db
     if source.generation_id:
         values["generation_id"] = _generation_id(call)
@@ -293,7 +297,7 @@ def _copied(call: Call, source: "rows.VM", name: str, values: dict[str, Any]) ->
     if made.power_state == "Halted":
         database.VM_metrics[made.metrics].current_domain_type = "unspecified"
     database.create(made)
-    device_rows.copy_devices(call, source, made)
+    device_rows.copy_devices(call, source, made, **devices)
     return str(made.ref)
 
 
