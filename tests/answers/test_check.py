@@ -546,6 +546,6 @@ def test_a_letter_stands_for_its_rules_and_a_wrong_name_is_refused() -> None:
 
 
 def test_the_page_of_the_rules_names_all() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "advice.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "advice.md").read_text()
     for rule in rules():
         assert f"| {rule.name} | {rule.severity} | {rule.title} | {rule.consequence} | {rule.source} |" in page

@@ -129,6 +129,12 @@ def again(*arguments: str, command: str | None = None, without: Collection[str] 
     return shlex.join(["xenmem", context.info_name or "", *words, *arguments])
 
 
+def is_given(*words: str) -> bool:
+    """Whether the command that runs was given these words, one after the other."""
+    given = list(click.get_current_context().meta.get(GIVEN, []))
+    return any(given[at : at + len(words)] == list(words) for at in range(len(given)))
+
+
 class _Named(click.ParamType[str]):
     """What a shell completes, where it asks: a file, or a name of the inventory."""
 
@@ -321,8 +327,8 @@ sizes_option: Decorator = click.option(
     callback=_sizes,
     help="MEMORY:VCPUS of VMs that metrics count the room for; once for each size.  [default: 4GiB:2, 16GiB:4]",
 )
-counted_option: Decorator = click.option(
-    "--vms",
+restart_option: Decorator = click.option(
+    "--restart",
     type=click.Choice(("protected", "running")),
     help="VMs that must run again: those that HA protects, by default if there are any, or all that run now.",
 )

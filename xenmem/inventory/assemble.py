@@ -23,6 +23,7 @@ from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED
 from xenmem.rules.mobility.cpu import levelling
+from xenmem.text import counted
 from xenmem.units import MIB
 
 if TYPE_CHECKING:
@@ -128,11 +129,13 @@ class Target(Generic[T]):
     ----------
     schemas : the classes and columns to read
     assemble : makes the result of the filled tables; they are used up
+    of_tables : makes the result of tables that were assembled before, as Arrow and Parquet hold them
     known : the data model's classes, if what is beyond them is wanted as well
     """
 
     schemas: Mapping[str, TableSchema]
     assemble: Callable[[Mapping[str, RawTable], Codec, Origin], T]
+    of_tables: Callable[[Tables], T]
     known: "Mapping[str, ClassSchema] | None" = None
 
     def raw_tables(self, codec: Codec, origin: Origin) -> dict[str, RawTable]:
@@ -158,7 +161,7 @@ def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Ta
     return _Assembler(tables, codec, origin).assembled()
 
 
-COLUMNS: Final = Target(TABLES, assemble)
+COLUMNS: Final = Target(TABLES, assemble, lambda tables: tables)
 """What `xenmem.read` reads into."""
 
 
@@ -435,7 +438,7 @@ class _Assembler:
                 example = example or f"{named('VM', vms['ref'][row])}: groups: {shown(lost)} is not in the inventory"
                 dangling += len(refs) - len(groups[row])
         if dangling:
-            text = f"{dangling} references to VM groups that are not in the inventory"
+            text = f"{counted(dangling, 'reference')} to VM groups that are not in the inventory"
             self.note("dangling-group", text, dangling, example)
         return groups
 

@@ -17,6 +17,8 @@ class InventoryError(ValueError):
     source, place, problem : as given
     """
 
+    __module__ = "xenmem"  # where users import it from
+
     def __init__(self, source: str, place: str, problem: str) -> None:
         super().__init__(printable(": ".join(part for part in (source, place, problem) if part)))
         self.source = source
