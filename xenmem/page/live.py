@@ -124,6 +124,12 @@ class Live:
 _fleet: Fleet | None = None
 
 
+class _Inventory(io.BytesIO):
+    """An inventory that is no file, with what the page calls it."""
+
+    name = "what is served"
+
+
 def _begin() -> None:
     """Ctrl-C is for the server."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -132,7 +138,7 @@ def _begin() -> None:
 def _load(state: State, version: str) -> tuple[bytes, bytes]:
     """The page of a state and what an older page needs to become it."""
     global _fleet
-    _fleet = read(io.BytesIO(state)) if isinstance(state, bytes) else state
+    _fleet = read(_Inventory(state)) if isinstance(state, bytes) else state
     shown = content(_fleet)
     page = document(shown, panel(version), resource("live.js"))
     return page.encode(), msgspec.json.encode({"version": version, "summary": shown.summary, "tables": shown.tables})

@@ -10,20 +10,14 @@ import io
 from collections.abc import Awaitable
 from typing import Final
 
-from xenmem.page.live import UPDATE, WHAT_IF, Live, Reply
+from xenmem.page.live import Live
+from xenmem.server import live
 from xenmem.server.gate import Gate
 from xenmem.server.http import Answer, Request, page
 from xenmem.xenapi import Failure, Pool
 from xenmem.xenapi.store import saving
 
 COOKIE: Final = "xenmem_session"
-
-_PATHS: Final = {("GET", ""), ("GET", "/"), ("GET", f"/{UPDATE}"), ("POST", f"/{WHAT_IF}")}
-_HEADERS: Final = (
-    "X-Content-Type-Options: nosniff",
-    "X-Frame-Options: DENY",
-    "Referrer-Policy: no-referrer",
-)
 
 
 class Web:
@@ -42,7 +36,7 @@ class Web:
 
     def answer(self, request: Request) -> Awaitable[Answer] | None:
         """The answer to a request for the page; None if it is for something else."""
-        return self._answer(request) if (request.method, request.path) in _PATHS else None
+        return self._answer(request) if (request.method, request.path) in live.PATHS else None
 
     def close(self) -> None:
         """The server ends."""
@@ -58,19 +52,7 @@ class Web:
         session, cookie = await self._admit(request)
         if not session:
             return page(401, "the page of the pool", 'WWW-Authenticate: Basic realm="xenmem", charset="UTF-8"')
-        reply = await self._reply(request)
-        headers = (*_HEADERS, *cookie)
-        return Answer(reply.status, reply.content_type, reply.body, headers, compressible=True)
-
-    async def _reply(self, request: Request) -> Reply:
-        if request.method == "POST":
-            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json":  # which no page of another origin sends unasked
-                return Reply(400, "application/json", b'{"error":"the question is not application/json"}')
-            return await self._live.what_if(request.body)
-        if request.path.endswith(UPDATE):
-            return await self._live.update(request.query)
-        return await self._live.page()
+        return await live.answer(self._live, request, *cookie)
 
     async def _admit(self, request: Request) -> tuple[str, tuple[str, ...]]:
         """The session of whoever asks, empty if there is none, and the header that lets it be known again."""
