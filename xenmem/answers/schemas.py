@@ -26,6 +26,8 @@ _ANSWERS: Final = {
     "balloon": "BalloonReport",
     "watch": "WatchedHost",
     "what-if": "WhatIf",
+    "history": "Changes",
+    "runway": "Runway",
     "rightsize": "Rightsizing",
     "messages": "Declarations",
     "info": "Installation",

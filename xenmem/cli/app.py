@@ -35,14 +35,6 @@ COMMANDS: Final = {
             ("for a spreadsheet", "report pool.xml --format csv -o hosts.csv"),
         ),
     ),
-    "watch": About(
-        "What there is",
-        "The hosts of pools that run, as they change.",
-        (
-            ("a table that is kept current", "watch https://root@pool.example"),
-            ("whoever gets full", "watch lab | jq 'select(.host.free.dynamic_min < 1e10)'"),
-        ),
-    ),
     "check": About(
         "What there is",
         "What is amiss, will fail or wastes memory, and what to do.",
@@ -50,6 +42,14 @@ COMMANDS: Final = {
             ("what is amiss", "check pool.xml"),
             ("one rule, object by object", "check pool.xml --rule M02"),
             ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
+        ),
+    ),
+    "watch": About(
+        "What there is",
+        "The hosts of pools that run, as they change.",
+        (
+            ("a table that is kept current", "watch https://root@pool.example"),
+            ("whoever gets full", "watch lab | jq 'select(.host.free.dynamic_min < 1e10)'"),
         ),
     ),
     "explain": About(
@@ -180,6 +180,22 @@ COMMANDS: Final = {
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),
+    "history": About(
+        "Over time",
+        "What changed between two moments.",
+        (
+            ("in a folder of snapshots, in the last week", "history snapshots --from 7d"),
+            ("between two inventories", "history old.xml new.xml"),
+        ),
+    ),
+    "runway": About(
+        "Over time",
+        "How many days host failures are survived, or VMs fit.",
+        (
+            ("until N+1 is lost", "runway snapshots"),
+            ("until a VM no longer fits", "runway snapshots --memory 16GiB --vcpus 4"),
+        ),
+    ),
     "rightsize": About(
         "Over time",
         "VMs that use far less or more than they have.",
@@ -192,6 +208,11 @@ COMMANDS: Final = {
         "Other programs",
         "Pools in memory, for XenAPI clients on the network.",
         (("for clients of this machine", "serve pool.xml"),),
+    ),
+    "exporter": About(
+        "Other programs",
+        "Metrics of pools that run, for Prometheus.",
+        (("of a pool, on this machine", "exporter https://root@pool.example"),),
     ),
     "password": About(
         "Other programs",
