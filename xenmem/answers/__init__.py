@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xenmem.answers.balloon import BalloonReport, balloon, with_fair_targets
     from xenmem.answers.capacity import CapacityReport, Wanted, capacity
     from xenmem.answers.check import Check, check
+    from xenmem.answers.convert import Conversion, convert
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
@@ -33,6 +34,7 @@ __all__ = [
     "BalloonReport",
     "CapacityReport",
     "Check",
+    "Conversion",
     "Declarations",
     "Explanation",
     "Fit",
@@ -54,6 +56,7 @@ __all__ = [
     "capacity",
     "check",
     "consolidate",
+    "convert",
     "declarations",
     "evacuate",
     "explain",
@@ -82,6 +85,7 @@ __getattr__, __dir__ = attach(
         "balloon": "BalloonReport balloon with_fair_targets",
         "capacity": "CapacityReport Wanted capacity",
         "check": "Check check",
+        "convert": "Conversion convert",
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",

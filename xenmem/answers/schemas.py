@@ -26,6 +26,7 @@ _ANSWERS: Final = {
     "balloon": "BalloonReport",
     "what-if": "WhatIf",
     "rightsize": "Rightsizing",
+    "convert": "Conversion",
     "messages": "Declarations",
     "info": "Installation",
     "warm-up": "WarmUpReport",
