@@ -69,8 +69,10 @@ LAYERS = {
     },
     "answers": {
         "_lazy",
+        "arrow",
         "columns",
         "datamodel",
+        "dataset",
         "fleet",
         "history",
         "kernel",
