@@ -1,4 +1,4 @@
-"""Build of the C backend, the version number, and where a build goes; everything else is in pyproject.toml."""
+"""Build of the C backend, the version number, share/, and where a build goes; everything else is in pyproject.toml."""
 
 import atexit
 import os
@@ -29,9 +29,13 @@ if not os.access(ROOT, os.W_OK):  # a read-only checkout: nothing is written bes
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     options |= {"build": {"build_base": scratch}, "egg_info": {"egg_base": scratch}}
 
+# the manual page and the completions, where `make man` has made them
+share = [path.relative_to(ROOT) for path in sorted((ROOT / "share").rglob("*")) if path.is_file()]
+
 setup(
+    data_files=[(path.parent.as_posix(), [path.as_posix()]) for path in share],
     version=re.search(r'#define XENMEM_VERSION "(.+)"', HEADER.read_text())[1],
-    cffi_modules=["csrc/build_ffi.py:ffi"],
+    cffi_modules=["csrc/build_ffi.py:ffi", "csrc/build_searches.py:ffi"],
     cmdclass={"build_ext": BuildOptionalExt},
     options=options,
 )

@@ -1,4 +1,4 @@
-"""Prints the tables of docs/speed.md out of asv's own results: the newest there are, or the newest of a commit.
+"""Prints the tables of docs/explanation/speed.md out of asv's own results: the newest, or the newest of a commit.
 
     python table.py [COMMIT]
 

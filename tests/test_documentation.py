@@ -70,9 +70,21 @@ def test_shell_session(block: str) -> None:
         ], command
 
 
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "pictures").iterdir()), ids=lambda path: path.name)
+def test_pictures_are_what_is_drawn_now(picture: Path, tmp_path: Path) -> None:
+    """As `make pictures` draws them."""
+    makefile = (ROOT / "Makefile").read_text()
+    (line,) = re.findall(rf"^\t\$\(BIN\)/(xenmem plot .* docs/pictures/{picture.name}.*)$", makefile, re.MULTILINE)
+    drawn = tmp_path / picture.name
+    command = line.replace(f"docs/pictures/{picture.name}", str(drawn)).split()
+    subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], cwd=ROOT, capture_output=True, check=True)
+    assert drawn.read_text() == picture.read_text(), "make pictures"
+
+
 def test_the_columns_of_a_fleet_are_documented() -> None:
     fleet = xenmem.read(ROOT / "examples" / "pool.xml.gz")
-    sections = (ROOT / "docs" / "inventories.md").read_text().split("\n### ")
+    sections = (ROOT / "docs" / "reference" / "fleet.md").read_text().split("\n### ")
     documented = {section.split("\n")[0]: dict(COLUMN.findall(section)) for section in sections}
     common = documented["Every table"]
     for name in TABLE_TYPES:
@@ -86,13 +98,15 @@ def test_the_notes_of_reading_are_documented() -> None:
     source = Path(xenmem.inventory.__file__ or "").parent
     code = "".join(path.read_text() for path in source.glob("*.py"))
     kinds = set(re.findall(r'(?:\.note\(|_not_told\(|Note\(\s*self\.source,)\s*"([a-z-]+)"', code))
-    page = (ROOT / "docs" / "inventories.md").read_text()
+    page = (ROOT / "docs" / "reference" / "fleet.md").read_text()
     assert "skipped" in kinds
     assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []
 
 
 def test_the_rooms_of_a_pool_in_memory_hold_what_is_said() -> None:
-    rooms = re.findall(r"^\| `(\w+/)` \| (.*) \|$", (ROOT / "docs" / "xenapi.md").read_text(), re.MULTILINE)
+    rooms = re.findall(
+        r"^\| `(\w+/)` \| (.*) \|$", (ROOT / "docs" / "reference" / "xenapi.md").read_text(), re.MULTILINE
+    )
     named = [folder + name for folder, text in rooms for name in re.findall(r"`(\w+\.py)`", text)]
     assert len(named) > 20
     assert [name for name in named if not (ROOT / "xenmem" / "xenapi" / name).exists()] == []

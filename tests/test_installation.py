@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,11 @@ def _assert_answers(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_from_an_sdist_made_below_blanks(checkout: Path, tmp_path: Path) -> None:
+    """What `make man` has made goes along, and to where a user's man and shells look for it."""
+    made = ["share/man/man1/xenmem.1", "share/bash-completion/completions/xenmem", "share/zsh/site-functions/_xenmem"]
+    for name in made:
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text("made\n")
     (tmp_path / "sdist").mkdir()
     archive = _build("sdist", checkout, tmp_path / "sdist")
     with tarfile.open(archive) as tar:
@@ -68,7 +74,10 @@ def test_from_an_sdist_made_below_blanks(checkout: Path, tmp_path: Path) -> None
     assert {"csrc/build_ffi.py", "csrc/lib.mk", "csrc/example.c", "xenmem/kernel/scalar.py", "Makefile"} <= names
     (tmp_path / "wheel").mkdir()
     shutil.unpack_archive(archive, tmp_path / "source", filter="data")
-    _assert_answers(_build("wheel", next((tmp_path / "source").iterdir()), tmp_path / "wheel"), tmp_path)
+    wheel = _build("wheel", next((tmp_path / "source").iterdir()), tmp_path / "wheel")
+    _assert_answers(wheel, tmp_path)
+    with zipfile.ZipFile(wheel) as packed:
+        assert [name.partition(".data/data/")[2] for name in packed.namelist() if ".data/" in name] == sorted(made)
 
 
 def test_from_a_read_only_checkout(checkout: Path, tmp_path: Path) -> None:

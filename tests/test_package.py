@@ -52,7 +52,7 @@ LAYERS = {
     "edits": {"columns", "inventory", "kernel", "rules"},
     "fleet": {"columns", "edits", "inventory", "kernel", "rules"},
     "dataset": {"fleet", "inventory"},
-    "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "units"},
+    "planning": {"_lazy", "columns", "fleet", "kernel", "rules", "text", "units"},
     "history": {"inventory", "units"},
     "xenapi": {
         "_lazy",
@@ -81,8 +81,24 @@ LAYERS = {
         "planning",
         "xenapi",
     },
+    "mirror": {"columns", "dataset", "fleet", "inventory", "replacing"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
-    "server": {"datamodel", "kernel", "rules", "xenapi"},
+    "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
+    "exposition": set(),
+    "server": {"datamodel", "exposition", "kernel", "rules", "xenapi"},
+    "exporter": {
+        "answers",
+        "columns",
+        "exposition",
+        "fleet",
+        "kernel",
+        "mirror",
+        "page",
+        "planning",
+        "rules",
+        "server",
+        "units",
+    },
 }
 """What each room may import of xenmem."""
 

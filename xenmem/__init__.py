@@ -11,15 +11,19 @@ if TYPE_CHECKING:
     from xenmem.dataset import DataSet
     from xenmem.fleet import Fleet, Note, PowerState, read
     from xenmem.inventory.error import InventoryError
+    from xenmem.inventory.live.access import Access
+    from xenmem.mirror import Mirror
     from xenmem.xenapi import Failure, connect
 
     __version__: str
 
 __all__ = [
+    "Access",
     "DataSet",
     "Failure",
     "Fleet",
     "InventoryError",
+    "Mirror",
     "Note",
     "PowerState",
     "__version__",
@@ -29,10 +33,12 @@ __all__ = [
 ]
 
 _HOME = {
+    "Access": "xenmem.inventory.live.access",
     "DataSet": "xenmem.dataset",
     "Failure": "xenmem.xenapi",
     "Fleet": "xenmem.fleet",
     "InventoryError": "xenmem.inventory.error",
+    "Mirror": "xenmem.mirror",
     "Note": "xenmem.fleet",
     "PowerState": "xenmem.fleet",
     "connect": "xenmem.xenapi",

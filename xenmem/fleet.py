@@ -28,7 +28,7 @@ from xenmem.columns import (
     VMs,
     check_references,
 )
-from xenmem.edits import from_columns, moved, of_pool, resized, row_of, with_vms, without
+from xenmem.edits import from_columns, moved, resized, row_of, with_vms, without
 from xenmem.inventory.arrow import from_arrow, reader, to_arrow
 from xenmem.inventory.assemble import COLUMNS
 from xenmem.inventory.joining import concatenated, separated
@@ -40,6 +40,8 @@ from xenmem.rules.upgrade import overhead_growth
 
 if TYPE_CHECKING:
     import XenAPI
+
+    from xenmem.inventory.live.access import Access
 
 __all__ = [
     "POLICIES",
@@ -63,23 +65,27 @@ def read(
     *,
     lenient: bool = False,
     progress: Progress | None = None,
+    access: "Access | None" = None,
 ) -> "Fleet":
-    """A Fleet from inventory files.
+    """A Fleet from inventories.
 
     Parameters
     ----------
-    source : a path, ``-`` for standard input, a binary file, or several of these for one fleet of several pools
+    source : a path, ``-`` for standard input, a binary file, the address or the profile of a pool that runs, such as
+        ``https://root@pool.example``; or several of these for one fleet of several pools
     format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what its first bytes say. Each may
         be packed. A folder is a `DataSet`, of which the latest snapshots are read
     lenient : skip bad rows and count them in ``Fleet.notes``
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
+    access : how to get in where a pool runs; by default the password is that of the environment or of a keyring
 
     Raises
     ------
-    InventoryError : a file cannot be read; names file, place and value
+    InventoryError : an inventory cannot be read; names file, place and value
     ValueError : the format does not exist
     """
-    return Fleet(*concatenated(read_pools(source, COLUMNS, format, lenient=lenient, progress=progress)))
+    pools = read_pools(source, COLUMNS, format, lenient=lenient, progress=progress, access=access)
+    return Fleet(*concatenated(pools))
 
 
 class Fleet:
@@ -349,7 +355,7 @@ class Fleet:
         """
         if not 0 <= pool < len(self.pools):
             raise ValueError(f"pool: {pool} is outside 0..{len(self.pools) - 1}")
-        return type(self)(*of_pool(self.tables, pool))
+        return type(self)(*separated(self.tables, [pool]))
 
     def _row(self, table: str, name: str) -> int:
         if table not in self._rows:

@@ -17,6 +17,11 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"1 {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
 
 
+def titled(noun: str, name: str) -> str:
+    """``pool east``, and ``Pool 7`` where the name says already what it is of."""
+    return name if name.casefold().startswith(noun.casefold()) else f"{noun} {name}"
+
+
 def documentation(function: Callable[..., Any]) -> str:
     """The docstring of a function; from its source where the interpreter leaves docstrings out (PYTHONOPTIMIZE=2)."""
     text = function.__doc__

@@ -95,7 +95,7 @@ def test_hosts_with_too_few_cpus_are_told_of() -> None:
 def test_a_pool_that_does_not_survive_takes_none(records: Records) -> None:
     for metrics in records["host_metrics"].values():
         metrics["memory_total"] = str(GIB)
-    (answered,) = capacity(xenmem.Fleet.from_records(records), [Wanted(GIB, 1)], 1, vms="running").pools
+    (answered,) = capacity(xenmem.Fleet.from_records(records), [Wanted(GIB, 1)], 1, restart="running").pools
     assert (answered.count, answered.bound, answered.now) == (0, 0, "loses")
 
 
@@ -117,7 +117,7 @@ def test_pools_are_added_up(small: xenmem.Fleet, data: Path) -> None:
         ([Wanted(1, 1)], {"shadow_multiplier": 0.5}, "HVM_shadow_multiplier: 0.5 is below 1"),
         ([Wanted(1, 1)], {"num_failures": -1}, "-1 hosts cannot fail"),
         ([Wanted(1, 1)], {"num_failures": 4}, "4 hosts cannot fail"),
-        ([Wanted(1, 1)], {"vms": "all"}, "'all' is none of"),
+        ([Wanted(1, 1)], {"restart": "all"}, "'all' is none of"),
         ([Wanted(1, -1)], {}, "vcpus_max: -1 is outside"),
     ],
 )

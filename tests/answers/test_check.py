@@ -4,10 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from xenmem import Fleet, answers
-from xenmem.answers.check import CheckFinding, Settings, Use, rules
+from xenmem.answers.check import CheckFinding, Settings, rules
+from xenmem.inventory.use import Rows, Use
 
 MIB, GIB = 1 << 20, 1 << 30
 Records = dict[str, dict[str, dict[str, Any]]]
@@ -440,15 +442,22 @@ def test_every_rule_has_a_case() -> None:
     assert {rule.name for rule in rules()} - {name for name, *_ in CASES} == {"M08", "M09"}
 
 
+def used(uuid: str, amount: int, target: int, *, days: int = 8) -> Use:
+    """A VM of 4 GiB that uses always as much, at a target that never changes."""
+    count = days * 1440
+    times = 1_700_000_000 + 60 * np.arange(count, dtype=np.int64)
+    memory, free = np.full(count, 4.0 * GIB), np.full(count, 4.0 * GIB - amount)
+    return Use(uuid, {60: Rows(times, memory, np.full(count, float(target)), free, np.full(count, np.nan))})
+
+
 def test_measured_use() -> None:
-    used = {"v-h1": Use(p95=2 * GIB + 1, always_full=True), "v-h2": Use(p95=None, always_full=True)}
-    (found,) = findings(ranged, "M08", use=used)
+    (found,) = findings(ranged, "M08", use=[used("v-h1", 2 * GIB + 1, 4 * GIB), used("elsewhere", GIB, GIB)])
     # 1.1 times the use, in whole MiB
     assert (found.uuid, found.values["wanted"]) == ("v-h1", 2253 * MIB)
-    assert not findings(ranged, "M08", use={"v-h1": Use(p95=2 * GIB, always_full=True)})
-    assert [one.uuid for one in findings(ranged, "M09", use=used)] == ["v-h1"]
-    assert not findings(ranged, "M09", use={"v-h1": Use(p95=GIB, always_full=False)})
-    assert not findings(nothing, "M09", use=used)
+    assert not findings(ranged, "M08", use=[used("v-h1", 2 * GIB, 4 * GIB)])
+    assert [one.uuid for one in findings(ranged, "M09", use=[used("v-h1", GIB, 4 * GIB)])] == ["v-h1"]
+    assert not findings(ranged, "M09", use=[used("v-h1", GIB, 4 * GIB - 1)])
+    assert not findings(nothing, "M09", use=[used("v-h1", GIB, 4 * GIB)])
 
 
 def test_thresholds_are_settings() -> None:
@@ -537,6 +546,6 @@ def test_a_letter_stands_for_its_rules_and_a_wrong_name_is_refused() -> None:
 
 
 def test_the_page_of_the_rules_names_all() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "advice.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "advice.md").read_text()
     for rule in rules():
         assert f"| {rule.name} | {rule.severity} | {rule.title} | {rule.consequence} | {rule.source} |" in page

@@ -60,9 +60,9 @@ def test_hosts_equal_the_reference(inventory: Path) -> None:
         answer = answers.explain(fleet, row)
         assert {host.ref for host in answer.hosts} == naive["host"].keys()
         for host in answer.hosts:
-            assert host.needed == reference.start_memory(naive, ref, policy, model)
+            assert host.required == reference.start_memory(naive, ref, policy, model)
             assert host.available == reference.host_free_memory(naive, host.ref, ignore_scheduled=ref)
-            assert host.spare == host.available - host.needed
+            assert host.spare == host.available - host.required
             if host.fits is not False:
                 assert host.spare >= 0
                 assert host.reasons == []
@@ -150,7 +150,7 @@ def test_domain_type_says_which_requirement_decides(records: Records, halted: st
     naive = reference.read_records(json.dumps(records))
     answer = explain(records, halted)
     assert answer.boot_policy == policy
-    assert {host.needed for host in answer.hosts} == {reference.start_memory(naive, halted, policy, "26.3")}
+    assert {host.required for host in answer.hosts} == {reference.start_memory(naive, halted, policy, "26.3")}
 
 
 def test_memory_is_a_reason_to_the_byte(records: Records, halted: str) -> None:

@@ -63,7 +63,7 @@ def test_equals_both_planners(inventory: Path, counted: str, num_failures: int |
 def test_the_two_planners_may_differ() -> None:
     """planning.md, 7.2: hosts 6 and 5 take VMs of 5, 3 and 3; the pool's own rule leaves one of them down."""
     fleet = pool([11000, 6000, 5000], [(5000, 0), (3000, 0), (3000, 0)])
-    (answered,) = failover(fleet, 1, vms="running").pools
+    (answered,) = failover(fleet, 1, restart="running").pools
     assert answered.verdict.answer == "survives"
     assert answered.verdict.own.outcome == "no_plan_exists"
     assert answered.verdict.memory == 11000 * MIB
@@ -71,7 +71,7 @@ def test_the_two_planners_may_differ() -> None:
 
 def test_one_by_one() -> None:
     fleet = pool([11000, 6000, 5000], [(5000, 0), (3000, 0), (3000, 0)])
-    (answered,) = failover(fleet, 2, one_by_one=True, vms="running").pools
+    (answered,) = failover(fleet, 2, one_by_one=True, restart="running").pools
     running = np.ones(len(fleet.vms), np.bool_)
     expected = planning.failover(planning.RestartPool.from_fleet(fleet, protected=running), 2, one_by_one=True)
     assert (answered.verdict.answer, answered.verdict.one_by_one) == (expected.answer, True)
@@ -190,7 +190,7 @@ def test_the_script_of_a_remedy_makes_the_pool_survive(records: Records, tmp_pat
     [
         ({"num_failures": -1}, "-1 hosts cannot fail"),
         ({"num_failures": 4}, "4 hosts cannot fail in pool .*: it has 3 hosts that can"),
-        ({"num_failures": 1, "vms": "halted"}, "'halted' is none of protected, running"),
+        ({"num_failures": 1, "restart": "halted"}, "'halted' is none of protected, running"),
         ({"num_failures": None, "remedies": True}, "not for no number of failures"),
         ({"num_failures": 1, "remedies": True, "one_by_one": True}, "not for hosts that fail one by one"),
     ],
@@ -219,7 +219,7 @@ def test_pools_that_cannot_be_asked_about_are_named(
 
 def test_scripts_that_make_no_sense_are_refused(small: xenmem.Fleet) -> None:
     with pytest.raises(QuestionError, match="only VMs that HA protects can be unprotected"):
-        unprotecting(failover(small, 1, vms="running", remedies=True))
+        unprotecting(failover(small, 1, restart="running", remedies=True))
     with pytest.raises(QuestionError, match="no remedy was asked for"):
         unprotecting(failover(small, 1))
 
@@ -228,7 +228,7 @@ def test_an_overcommitted_pool_is_answered(records: Records) -> None:
     """With memory for nobody, and VMs that run all the same."""
     for metrics in records["host_metrics"].values():
         metrics["memory_total"] = str(1 << 30)
-    (answered,) = failover(xenmem.Fleet.from_records(records), 1, vms="running").pools
+    (answered,) = failover(xenmem.Fleet.from_records(records), 1, restart="running").pools
     assert answered.verdict.answer == "loses"
     assert len(answered.verdict.overcommitted) == 3
     assert all(host.free < 0 for host in answered.hosts)

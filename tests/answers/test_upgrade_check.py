@@ -103,8 +103,8 @@ def test_vms_that_no_longer_start_equal_the_reference(records: Records) -> None:
     assert {(vm.ref, vm.host.ref) for vm in pool.no_longer_start} == expected
     assert expected
     for vm in pool.no_longer_start:
-        assert vm.needed_now <= vm.available_now
-        assert vm.needed > vm.available
+        assert vm.required_now <= vm.available_now
+        assert vm.required > vm.available
 
 
 def test_halted_vm_is_judged_on_its_affinity_host(records: Records) -> None:
@@ -126,8 +126,8 @@ def test_halted_vm_is_judged_on_its_affinity_host(records: Records) -> None:
         found = [vm for vm in pool.no_longer_start if vm.ref == ref]
         assert len(found) == starts_now
         for vm in found:
-            assert (vm.host.ref, vm.needed_now, vm.available_now) == (host, needed, needed)
-            assert vm.needed == reference.start_memory(naive, ref, "dynamic_min", "26.3")
+            assert (vm.host.ref, vm.required_now, vm.available_now) == (host, needed, needed)
+            assert vm.required == reference.start_memory(naive, ref, "dynamic_min", "26.3")
 
 
 def test_newly_overcommitted_hosts_are_named(records: Records) -> None:

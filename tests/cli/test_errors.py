@@ -23,7 +23,9 @@ Complaint = Callable[..., str]
         (["report", "SMALL", "--sort", "size"], "'size' is none of free, memory, name, vms, overcommitted"),
         (["report", "SMALL", "--sort", "free_static"], "near it are free_static_max"),
         (["fit", "SMALL", "--memory", "1GiB", "--vcpus", "1.5"], "'1.5' is not a whole number such as 4"),
-        (["report", "https://pool.example"], "is an address, and files are read: `xe pool-dump-database"),
+        (["report", "https://root:hunter2@pool.example"], "https://: holds a password, which everybody could read"),
+        (["report", "https://pool.example/x"], "https://pool.example: a pool's address has no path"),
+        (["report", "http://192.0.2.1"], "plain HTTP shows the password to whoever listens"),
         (["consolidate", "SMALL", "--hosts"], "--hosts chooses the rows of --format csv and ndjson"),
         (["what-if", "SMALL", "/dev/null", "--fields"], "--fields chooses the rows of --format csv and ndjson"),
         (["report", "SMALL", "--model", "17"], "'17' is no version of xapi (such as 26.4.0), no model (26.3, pre-26.3"),
@@ -58,6 +60,11 @@ Complaint = Callable[..., str]
         (["upgrade-check", "SMALL"], "Missing option '--to'"),
         (["upgrade-check", "SMALL", "--to", "next"], "'next' is no version of xapi"),
         (["info", "more"], "unexpected extra argument"),
+        (["plot", "SMALL", "x.gif"], "'x.gif' does not end in .png, .svg, .pdf"),
+        (["plot", "SMALL", "no/such/folder.svg"], "no/such/folder.svg: there is no such folder"),
+        (["plot", "SMALL", "x.svg", "--kind", "evacuate"], "--kind evacuate needs --host"),
+        (["plot", "SMALL", "x.svg", "--kind", "evacuate", "--host", "none"], "there is no host 'none'"),
+        (["plot", "SMALL", "x.svg", "-o", "y"], "--output is not for it"),
     ],
 )
 def test_bad_arguments(complaint: Complaint, small: str, arguments: list[str], expected: str) -> None:
@@ -182,3 +189,11 @@ def test_the_last_resort(
     for arguments in (["report", small], ["explain", small, "lab-git-011", "--format", "json"]):
         assert main(arguments) == 2
         assert capsys.readouterr() == ("", f"xenmem: error: {line}\n")
+
+
+def test_a_picture_without_matplotlib(complaint: Complaint, small: str, tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "matplotlib.py").write_text("raise ModuleNotFoundError('gone', name='matplotlib')")
+    told = complaint("plot", small, "x.svg", PYTHONPATH=str(tmp_path / "without"))
+    assert "plot needs matplotlib: pip install 'xenmem[plot]'" in told
+    assert not (tmp_path / "x.svg").exists()

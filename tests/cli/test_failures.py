@@ -49,7 +49,7 @@ def rows(text: str) -> list[dict[str, str]]:
     ("arguments", "options"),
     [
         ([], {}),
-        (["--failures", "2", "--vms", "running", "--one-by-one"], {"num_failures": 2, "one_by_one": True}),
+        (["--failures", "2", "--restart", "running", "--one-by-one"], {"num_failures": 2, "one_by_one": True}),
         (
             ["--failures", "1", "--remedy", "--policy", "dynamic_min"],
             {"num_failures": 1, "remedies": True, "policy": "dynamic_min"},
@@ -66,8 +66,8 @@ def test_failover_json_equals_the_answer(
 
 
 def test_failover_csv_is_a_row_for_each_pool(answer: Answer, small: str) -> None:
-    (row,) = rows(answer("failover", small, "--failures", "1", "--vms", "running", "--format", "csv", status=1))
-    (pool,) = answers.failover(library.read(small), 1, vms="running").pools
+    (row,) = rows(answer("failover", small, "--failures", "1", "--restart", "running", "--format", "csv", status=1))
+    (pool,) = answers.failover(library.read(small), 1, restart="running").pools
     assert (row["pool_uuid"], row["answer"], row["num_failures"]) == (pool.pool.uuid, "loses", "1")
     assert row["failed_hosts"] == "; ".join(host.uuid for host in pool.verdict.failed_hosts)
     assert row["stays_down"] == "; ".join(vm.uuid for vm in pool.verdict.stays_down)
@@ -75,8 +75,8 @@ def test_failover_csv_is_a_row_for_each_pool(answer: Answer, small: str) -> None
 
 
 def test_failover_table(answer: Answer, small: str) -> None:
-    text = answer("failover", small, "--failures", "1", "--vms", "running", "--remedy", status=1)
-    (pool,) = answers.failover(library.read(small), 1, vms="running", remedies=True).pools
+    text = answer("failover", small, "--failures", "1", "--restart", "running", "--remedy", status=1)
+    (pool,) = answers.failover(library.read(small), 1, restart="running", remedies=True).pools
     assert f"loses: {pool.verdict.reason}" in text
     assert "The pool's own planner has no plan for 1 failure, and computes 0 as the largest number to tolerate." in text
     assert "VMs that then stay down" in text
@@ -95,7 +95,7 @@ def test_failover_of_a_pool_without_protected_vms_asks_of_those_that_run(
         vm["ha_restart_priority"] = ""
     (tmp_path / "unprotected.json").write_text(json.dumps(records))
     text = answer("failover", "unprotected.json", "--failures", "1", status=1)
-    running = answer("failover", "unprotected.json", "--failures", "1", "--vms", "running", status=1)
+    running = answer("failover", "unprotected.json", "--failures", "1", "--restart", "running", status=1)
     first, _, rest = text.partition("\n")
     assert first.startswith("HA protects no VM, so the ")
     assert rest == running.partition("\n")[2]
@@ -169,7 +169,15 @@ def contested(path: Path) -> str:
 @pytest.mark.usefixtures("warm")
 def test_interrupted_failover_says_how_far_it_came(environment: dict[str, str], tmp_path: Path) -> None:
     ours, theirs = terminal(100)
-    arguments = ["failover", contested(tmp_path / "pool.json"), "--failures", "3", "--vms", "running", "--one-by-one"]
+    arguments = [
+        "failover",
+        contested(tmp_path / "pool.json"),
+        "--failures",
+        "3",
+        "--restart",
+        "running",
+        "--one-by-one",
+    ]
     with subprocess.Popen(
         [sys.executable, "-m", "xenmem", *arguments], stdout=subprocess.PIPE, stderr=theirs, env=environment
     ) as process:
@@ -190,7 +198,7 @@ def test_interrupted_failover_says_how_far_it_came(environment: dict[str, str], 
 
 def test_a_time_limit_is_no_error(answer: Answer, tmp_path: Path) -> None:
     path = contested(tmp_path / "pool.json")
-    limited = ["--failures", "3", "--vms", "running", "--one-by-one", "--time-limit", "0.2", "--format", "json"]
+    limited = ["--failures", "3", "--restart", "running", "--one-by-one", "--time-limit", "0.2", "--format", "json"]
     (pool,) = json.loads(answer("failover", path, *limited, status=3))["pools"]
     assert (pool["verdict"]["answer"], pool["verdict"]["failed_hosts"]) == ("unknown", [])
     assert "the time limit ended the search" in pool["verdict"]["reason"]
@@ -279,7 +287,7 @@ def test_balloon_emits_scripts_that_run(answer: Answer, small: str, tmp_path: Pa
             "--emit and --format exclude each other",
         ),
         (
-            ["failover", "SMALL", "--failures", "1", "--remedy", "--emit", "xe", "--vms", "running"],
+            ["failover", "SMALL", "--failures", "1", "--remedy", "--emit", "xe", "--restart", "running"],
             "only VMs that HA protects can be unprotected",
         ),
         (["capacity", "SMALL"], "Missing option '--memory'"),

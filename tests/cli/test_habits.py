@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 from terminals import drained, terminal
@@ -120,6 +122,26 @@ def test_pages_fit_80_columns_on_a_terminal(environment: dict[str, str], small: 
     for line in shown.splitlines():
         is_command = line.startswith(("    xenmem ", "    xe "))
         assert len(line) <= 80 or is_command or len(line.split()) == 1 or max(map(len, line.split())) > 50, line
+
+
+def test_one_word_for_one_thing() -> None:
+    """F13: what a start asks for was `needed` here and `required` there, and `--vms` a flag or a choice."""
+    keys = {
+        key
+        for asked in ASKED.values()
+        for made in answers.schema(asked[0])["$defs"].values()
+        for key in made.get("properties", ())
+    }
+    assert "required" in keys
+    assert {key for key in keys if "needed" in key} == set()
+    kinds: dict[str, set[object]] = {}
+    for name in COMMANDS:
+        stem = name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"xenmem.cli.{stem}"), stem)
+        for option in command.params:
+            if isinstance(option, click.Option):
+                kinds.setdefault(option.opts[0], set()).add((option.is_flag, type(option.type)))
+    assert {name: kind for name, kind in kinds.items() if len(kind) > 1} == {}
 
 
 def test_many_rows_are_cut_and_said(answer: Answer, small: str) -> None:

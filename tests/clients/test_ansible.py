@@ -134,3 +134,29 @@ def test_a_vm_from_a_template(ansible: Any, server: Served) -> None:
     assert facts["networks"][-1]["mac"] == "aa:bb:dd:aa:00:14"
     assert ansible("xenserver_guest", name="made by Ansible", state="absent", force=True)["changed"] is True
     assert server.call("VM.get_by_name_label", session, "made by Ansible") == []
+
+
+def test_the_playbook_of_the_page(server: Served, run: Run, tmp_path: Path) -> None:
+    """docs/how-to/ansible.md: the first run changes both, the second nothing; too much memory is refused."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "ansible.md").read_text()
+    (text,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    book = tmp_path / "site.yml"
+
+    def play(text: str) -> str:
+        book.write_text(text.replace("http://127.0.0.1:8080", server.url))
+        return run(
+            *("bash", "-c", f"{CLIENTS}/venv/bin/ansible-playbook {book} 2>&1 || true"),
+            ANSIBLE_COLLECTIONS_PATH=str(CLIENTS / "collections"),
+            ANSIBLE_LOCALHOST_WARNING="False",
+            ANSIBLE_PYTHON_INTERPRETER=f"{CLIENTS}/venv/bin/python",
+            XENMEM_PASSWORD=PASSWORD,
+            HOME=str(tmp_path),
+        )
+
+    recaps = [dict(re.findall(r"(\w+)=(\d+)", play(text))) for _ in range(2)]
+    assert [(recap["ok"], recap["changed"], recap["failed"]) for recap in recaps] == [("2", "2", "0"), ("2", "0", "0")]
+    server.call(
+        "VM.hard_shutdown", session := server.log_in(), server.call("VM.get_by_name_label", session, "lab-erp-039")[0]
+    )
+    refused = play(text.replace("16384", "262144"))
+    assert re.search(r"NO_HOSTS_AVAILABLE|HOST_NOT_ENOUGH_FREE_MEMORY", refused), refused

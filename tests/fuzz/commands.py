@@ -189,7 +189,7 @@ def _failover(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) 
     maybe(0.6, "--failures", random.choice((0, 1, 2, 9, 10**18)))
     maybe(0.3, "--one-by-one")
     maybe(0.4, "--remedy")
-    maybe(0.4, "--vms", random.choice(("protected", "running")))
+    maybe(0.4, "--restart", random.choice(("protected", "running")))
     maybe(1, "--time-limit", "2")
 
 

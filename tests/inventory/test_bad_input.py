@@ -163,8 +163,8 @@ def test_lenient_reading_skips_a_host_and_the_vms_on_it() -> None:
     assert (fleet.hosts.uuid.tolist(), fleet.vms.uuid.tolist()) == (["good"], ["guest"])
     assert fleet.pools.master.tolist() == [-1]
     assert {note.text for note in fleet.notes if note.kind == "skipped"} == {
-        "1 bad VM rows were skipped",
-        "1 bad host rows were skipped",
+        "1 bad VM row was skipped",
+        "1 bad host row was skipped",
     }
 
 
@@ -261,7 +261,7 @@ def test_an_overhead_that_cannot_be_counted(booted: bool) -> None:
         assert f"VM {GUEST}: memory_static_max and HVM_shadow_multiplier give an overhead of more than 1 PiB" in text
         fleet = xenmem.read(io.BytesIO(document), lenient=True)
         assert fleet.vms.uuid.tolist() == ["dom0"]
-        assert "1 bad VM rows were skipped" in {note.text for note in fleet.notes}
+        assert "1 bad VM row was skipped" in {note.text for note in fleet.notes}
     fleet = Fleet.from_records(pool(memory_static_max=str(2**49), HVM_shadow_multiplier=200.0))
     expected = reference.overhead("hvm", 2**49, 2, 200.0, "26.3")
     assert fleet.overhead("26.3").tolist()[1] == expected > 2**49

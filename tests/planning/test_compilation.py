@@ -1,4 +1,4 @@
-"""Cold compilation: announced once when it happens, and done ahead of time by warm-up, completely."""
+"""Cold compilation: none for the searches in C; by numba announced once when it happens, and all of it by warm-up."""
 
 import json
 import os
@@ -33,6 +33,9 @@ COMPILES = (
 """Compiles two functions of the package; with an argument as the command does."""
 
 
+BY_NUMBA = {"XENMEM_SEARCHES": "numba"}
+
+
 def run(*arguments: str, cache: Path, folder: Path | None = None, **more: str) -> "subprocess.CompletedProcess[str]":
     """Run Python with these arguments, in a folder; what it compiles is kept in another."""
     return subprocess.run(
@@ -50,7 +53,7 @@ def run(*arguments: str, cache: Path, folder: Path | None = None, **more: str) -
 def warm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder that was empty before a warm-up, and what that says."""
     cache = tmp_path_factory.mktemp("warm")
-    done = run("-m", "xenmem", "warm-up", "--format", "json", cache=cache)
+    done = run("-m", "xenmem", "warm-up", "--format", "json", cache=cache, **BY_NUMBA)
     assert (done.returncode, done.stderr) == (0, "")
     return cache, json.loads(done.stdout)
 
@@ -75,17 +78,41 @@ def test_warm_up_compiles_every_function(warm: tuple[Path, dict[str, Any]]) -> N
 
 def test_nothing_is_left_to_compile(warm: tuple[Path, dict[str, Any]]) -> None:
     cache, _ = warm
-    assert json.loads(run("-m", "xenmem", "warm-up", "--format", "json", cache=cache).stdout)["compiled"] == []
-    again = run("-m", "xenmem", "warm-up", cache=cache)
+    assert (
+        json.loads(run("-m", "xenmem", "warm-up", "--format", "json", cache=cache, **BY_NUMBA).stdout)["compiled"] == []
+    )
+    again = run("-m", "xenmem", "warm-up", cache=cache, **BY_NUMBA)
     assert (again.stdout.split(), again.stderr) == (f"Nothing was left to compile: all is in {cache}.".split(), "")
 
 
 def test_no_planner_compiles_after_warm_up(warm: tuple[Path, dict[str, Any]], data: Path) -> None:
     cache, _ = warm
     inventory = data / "inventories" / "pool-small.records.json"
-    done = run(str(Path(__file__).with_name("every_planner.py")), str(inventory), cache=cache)
+    done = run(str(Path(__file__).with_name("every_planner.py")), str(inventory), cache=cache, **BY_NUMBA)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["compiled"] == []
+
+
+def test_searches_in_c_compile_nothing(tmp_path: Path, data: Path) -> None:
+    """A first question waits for no compiler, nor for numba to be imported."""
+    inventory = data / "inventories" / "pool-small.records.json"
+    done = run(str(Path(__file__).with_name("every_planner.py")), str(inventory), cache=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    compiled = json.loads(done.stdout)["compiled"]
+    assert [function for function in compiled if function.startswith("xenmem.planning")] == []
+    asked = (
+        "import sys; from xenmem import planning; planning.pack_sizes([4, 5, 6], [9, 9], 'fewest-hosts');"
+        "print('numba' in sys.modules)"
+    )
+    assert run("-c", asked, cache=tmp_path).stdout == "False\n"
+
+
+def test_both_engines_answer_the_same(warm: tuple[Path, dict[str, Any]]) -> None:
+    cache, _ = warm
+    program = str(Path(__file__).parent / "search" / "every_search.py")
+    by_c, by_numba = (run(program, "200", cache=cache, **more) for more in ({}, BY_NUMBA))
+    assert (by_c.stdout.split()[0], by_numba.stdout.split()[0]) == ("c", "numba"), by_c.stderr + by_numba.stderr
+    assert by_c.stdout.splitlines()[1:] == by_numba.stdout.splitlines()[1:]
 
 
 @pytest.mark.parametrize("shown", [False, True])

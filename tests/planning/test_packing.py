@@ -379,7 +379,7 @@ def test_by_priority_fewer_vms_are_placed_than_could_be() -> None:
     plan = planning.pack_sizes([2, 1, 1], [2], priority={0: 1})
     planning.verify(plan, sizes=[2, 1, 1], free=[2], priority={0: 1})
     assert (plan.host.tolist(), plan.value, plan.bound) == ([0, -1, -1], 1, 2)
-    assert "1 are placed, at most 2 can" in plan.reason
+    assert "1 is placed, at most 2 can" in plan.reason
 
 
 def test_a_vm_does_not_lend_its_priority_to_those_with_which_it_shares_a_host() -> None:

@@ -1,4 +1,4 @@
-"""What docs/serving.md shows runs as it stands."""
+"""What docs/how-to/serving.md shows runs as it stands."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_script_of_the_page(server: Served, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (ROOT / "docs" / "serving.md").read_text()
+    page = (ROOT / "docs" / "how-to" / "serving.md").read_text()
     (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     scope = {"password": PASSWORD}
     exec(script.replace("http://127.0.0.1:8080", server.url), scope)

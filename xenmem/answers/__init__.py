@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from xenmem.answers.runway import Runway, runway
     from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
+    from xenmem.answers.watch import WatchedHost, watch
     from xenmem.answers.what_if import WhatIf, what_if
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "UpgradeCheck",
     "Wanted",
     "WarmUpReport",
+    "WatchedHost",
     "WhatIf",
     "balloon",
     "capacity",
@@ -78,6 +80,7 @@ __all__ = [
     "unprotecting",
     "upgrade_check",
     "warm_up",
+    "watch",
     "what_if",
     "with_fair_targets",
 ]
@@ -104,6 +107,7 @@ __getattr__, __dir__ = attach(
         "runway": "Runway runway",
         "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",
+        "watch": "WatchedHost watch",
         "what_if": "WhatIf what_if",
     },
 )

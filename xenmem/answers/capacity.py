@@ -135,7 +135,7 @@ def capacity(
     *,
     domain_type: kernel.DomainType = kernel.DomainType.HVM,
     shadow_multiplier: float = 1.0,
-    vms: str | None = None,
+    restart: str | None = None,
     policy: str | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Callable[[planning.Progress], None] | None = None,
@@ -150,7 +150,7 @@ def capacity(
     shapes : one or more
     num_failures : hosts that fail; the new VMs are to run again as well as those that are counted
     domain_type, shadow_multiplier : of all shapes
-    vms : as for failover
+    restart : as for failover
     policy : as for failover; by default HOLD_POLICY with failures, and START_POLICY without
     time_limit : seconds for each pool
     progress : as for planning.capacity
@@ -171,9 +171,9 @@ def capacity(
         raise QuestionError(f"HVM_shadow_multiplier: {shadow_multiplier:g} is below 1: such a VM does not start")
     if policy is None:
         policy = HOLD_POLICY if num_failures else START_POLICY
-    pools = restart_pools(fleet, vms, policy)
+    pools = restart_pools(fleet, restart, policy)
     check_failures(fleet, pools, num_failures)
-    counted_vms = " or ".join(dict.fromkeys(counted_in(fleet, row, vms) for row in range(len(fleet.pools))))
+    counted_vms = " or ".join(dict.fromkeys(counted_in(fleet, row, restart) for row in range(len(fleet.pools))))
     if num_failures == 0 and len(shapes) == 1:
         (wanted,) = shapes
         now = fit(

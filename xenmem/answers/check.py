@@ -4,22 +4,24 @@ A rule whose fields the inventory lacks is not run, and said not to be. Amounts 
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from re import findall
 from typing import Any, Final, Literal
 
 import numpy as np
 
 from xenmem.answers.checks import hosts, memory, pools, records  # noqa: F401 - they declare the rules
-from xenmem.answers.checks.rule import NEEDS, RULES, Question, Rule, Settings, Use
+from xenmem.answers.checks.rule import NEEDS, RULES, Measured, Question, Rule, Settings
 from xenmem.answers.naming import Answer, Named, Outcome, PoolHead, QuestionError, Result, identity, listed, pool_head
 from xenmem.columns import Table
 from xenmem.fleet import Fleet
+from xenmem.history.evidence import Terms, evidence
+from xenmem.inventory.use import Use
 from xenmem.planning.effort import Effort
 from xenmem.text import counted
 from xenmem.units import format_size
 
-__all__ = ["DEFAULT_TIME_LIMIT", "Check", "Settings", "Use", "check", "rules"]
+__all__ = ["DEFAULT_TIME_LIMIT", "Check", "Settings", "check", "rules"]
 
 DEFAULT_TIME_LIMIT: Final = 30.0
 IGNORE: Final = "xenmem:ignore="
@@ -118,7 +120,7 @@ def check(
     only: Collection[str] = (),
     without: Collection[str] = (),
     settings: Settings = Settings(),  # noqa: B008 - it never changes
-    use: Mapping[str, Use] | None = None,
+    use: Iterable[Use] | None = None,
     fail_on: FailOn = "E",
     time_limit: float | None = DEFAULT_TIME_LIMIT,
 ) -> Check:
@@ -128,7 +130,7 @@ def check(
     ----------
     only, without : names of rules that alone are run, or that are not; a letter or two stand for all that begin so
     settings : what operators decide
-    use : what VMs were measured to use, by uuid; None leaves M08 and M09 out
+    use : what VMs were measured to use, as inventory.use gives it; None leaves M08 and M09 out
     fail_on : the outcome is ``no`` if there are findings so bad or worse
     time_limit : seconds for the planners that some rules ask; None: none
 
@@ -138,7 +140,8 @@ def check(
     """
     chosen = _named(only) if only else set(RULES)
     chosen -= _named(without)
-    question = Question(fleet, settings, use, Effort(time_limit))
+    measured = None if use is None else _measured(fleet, use)
+    question = Question(fleet, settings, measured, Effort(time_limit))
     every: list[tuple[int, CheckFinding]] = []
     ran: list[CheckRule] = []
     not_run: list[NotRun] = []
@@ -169,6 +172,22 @@ def check(
         rules=ran,
         not_run=not_run,
     )
+
+
+def _measured(fleet: Fleet, uses: Iterable[Use]) -> dict[str, Measured]:
+    """What of the measurements rules ask for, of the VMs of a fleet."""
+    vms, found = fleet.vms, {}
+    row_of = {uuid: row for row, uuid in enumerate(vms.uuid.tolist())}
+    for use in uses:
+        if (row := row_of.get(use.uuid)) is None:
+            continue
+        most = int(vms.memory_dynamic_max[row])
+        told = evidence(use, Terms(), int(vms.memory_dynamic_min[row]), most)
+        targets = np.concatenate([rows.memory_target for rows in use.rows.values()] or [np.zeros(0)])
+        targets = targets[~np.isnan(targets)]
+        full = len(targets) > 0 and bool((targets == most).all())
+        found[use.uuid] = Measured(None if told is None or told.lacks else told.p95, full)
+    return found
 
 
 def _named(names: Collection[str]) -> set[str]:

@@ -94,7 +94,7 @@ class HostFit(Named, frozen=True):
 
     Attributes
     ----------
-    needed, available : bytes; spare is their difference, negative where memory lacks
+    required, available : bytes; spare is their difference, negative where memory lacks
     fits : None where that is not known
     reasons : why it could not; empty if it could
     not_known : what the inventory does not tell of it; empty if nothing
@@ -102,7 +102,7 @@ class HostFit(Named, frozen=True):
 
     enabled: bool
     live: bool
-    needed: int
+    required: int
     available: int
     spare: int
     fits: bool | None
@@ -296,7 +296,7 @@ def vm_obstacles(fleet: Fleet, vm: int) -> list[str]:
     return [text for passes, text in checks if not passes]
 
 
-def host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[HostFit]:
+def host_fits(fleet: Fleet, vm: int, required: int, has_obstacles: bool) -> list[HostFit]:
     """Whether a VM that needs so much fits on each host of its pool, and why not."""
     hosts, vms = fleet.hosts, fleet.vms
     free = free_without(fleet, vm)
@@ -320,16 +320,16 @@ def host_fits(fleet: Fleet, vm: int, needed: int, has_obstacles: bool) -> list[H
             reasons.append("resident there already")
         if vms.is_control_domain[vm] and vms.affinity[vm] not in (-1, row):
             reasons.append("a control domain starts on its affinity host only")
-        if known_totals(fleet)[row] and there < needed:
-            reasons.append(f"needs {format_size(needed - there)} more memory")
+        if known_totals(fleet)[row] and there < required:
+            reasons.append(f"needs {format_size(required - there)} more memory")
         fits.append(
             HostFit(
                 **identity(hosts, row),
                 enabled=bool(hosts.enabled[row]),
                 live=bool(hosts.live[row]),
-                needed=needed,
+                required=required,
                 available=there,
-                spare=there - needed,
+                spare=there - required,
                 fits=False if reasons or has_obstacles else None if part.unknown(vm, row) else True,
                 reasons=reasons,
                 not_known="" if reasons or has_obstacles else part.unknown(vm, row),

@@ -213,7 +213,7 @@ def failover(
     num_failures: int | None = None,
     *,
     one_by_one: bool = False,
-    vms: str | None = None,
+    restart: str | None = None,
     policy: str = "static_max",
     remedies: bool = False,
     time_limit: float = TIME_LIMIT,
@@ -226,7 +226,7 @@ def failover(
     ----------
     num_failures : hosts that fail; None asks how many may
     one_by_one : one after another, with restarts in between, instead of together
-    vms : one of COUNTED; None asks of those that HA protects, and of those that run in a pool where it protects none
+    restart : one of COUNTED; None asks of those that HA protects, or of those that run where it protects none
     policy : which amount counts as the memory of a VM; HA plans with static_max
     remedies : also what would make the pool survive
     time_limit : seconds for each pool, and as many for its remedies
@@ -240,7 +240,7 @@ def failover(
     if remedies and (num_failures is None or one_by_one):
         what = "hosts that fail one by one" if one_by_one else "no number of failures"
         raise QuestionError(f"remedies are found for a number of hosts that fail together, not for {what}")
-    pools = restart_pools(fleet, vms, policy)
+    pools = restart_pools(fleet, restart, policy)
     if num_failures is not None:
         check_failures(fleet, pools, num_failures)
     found = []
@@ -260,7 +260,7 @@ def failover(
         found.append(
             PoolSurvival(
                 pool=pool_head(fleet, row),
-                verdict=_verdict(fleet, row, pool, counted_in(fleet, row, vms), answer, *limits),
+                verdict=_verdict(fleet, row, pool, counted_in(fleet, row, restart), answer, *limits),
                 hosts=_shares(fleet, pool, answer),
                 waiting=_vms(fleet, pool, pool.vms[pool.resident_on < 0].tolist()),
                 remedies=remedy,
@@ -268,7 +268,7 @@ def failover(
         )
     outcomes = [_outcome(pool.verdict, num_failures) for pool in found]
     return Survival(
-        verdict=_sentence(found, outcomes, num_failures, vms),
+        verdict=_sentence(found, outcomes, num_failures, restart),
         outcome=together(outcomes),
         policy=policy,
         pools=found,
@@ -286,14 +286,14 @@ def _outcome(verdict: PoolVerdict, num_failures: int | None) -> Outcome:
 
 
 def _sentence(
-    pools: Sequence[PoolSurvival], outcomes: Sequence[Outcome], num_failures: int | None, vms: str | None
+    pools: Sequence[PoolSurvival], outcomes: Sequence[Outcome], num_failures: int | None, restart: str | None
 ) -> str:
     """The answer in a sentence, of several pools that of the worst."""
     order: dict[Outcome, int] = {"no": 0, "unknown": 1, "yes": 2}
     worst = min(range(len(pools)), key=lambda row: (order[outcomes[row]], pools[row].verdict.at_most or 0))
     verdict, name = pools[worst].verdict, label(pools[worst].pool)
     text = _of_pool(verdict, num_failures is None)
-    if vms is None and verdict.counted == "running":
+    if restart is None and verdict.counted == "running":
         text = f"HA protects no VM, so the {counted(verdict.vms, 'VM')} that run are asked of: {text}"
     if len(pools) > 1:
         text = f"{outcomes.count(outcomes[worst])} of {len(pools)} pools, such as {name}: {text}"
@@ -322,30 +322,30 @@ def _of_pool(verdict: PoolVerdict, how_many: bool) -> str:
     return f"not {hosts} may fail: {failed} may not{down}"
 
 
-def counted_in(fleet: Fleet, pool: int, vms: str | None) -> str:
+def counted_in(fleet: Fleet, pool: int, restart: str | None) -> str:
     """Which VMs of a pool are to run again.
 
     Parameters
     ----------
-    vms : one of COUNTED; None: those that HA protects, if there are any, else those that run
+    restart : one of COUNTED; None: those that HA protects, if there are any, else those that run
 
     Raises
     ------
     QuestionError : it is none of these
     """
-    if vms is not None and vms not in COUNTED:
-        raise QuestionError(f"{vms!r} is none of {', '.join(COUNTED)}")
+    if restart is not None and restart not in COUNTED:
+        raise QuestionError(f"{restart!r} is none of {', '.join(COUNTED)}")
     table = fleet.vms
     protected = is_protected(table.ha_always_run, table.ha_restart_priority) & table.is_guest & (table.pool == pool)
-    return vms or ("protected" if protected.any() else "running")
+    return restart or ("protected" if protected.any() else "running")
 
 
-def restart_pools(fleet: Fleet, vms: str | None, policy: str) -> list[planning.RestartPool]:
+def restart_pools(fleet: Fleet, restart: str | None, policy: str) -> list[planning.RestartPool]:
     """What planning asks about host failures of: each pool of the fleet.
 
     Parameters
     ----------
-    vms, policy : as for failover
+    restart, policy : as for failover
 
     Raises
     ------
@@ -353,14 +353,12 @@ def restart_pools(fleet: Fleet, vms: str | None, policy: str) -> list[planning.R
     """
     if not len(fleet.pools):
         raise QuestionError("the inventory has no pool")
-    for row in range(len(fleet.pools)):
-        counted_in(fleet, row, vms)
-    return [restart_pool(fleet, row, vms, policy) for row in range(len(fleet.pools))]
+    return [restart_pool(fleet, row, restart, policy) for row in range(len(fleet.pools))]
 
 
-def restart_pool(fleet: Fleet, row: int, vms: str | None, policy: str) -> planning.RestartPool:
+def restart_pool(fleet: Fleet, row: int, restart: str | None, policy: str) -> planning.RestartPool:
     """What planning asks about host failures of: one pool of the fleet; parameters and errors as for restart_pools."""
-    protected = _protected(fleet, counted_in(fleet, row, vms))
+    protected = _protected(fleet, counted_in(fleet, row, restart))
     with as_question():
         return planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=protected)
 

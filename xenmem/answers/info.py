@@ -10,6 +10,7 @@ from pathlib import Path
 
 from xenmem import kernel
 from xenmem.answers.naming import Answer, QuestionError, Result
+from xenmem.planning.search.engine import engine
 from xenmem.text import counted
 
 _PACKAGES = ("numpy", "numba", "cffi", "click", "rich", "msgspec", "XenAPI")
@@ -21,6 +22,7 @@ class Installation(Answer, frozen=True):
     Attributes
     ----------
     backends : preferred first
+    searches : what runs those of the planners, "c" or "numba"
     simd : level in force; None without the C backend
     simd_supported : levels that this machine and installation have, narrowest first
     packages : versions; empty where a package is not installed
@@ -30,6 +32,7 @@ class Installation(Answer, frozen=True):
     default_model: str
     models: list[str]
     backends: list[str]
+    searches: str
     simd: str | None
     simd_supported: list[str]
     threads: int
@@ -56,6 +59,7 @@ def info() -> Installation:
         default_model=kernel.DEFAULT_MODEL,
         models=list(kernel.MODELS),
         backends=list(kernel.backends()),
+        searches=engine(),
         simd=level,
         simd_supported=list(kernel.simd_levels()),
         threads=kernel.threads(),
@@ -108,7 +112,7 @@ class WarmUpReport(Answer, frozen=True):
 
 
 def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUpReport:
-    """Compile what the planners and the numba backend have not compiled yet, so that no later question waits for it.
+    """Compile what the numba backend has not compiled yet, and the searches where numba runs them.
 
     Parameters
     ----------

@@ -59,3 +59,10 @@ def stack(host: HostReport) -> Stack:
     )
     free = 0 if host.memory_total is None else max(0, host.memory_total - sum(used))
     return Stack((*used, free), host.memory_total)
+
+
+def fullness(one: Stack) -> tuple[float, ...]:
+    """A key by which the fullest host is first: what is beyond it, then what is free under each policy."""
+    height = max(one.height, 1)
+    beyond = 0 if one.total is None else max(0, one.height - one.total)
+    return (-beyond / height, one.amounts[-1] / height, sum(one.amounts[-3:]) / height)

@@ -44,7 +44,7 @@ from xenmem.columns import Bools, Bytes
 from xenmem.fleet import Fleet, PowerState
 from xenmem.planning.stopping import LeastStopped, forgetting, least_stopped, stopped
 from xenmem.rules.migration import whereabouts
-from xenmem.text import counted
+from xenmem.text import counted, titled
 from xenmem.units import format_size
 
 BANDWIDTH: Final = 1 << 30
@@ -987,7 +987,8 @@ def ha_refusals(fleet: Fleet, pools: Iterable[int]) -> list[Finding]:
     return [
         Finding(
             kind="high-availability",
-            text=f"pool {label(pool_head(fleet, pool))} has HA enabled, and refuses what would break its failover plan",
+            text=f"{titled('pool', label(pool_head(fleet, pool)))} has HA enabled, and refuses what would break its"
+            " failover plan",
         )
         for pool in pools
         if fleet.pools.ha_enabled[pool]

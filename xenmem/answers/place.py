@@ -56,7 +56,7 @@ class PossibleHost(Named, frozen=True):
     fits : the VM can start there now; None where that is not known
     reasons : why not, the first that xapi would find
     not_known : what the inventory does not tell of it; empty if nothing
-    available, needed : free memory that counts for the start, and what the start asks for
+    available, required : free memory that counts for the start, and what the start asks for
     free_after : what would be free under the policy then; below 0 where the host is overcommitted
     rank : among the hosts from which the pool draws, 1 being the best; None for the others
     value : by which they are ranked: bytes of slack, or per mille of the range of ballooning that remains
@@ -67,7 +67,7 @@ class PossibleHost(Named, frozen=True):
     reasons: list[str]
     not_known: str
     available: int
-    needed: int
+    required: int
     free_after: int | None
     rank: int | None
     value: int | None
@@ -130,7 +130,7 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
     if operation == "start":
         fleet = _with_fresh_overhead(fleet, vm)
     pool = int(vms.pool[vm])
-    needed = requirement(
+    required = requirement(
         shape_of(fleet, vm),
         int(fleet.amount(start_policy(int(vms.accounted_domain_type[vm])))[vm]),
         fleet.pools.model[pool],
@@ -148,13 +148,13 @@ def place(fleet: Fleet, vm: int, *, host: int | None = None, policy: str = "dyna
             reasons=fit.reasons[:1],
             not_known=fit.not_known,
             available=fit.available,
-            needed=fit.needed,
+            required=fit.required,
             free_after=int(free[row]) if known_totals(fleet)[row] else None,
             rank=draw.rank,
             value=draw.value,
             chance=draw.chance,
         )
-        for row, fit in zip(rows, host_fits(fleet, vm, needed, bool(obstacles)), strict=True)
+        for row, fit in zip(rows, host_fits(fleet, vm, required, bool(obstacles)), strict=True)
         for draw in [drawn.get(row, _Draw())]
     ]
     able = [there for there in hosts if there.fits] or [there for there in hosts if there.fits is None]

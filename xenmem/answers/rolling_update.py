@@ -41,7 +41,7 @@ from xenmem.planning.pool_view import place_in
 from xenmem.planning.question import cannot_move
 from xenmem.planning.updating.rolling_update import DEFAULT_TIME_LIMIT, RollingUpdate
 from xenmem.rules.migration import whereabouts
-from xenmem.text import counted
+from xenmem.text import counted, titled
 from xenmem.units import format_size
 
 _POLICY: Final = "dynamic_min"
@@ -451,19 +451,20 @@ def _automatic(fleet: Fleet, steps: Sequence[_Step], replay: Replay) -> list[Fin
 def _verdict(
     fleet: Fleet, update: RollingUpdate, hosts: int, migrations: int, held: Mapping[int, str], refusal: Refusal | None
 ) -> tuple[str, Outcome]:
-    name = fleet.pools.label(0)
+    label = fleet.pools.label(0)
+    first, within = titled("Pool", label), titled("pool", label)
     if refusal is not None:
-        return f"No way to update pool {name} was found: {refusal.text}.", "unknown"
+        return f"No way to update {within} was found: {refusal.text}.", "unknown"
     if update.steps:
         copied = f"{counted(migrations, 'migration')}, {format_size(update.copied)} to copy"
-        return f"Pool {name} can be updated, {counted(hosts, 'host')} one after another: {copied}.", "yes"
+        return f"{first} can be updated, {counted(hosts, 'host')} one after another: {copied}.", "yes"
     if held:
         names = listed([fleet.vms.label(vm) for vm in sorted(held)])
         count = counted(len(held), "VM")
-        return f"Pool {name} cannot be updated: {count} cannot move; shut down first: {names}.", "no"
+        return f"{first} cannot be updated: {count} cannot move; shut down first: {names}.", "no"
     if update.status == "infeasible":
-        return f"Pool {name} cannot be updated: {update.reason}.", "no"
-    return f"Whether pool {name} can be updated is not known: {update.reason}.", "unknown"
+        return f"{first} cannot be updated: {update.reason}.", "no"
+    return f"Whether {within} can be updated is not known: {update.reason}.", "unknown"
 
 
 def _proof(update: RollingUpdate, hosts: int) -> str:

@@ -24,6 +24,7 @@ _ANSWERS: Final = {
     "failover": "Survival",
     "capacity": "CapacityReport",
     "balloon": "BalloonReport",
+    "watch": "WatchedHost",
     "what-if": "WhatIf",
     "history": "Changes",
     "runway": "Runway",

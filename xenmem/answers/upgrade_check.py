@@ -63,14 +63,14 @@ class NoLongerStarts(Named, frozen=True):
     Attributes
     ----------
     host : where it is resident, else scheduled, else its affinity
-    needed_now, available_now : bytes, by the present model and the stored overheads
-    needed, available : bytes, by the target model and the host's overhead then; the VM itself is not counted as there
+    required_now, available_now : bytes, by the present model and the stored overheads
+    required, available : bytes, by the target model and the host's overhead then; the VM itself is not counted as there
     """
 
     host: Named
-    needed_now: int
+    required_now: int
     available_now: int
-    needed: int
+    required: int
     available: int
 
 
@@ -225,7 +225,11 @@ def _verdict(to: str, hosts: list[HostUpgrade], stored: Case, target: Case, stuc
 
     stuck_text = f"{counted(stuck, 'VM')} no longer {'starts where it is' if stuck == 1 else 'start where they are'}"
     starts = stuck_text if stuck else "every VM still starts where it is"
-    parts = [f"After {to} {starts}", *crowded("become", True), *crowded("stay", False)]
+    is_same = (target.memory_overhead, target.host_overhead) == (stored.memory_overhead, stored.host_overhead)
+    first = f"With {to} nothing changes: {starts}" if is_same else f"After {to} {starts}"
+    parts = [first, *crowded("become", True), *crowded("stay", False)]
+    if is_same:
+        return f"{'; '.join(parts)}."
     vms = change(target.memory_overhead, stored.memory_overhead)
     own = change(target.host_overhead, stored.host_overhead)
     return f"{'; '.join(parts)}. VMs take {vms}, hosts themselves {own}."
@@ -281,9 +285,9 @@ def _no_longer_start(fleet: Fleet, overhead: Bytes, growth: Bytes, model: str) -
             NoLongerStarts(
                 **identity(vms, row),
                 host=Named(**identity(fleet.hosts, int(host[row]))),
-                needed_now=int(now[row]),
+                required_now=int(now[row]),
                 available_now=available_now,
-                needed=int(then[row]),
+                required=int(then[row]),
                 available=available,
             ),
         )

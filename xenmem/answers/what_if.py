@@ -12,12 +12,13 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from xenmem.answers import xe_lines
 from xenmem.answers.naming import Amounts, Answer, Named, QuestionError, Result
 from xenmem.datamodel import CLASSES
 from xenmem.datamodel.types import RefType
+from xenmem.inventory.source import Source
 from xenmem.text import counted
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.calls.message import Message, find
@@ -186,7 +187,7 @@ def called(database: Database, text: str) -> str:
     return text
 
 
-def what_if(inventory: str | IO[bytes], script: str, *, lenient: bool = False, allow_network: bool = False) -> WhatIf:
+def what_if(inventory: Source, script: str, *, lenient: bool = False, allow_network: bool = False) -> WhatIf:
     """Run a script of messages against a pool in memory.
 
     Parameters

@@ -44,10 +44,26 @@ COMMANDS: Final = {
             ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
         ),
     ),
+    "watch": About(
+        "What there is",
+        "The hosts of pools that run, as they change.",
+        (
+            ("a table that is kept current", "watch https://root@pool.example"),
+            ("whoever gets full", "watch lab | jq 'select(.host.free.dynamic_min < 1e10)'"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",
         (("what a VM really takes", "explain pool.xml web-1"),),
+    ),
+    "plot": About(
+        "What there is",
+        "A picture: hosts, failures, a plan, overheads.",
+        (
+            ("where the memory of each host is", "plot pool.xml hosts.svg"),
+            ("before and after a plan", "plot pool.xml plan.png --kind evacuate --host host-3"),
+        ),
     ),
     "info": About("xenmem itself", "Version, models, backends, SIMD level, threads, CPU.", (("", "info"),)),
     "completion": About(
@@ -160,7 +176,7 @@ COMMANDS: Final = {
         "Whether all VMs run again after host failures.",
         (
             ("any one host fails", "failover pool.xml --failures 1"),
-            ("how many may fail, of all running VMs", "failover pool.xml --vms running"),
+            ("how many may fail, of all running VMs", "failover pool.xml --restart running"),
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),
@@ -192,6 +208,11 @@ COMMANDS: Final = {
         "Other programs",
         "Pools in memory, for XenAPI clients on the network.",
         (("for clients of this machine", "serve pool.xml"),),
+    ),
+    "exporter": About(
+        "Other programs",
+        "Metrics of pools that run, for Prometheus.",
+        (("of a pool, on this machine", "exporter https://root@pool.example"),),
     ),
     "password": About(
         "Other programs",
@@ -243,7 +264,9 @@ def run(arguments: Sequence[str] | None) -> int:
         return Status.MISTAKE
     except (ValueError, OverflowError) as error:  # of a reader or an answer
         complain(str(error))
-        return Status.MISTAKE
+        from xenmem.inventory.error import OutOfReachError
+
+        return Status.UNKNOWN if isinstance(error, OutOfReachError) else Status.MISTAKE
     return deliver(answer, path)
 
 
@@ -290,7 +313,8 @@ def _begin() -> None:
     """The memory of Xen pools: what VMs cost, what is free, what fits, what an upgrade changes.
 
     INVENTORY is a pool database dump, XenAPI records as JSON, or the text of `xe ... params=all`, each also as gzip;
-    `-` is standard input. Where none is given it is that of XENMEM_INVENTORY, or of the configuration file. Sizes are
+    `-` is standard input. Or a pool that runs, by its address (https://root@pool.example) or its profile: it is read,
+    and never changed. Where none is given it is that of XENMEM_INVENTORY, or of the configuration file. Sizes are
     written as 16GiB, 1.5TiB, 4096MiB or bytes; all units are binary. For the name of a VM or host, its beginning does.
     """
     announce_compilation()

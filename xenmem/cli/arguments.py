@@ -14,6 +14,7 @@ import click
 from xenmem import Fleet, kernel, read
 from xenmem.answers.naming import Outcome, upgraded
 from xenmem.answers.script import WRITERS, Action
+from xenmem.cli.access import access_options, source
 from xenmem.cli.defaults import GIVEN, Asked
 from xenmem.cli.display import display_options
 from xenmem.cli.status import OF_OUTCOME
@@ -36,7 +37,7 @@ def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
     fleets = []
     for inventory in inventories:
         with Reading("<stdin>" if inventory == "-" else inventory) as progress:
-            fleets.append(read(inventory, lenient=lenient, progress=progress))
+            fleets.append(read(source(inventory), lenient=lenient, progress=progress))
     fleet = Fleet.concatenate(fleets)
     return fleet if to is None else upgraded(fleet, to)
 
@@ -128,6 +129,12 @@ def again(*arguments: str, command: str | None = None, without: Collection[str] 
     return shlex.join(["xenmem", context.info_name or "", *words, *arguments])
 
 
+def is_given(*words: str) -> bool:
+    """Whether the command that runs was given these words, one after the other."""
+    given = list(click.get_current_context().meta.get(GIVEN, []))
+    return any(given[at : at + len(words)] == list(words) for at in range(len(given)))
+
+
 class _Named(click.ParamType[str]):
     """What a shell completes, where it asks: a file, or a name of the inventory."""
 
@@ -165,7 +172,9 @@ def command(function: Command) -> click.Command:
     for parameter in made.params:
         if parameter.metavar in _NAMES and type(parameter.type) is type(click.STRING):
             parameter.type = _Named(_NAMES[parameter.metavar])
-    made.params += [option for option in display_options() if not known & set(option.opts)]
+    asks_pools = any(isinstance(one, click.Argument) and str(one.name).startswith("inventor") for one in made.params)
+    more = [*display_options(), *(access_options() if asks_pools else ())]
+    made.params += [option for option in more if not known & set(option.opts)]
     return made
 
 
@@ -318,8 +327,8 @@ sizes_option: Decorator = click.option(
     callback=_sizes,
     help="MEMORY:VCPUS of VMs that metrics count the room for; once for each size.  [default: 4GiB:2, 16GiB:4]",
 )
-counted_option: Decorator = click.option(
-    "--vms",
+restart_option: Decorator = click.option(
+    "--restart",
     type=click.Choice(("protected", "running")),
     help="VMs that must run again: those that HA protects, by default if there are any, or all that run now.",
 )

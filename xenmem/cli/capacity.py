@@ -8,13 +8,13 @@ from xenmem.cli.arguments import (
     COUNT,
     again,
     command,
-    counted_option,
     domain_type_option,
     format_option,
     inventories_argument,
     lenient_option,
     policy_option,
     read_fleet,
+    restart_option,
     shadow_multiplier_option,
     size,
     time_limit_option,
@@ -62,7 +62,7 @@ def shapes_of(context: click.Context, parameter: click.Parameter, texts: tuple[s
 )
 @domain_type_option
 @shadow_multiplier_option
-@counted_option
+@restart_option
 @policy_option(None, "static_max with --failures, else dynamic_min")
 @to_option
 @time_limit_option
@@ -76,7 +76,7 @@ def capacity(
     failures: int,
     domain_type: DomainType,
     shadow_multiplier: float,
-    vms: str | None,
+    restart: str | None,
     policy: str | None,
     time_limit: float | None,
     lenient: bool,
@@ -101,7 +101,7 @@ def capacity(
             failures,
             domain_type=domain_type,
             shadow_multiplier=shadow_multiplier,
-            vms=vms,
+            restart=restart,
             policy=policy,
             time_limit=TIME_LIMIT if time_limit is None else time_limit,
             progress=search,

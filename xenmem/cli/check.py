@@ -29,6 +29,13 @@ _STYLES = {"E": "red", "W": "yellow", "I": ""}
 @click.option(
     "--rule", "only", metavar="RULE", multiple=True, help="Only this rule, such as M04, or all of a letter; repeat."
 )
+@click.option(
+    "--use",
+    "paths",
+    metavar="PATH",
+    multiple=True,
+    help="What VMs were measured to use, for M08 and M09: as for rightsize. Give it for each.",
+)
 @click.option("--without", metavar="RULE", multiple=True, help="Not this rule; repeat.")
 @click.option(
     "--fail-on",
@@ -67,6 +74,7 @@ def check(
     inventories: tuple[str, ...],
     lenient: bool,
     only: tuple[str, ...],
+    paths: tuple[str, ...],
     without: tuple[str, ...],
     fail_on: FailOn,
     hvm_limit: int,
@@ -79,11 +87,14 @@ def check(
     E is an error, W a warning, I information. A tag such as `xenmem:ignore=M04,A02` on a VM, host or pool silences
     rules for it. What the inventory does not tell is not guessed: such a rule is not run, and said not to be.
     """
+    from xenmem.inventory.use import read_use
+
     result = answers.check(
         read_fleet(list(inventories), lenient),
         only=only,
         without=without,
         settings=Settings(hvm_limit=hvm_limit, dom0_memory=dom0_memory),
+        use=read_use(paths) if paths else None,
         fail_on=fail_on,
         time_limit=time_limit,
     )

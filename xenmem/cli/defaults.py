@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import click
 
+from xenmem.cli.access import AccessOption
+
 GIVEN: Final = "xenmem.given"
 """In the context's meta: the arguments of the running command, the default inventory among them."""
 
@@ -75,6 +77,15 @@ class Asked(click.Command):
                 args = [*(defaults if arguments[0].nargs == -1 else defaults[:1]), *args]
         context.meta[GIVEN] = list(args)
         return super().parse_args(context, args)
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click does, with what concerns pools that run apart."""
+        shown = [(isinstance(one, AccessOption), one.get_help_record(context)) for one in self.get_params(context)]
+        for title, apart in (("Options", False), ("Options for pools that run", True)):
+            rows = [record for is_apart, record in shown if is_apart is apart and record is not None]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def _defaults(self, settings: dict[str, Any], name: str) -> dict[str, Any]:
         """What the file says of this command's options, by the names of parameters."""

@@ -61,7 +61,7 @@ def _table(page: Page, result: Explanation) -> None:
     page.table(
         (
             Column(f"{result.operation} on", "name"),
-            Column("needed", rank=2),
+            Column("required", rank=2),
             Column("available"),
             Column("spare", rank=1),
             Column(f"{result.operation}?", "text"),
@@ -69,7 +69,7 @@ def _table(page: Page, result: Explanation) -> None:
         [
             (
                 name_of(host),
-                host.needed,
+                host.required,
                 host.available,
                 host.spare,
                 whether(host, result.obstacles),
@@ -79,7 +79,7 @@ def _table(page: Page, result: Explanation) -> None:
         noun="host",
     )
     page.line()
-    page.line(f"Needed is what {result.boot_policy} requires; available is free under dynamic_min.")
+    page.line(f"Required is what {result.boot_policy} requires; available is free under dynamic_min.")
     page.line(not_checked(result))
     page.bullets("But", result.caveats, style="yellow")
 

@@ -8,7 +8,6 @@ from xenmem import answers
 from xenmem.answers.failover import TIME_LIMIT, OwnPlanner, PoolSurvival, PoolVerdict, Remedies, Survival, VMToRun
 from xenmem.cli.arguments import (
     command,
-    counted_option,
     emit_option,
     emitted,
     format_option,
@@ -16,6 +15,7 @@ from xenmem.cli.arguments import (
     lenient_option,
     policy_option,
     read_fleet,
+    restart_option,
     time_limit_option,
     to_option,
 )
@@ -33,7 +33,7 @@ from xenmem.units import format_size
 @click.option("--failures", metavar="N", type=click.IntRange(min=0), help="Hosts that fail; else: how many may.")
 @click.option("--one-by-one", is_flag=True, help="One after another, with restarts in between, instead of together.")
 @click.option("--remedy", is_flag=True, help="Also what would make the pool survive so many failures.")
-@counted_option
+@restart_option
 @policy_option("static_max")
 @to_option
 @time_limit_option
@@ -45,7 +45,7 @@ def failover(
     failures: int | None,
     one_by_one: bool,
     remedy: bool,
-    vms: str | None,
+    restart: str | None,
     policy: str,
     time_limit: float | None,
     writer: str | None,
@@ -76,7 +76,7 @@ def failover(
             fleet,
             failures,
             one_by_one=one_by_one,
-            vms=vms,
+            restart=restart,
             policy=policy,
             remedies=remedy,
             time_limit=TIME_LIMIT if time_limit is None else time_limit,
@@ -124,7 +124,7 @@ def _survival_of(page: Page, pool: PoolSurvival, result: Survival) -> None:
     page.line()
     if verdict.at_least is not None and verdict.at_most is not None:
         page.line(_limits(verdict.at_least, verdict.at_most), style="bold")
-    page.line(f"{verdict.answer}: {verdict.reason}", style="bold" if verdict.at_least is None else "")
+    page.line(f"{verdict.reason}.", style="bold" if verdict.at_least is None else "")
     page.line(_own(verdict.own, verdict.num_failures))
     if verdict.one_by_one and verdict.failed_hosts:
         page.bullets("Hosts, in the order in which they fail", map(name_of, verdict.failed_hosts))

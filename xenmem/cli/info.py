@@ -22,6 +22,7 @@ def _table(page: Page, result: Installation) -> None:
         ("xenmem", result.version),
         ("model", f"{result.default_model} by default; there is {', '.join(result.models)}"),
         ("backends", ", ".join(result.backends)),
+        ("searches", result.searches),
         ("SIMD", simd),
         ("threads", str(result.threads)),
         ("CPU", f"{result.cpu} ({result.machine})"),

@@ -36,11 +36,15 @@ def _page() -> Iterator[str]:
         yield from (".TP", f".B {variable}", _text(meaning))
     yield from (".SH FILES", ".TP", f".I {_text('~/.config/xenmem/config.toml')}", "The configuration file (TOML):")
     yield _text("inventory, and options of all commands; in tables named as commands the options of these.")
+    yield from (".TP", f".I {_text('~/.config/xenmem/pools.toml')}", "Profiles of pools that run (TOML): tables, each")
+    yield _text("with address, and user, password-file, password-env, ca, fingerprint or insecure.")
+    yield from (".TP", f".I {_text('~/.config/xenmem/known_hosts')}", "Fingerprints of certificates that are trusted.")
 
 
 _VARIABLES = (
     ("XENMEM_INVENTORY", "the inventory where the command line names none"),
     ("XENMEM_CONFIG", "the configuration file"),
+    ("XENMEM_PASSWORD", "the password at pools that run"),
     ("XENMEM_THREADS, XENMEM_SIMD", "limits of threads and instruction set"),
     ("NUMBA_CACHE_DIR", "where compiled searches are kept"),
     ("COLUMNS", "the width of what is printed"),

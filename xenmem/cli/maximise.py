@@ -78,7 +78,7 @@ def _table(page: Page, result: Maximum) -> None:
             Column("host", "name"),
             Column("room"),
             Column("memory_\nstatic_max"),
-            Column("needed", rank=1),
+            Column("required", rank=1),
             Column("spare", rank=1),
             *but,
         ),

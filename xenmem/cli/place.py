@@ -64,7 +64,7 @@ def _table(page: Page, result: Placement) -> None:
     page.table(
         (
             Column("host", "name"),
-            Column("needed", rank=3),
+            Column("required", rank=3),
             Column("available", rank=1),
             Column("free\nafter"),
             Column("rank", "number", rank=2),
@@ -74,7 +74,7 @@ def _table(page: Page, result: Placement) -> None:
         [
             (
                 name_of(host),
-                host.needed,
+                host.required,
                 host.available,
                 host.free_after,
                 host.rank,

@@ -16,6 +16,7 @@ from xenmem.cli.arguments import (
     format_option,
     hosts_option,
     inventory_argument,
+    is_given,
     lenient_option,
     read_fleet,
     time_limit_option,
@@ -151,7 +152,10 @@ def _table(page: Page, result: RollingPlan) -> None:
 
 def _next(result: RollingPlan) -> Iterator[tuple[str, str]]:
     if result.held:
-        yield "stop what cannot move while its host restarts", again("--may-stop", "immobile")
-        yield "leave out the hosts of what cannot move", again("--ignore", "immobile")
+        ways = (
+            ("stop what cannot move while its host restarts", "--may-stop"),
+            ("leave out the hosts of what cannot move", "--ignore"),
+        )
+        yield from ((why, again(way, "immobile")) for why, way in ways if not is_given(way, "immobile"))
     if result.steps:
         yield "the plan as a script", again("--emit", "xe", "-o", "update.sh")

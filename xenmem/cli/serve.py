@@ -7,6 +7,7 @@ from functools import partial
 
 import click
 
+from xenmem.cli.access import source
 from xenmem.cli.arguments import command, inventories_argument, lenient_option
 from xenmem.cli.streams import Output
 
@@ -78,7 +79,7 @@ def serve(
     )
     if inventories.count("-") > 1:
         raise click.UsageError("standard input can be read only once", click.get_current_context())
-    makers: list[Callable[[], Database]] = [partial(loading.read, path, lenient=lenient) for path in inventories]
+    makers: list[Callable[[], Database]] = [partial(loading.read, source(one), lenient=lenient) for one in inventories]
     serve(makers, configuration, _tell)
     return Output(b"")
 

@@ -74,8 +74,9 @@ def _table(page: Page, result: UpgradeCheck) -> None:
         page.bullets(
             f"VMs that no longer start where they are under {pool.to_model}",
             (
-                f"{name_of(vm)} on {name_of(vm.host)}: needs {format_size(vm.needed)}, has {format_size(vm.available)}"
-                f" (now {format_size(vm.needed_now)} of {format_size(vm.available_now)})"
+                f"{name_of(vm)} on {name_of(vm.host)}: needs {format_size(vm.required)},"
+                f" has {format_size(vm.available)}"
+                f" (now {format_size(vm.required_now)} of {format_size(vm.available_now)})"
                 for vm in pool.no_longer_start
             ),
             style="yellow",

@@ -7,6 +7,7 @@ import click
 
 from xenmem import answers
 from xenmem.answers.what_if import FailedMessage, FieldEffect, HostEffect, WhatIf
+from xenmem.cli.access import source
 from xenmem.cli.arguments import command, format_option, inventory_argument, lenient_option, rows_of_csv
 from xenmem.cli.layout import Column
 from xenmem.cli.page import POLICY_LINES, Page, name_of
@@ -37,7 +38,7 @@ def what_if(inventory: str, script: str, allow_network: bool, fields: bool, leni
         raise click.UsageError("standard input can be read only once", click.get_current_context())
     if "-" in (inventory, script) and sys.stdin is None:
         raise click.ClickException("<stdin>: is closed")
-    result = answers.what_if(inventory, script, lenient=lenient, allow_network=allow_network)
+    result = answers.what_if(source(inventory), script, lenient=lenient, allow_network=allow_network)
     if fields:
         return show(result, form, _table, FieldEffect, [(result, result.fields)])
     return show(result, form, _table, HostEffect, [(result, result.hosts)])

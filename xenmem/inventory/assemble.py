@@ -23,6 +23,7 @@ from xenmem.rules import hosts as host_rules
 from xenmem.rules import upgrade
 from xenmem.rules.guest import ANNOUNCED
 from xenmem.rules.mobility.cpu import levelling
+from xenmem.text import counted
 from xenmem.units import MIB
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Origin:
     schema_minor : minor schema version of a database dump
     schema : the whole schema version of a database dump, else empty
     lenient : skip bad rows
+    notes : what is to be said before all else
     unknown : what the data model does not know, if the target keeps that: by table, reference and column, as it came
     """
 
@@ -112,6 +114,7 @@ class Origin:
     schema_minor: int | None = None
     schema: str = ""
     lenient: bool = False
+    notes: tuple[Note, ...] = ()
     unknown: dict[str, dict[str, dict[str, Any]]] = of_field(default_factory=dict, compare=False)
 
 
@@ -214,7 +217,7 @@ class _Assembler:
             VMGroups(**_chosen(VMGroups, groups)),
             SRs(**_chosen(SRs, srs)),
             Networks(**_chosen(Networks, networks)),
-            (*skipped, *self.notes),
+            (*self.origin.notes, *skipped, *self.notes),
         )
 
     def note(self, kind: str, text: str, count: int, example: str = "") -> None:
@@ -435,7 +438,7 @@ class _Assembler:
                 example = example or f"{named('VM', vms['ref'][row])}: groups: {shown(lost)} is not in the inventory"
                 dangling += len(refs) - len(groups[row])
         if dangling:
-            text = f"{dangling} references to VM groups that are not in the inventory"
+            text = f"{counted(dangling, 'reference')} to VM groups that are not in the inventory"
             self.note("dangling-group", text, dangling, example)
         return groups
 

@@ -17,6 +17,8 @@ class InventoryError(ValueError):
     source, place, problem : as given
     """
 
+    __module__ = "xenmem"  # where users import it from
+
     def __init__(self, source: str, place: str, problem: str) -> None:
         super().__init__(printable(": ".join(part for part in (source, place, problem) if part)))
         self.source = source
@@ -25,6 +27,10 @@ class InventoryError(ValueError):
 
     def __reduce__(self) -> tuple[type["InventoryError"], tuple[str, str, str]]:
         return type(self), (self.source, self.place, self.problem)
+
+
+class OutOfReachError(InventoryError):
+    """A pool that runs cannot be asked now; later it may be."""
 
 
 def shown(value: object) -> str:

@@ -98,7 +98,10 @@ def separated(tables: Tables, pools: Sequence[int]) -> Tables:
     made: dict[str, Any] = {}
     for name, kind in TABLE_TYPES.items():
         table: Table = getattr(tables, name)
-        columns = _join([{column: values[rows[name]] for column, values in table.columns().items()}])
+        taken: dict[int, NDArray[Any]] = {}  # columns that are one array stay one
+        columns = table.columns()
+        for column, values in columns.items():
+            columns[column] = taken.setdefault(id(values), values[rows[name]])
         for column, target in table.references().items():
             columns[column] = _renumbered(f"{name}: {column}", columns[column], numbers[target])
         made[name] = kind(**columns)

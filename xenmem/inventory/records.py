@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, cast
 
 import msgspec
 
-from xenmem.columns import Tables
+from xenmem.columns import Note, Tables
 from xenmem.inventory import xmlrpc
 from xenmem.inventory.assemble import COLUMNS, Origin, T, Target
 from xenmem.inventory.boot_record import parse_boot_record
@@ -154,14 +154,40 @@ def read_tables(
     records: Mapping[str, Mapping[str, Mapping[str, Any]]], *, source: str, lenient: bool = False
 ) -> Tables:
     """The pool of a map of classes; see Fleet.from_records."""
-    return _Reader(source, lenient, COLUMNS).classes(records)
+    return of_classes(records, COLUMNS, source=source, lenient=lenient)
+
+
+def of_classes(
+    records: Mapping[str, Mapping[str, Document]],
+    target: Target[T],
+    *,
+    source: str,
+    lenient: bool = False,
+    notes: Iterable[Note] = (),
+) -> T:
+    """What a target makes of the records of one pool.
+
+    Parameters
+    ----------
+    records : by class and reference, each a mapping or its JSON text
+    target : what to read, and what to make of it
+    source : what messages call the records
+    lenient : skip bad rows
+    notes : what is to be said of the records before all else
+
+    Raises
+    ------
+    InventoryError : a record is bad
+    """
+    return _Reader(source, lenient, target, notes).classes(records)
 
 
 class _Reader(Generic[T]):
-    def __init__(self, source: str, lenient: bool, target: Target[T]) -> None:
+    def __init__(self, source: str, lenient: bool, target: Target[T], notes: Iterable[Note] = ()) -> None:
         self.source = source
         self.lenient = lenient
         self.target = target
+        self.notes = tuple(notes)
 
     def error(self, problem: str, place: str = "") -> InventoryError:
         return InventoryError(self.source, place, problem)
@@ -220,7 +246,7 @@ class _Reader(Generic[T]):
     def classes(self, classes: Mapping[str, Document]) -> T:
         """One pool: class name to reference to record."""
         codec = RecordsCodec()
-        origin = Origin(self.source, lenient=self.lenient)
+        origin = Origin(self.source, lenient=self.lenient, notes=self.notes)
         tables = self.target.raw_tables(codec, origin)
         for name, table in tables.items():
             if name in classes:
@@ -321,6 +347,26 @@ class _Reader(Generic[T]):
 
 
 _SIGNATURES: Final = {name: schema.signature for name, schema in TABLES.items()}
+
+
+def row_maker(table: RawTable) -> Callable[[str, Document], tuple[Any, ...]]:
+    """A function from a reference and a record, as JSON text or a mapping, to a row for `RawTable.add`.
+
+    It raises ValueError where the record is none; names the row.
+    """
+    decode, fields = _decoder(table, None), table.fields
+
+    def row(ref: str, record: Document) -> tuple[Any, ...]:
+        if isinstance(record, Mapping):
+            return (ref, *map(record.get, fields))
+        try:
+            if len(record) > MAX_RECORD_BYTES:
+                raise ValueError(f"a record of more than {MAX_RECORD_BYTES >> 20} MiB")
+            return (ref, *(decode(record) or ()))
+        except ValueError as error:
+            raise ValueError(f"{table.named(ref)}: {error}") from None
+
+    return row
 
 
 def _decoder(table: RawTable, known: Collection[str] | None) -> Callable[[msgspec.Raw], tuple[Any, ...] | None]:

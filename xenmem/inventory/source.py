@@ -1,4 +1,4 @@
-"""Files, standard input and progress: bytes for the readers, whatever they come from; and the choice of reader.
+"""Files, standard input, pools that run, progress: what the readers get, and which of them.
 
 Memory is bounded by the reader, never by the size of the file. Sizes are bytes. Knows no more of a format than its
 first bytes (docs/reference/inventories.md, 1).
@@ -11,18 +11,43 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import IO, Any, Final, TypeGuard, cast
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeGuard, cast
 
+from xenmem.columns import Note
 from xenmem.inventory import arrow, parquet, records, snapshots, statedb, xe
 from xenmem.inventory.assemble import T, Target
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES, head_of
 from xenmem.inventory.packed import unpacked
 
-Source = str | os.PathLike[str] | IO[bytes]
+if TYPE_CHECKING:
+    from xenmem.inventory.live.access import Access
+
+
+class Live(Protocol):
+    """A pool that runs.
+
+    Attributes
+    ----------
+    name : what messages call it
+    notes : what is to be said of whatever is read there
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def notes(self) -> tuple[Note, ...]: ...
+
+    def fetch(self, classes: Mapping[str, bool]) -> tuple[Mapping[str, Mapping[str, Any]], tuple[Note, ...]]:
+        """All records of some classes by class and reference, and what is to be noted; see live.reading."""
+
+
+_File = str | os.PathLike[str] | IO[bytes]
+Source = _File | Live
 Progress = Callable[[int, int | None], None]
 
 _READERS: Final = {"statedb": statedb.read, "records": records.read, "xe": xe.read}
@@ -49,21 +74,24 @@ def read_pools(
     *,
     lenient: bool = False,
     progress: Progress | None = None,
+    access: "Access | None" = None,
 ) -> list[T]:
-    """What a target makes of each pool of inventory files.
+    """What a target makes of each pool of inventories.
 
     Parameters
     ----------
-    source : a path, ``-`` for standard input, a binary file, or several of these
+    source : a path, ``-`` for standard input, a binary file, the address or the profile of a pool that runs, or several
+        of these
     target : what to read, and what to make of it
     format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what the first bytes say. Any may
         be packed. A folder is a data set, or a part of one
     lenient : skip bad rows
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
+    access : how to get in where a pool runs
 
     Raises
     ------
-    InventoryError : a file cannot be read; names file, place and value
+    InventoryError : an inventory cannot be read; names file, place and value
     ValueError : the format does not exist
     """
     if format is not None and format not in FORMATS:
@@ -71,11 +99,41 @@ def read_pools(
     sources = list(source) if _are_several(source) else [cast(Source, source)]
     if not sources:
         raise ValueError("source: nothing to read")
-    return [pool for one in sources for pool in _read_one(one, target, format, lenient, progress)]
+    pools: list[T] = []
+    for one in sources:
+        if (running := live(one, access)) is not None:
+            classes = {name: schema.of_old for name, schema in target.schemas.items()}
+            found, notes = running.fetch(classes)
+            pools.append(records.of_classes(found, target, source=running.name, lenient=lenient, notes=notes))
+        else:
+            pools += _read_one(cast(_File, one), target, format, lenient, progress)
+    return pools
+
+
+def live(source: Source, access: "Access | None" = None) -> Live | None:
+    """The pool that runs there; None if it is a file.
+
+    Raises
+    ------
+    InventoryError : it is an address or a profile, and a bad one
+    """
+    if _is_live(source):
+        return source
+    if isinstance(source, str):
+        if source in ("", "-") or os.path.exists(source):  # noqa: PTH110 - a file, and nothing is imported for it
+            return None
+        from xenmem.inventory.live.reading import LivePool
+
+        return LivePool.of(source, access)
+    return None
+
+
+def _is_live(source: object) -> TypeGuard[Live]:
+    return hasattr(source, "fetch")
 
 
 def _read_one(
-    source: Source, target: Target[T], format: str | None, lenient: bool, progress: Progress | None
+    source: _File, target: Target[T], format: str | None, lenient: bool, progress: Progress | None
 ) -> list[T]:
     name = _name(source)
     try:
@@ -101,22 +159,16 @@ def _read_one(
 
 
 def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
-    return not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read")
+    return not isinstance(source, (str, os.PathLike)) and not hasattr(source, "read") and not _is_live(source)
 
 
-def _name(source: Source) -> str:
+def _name(source: _File) -> str:
     if isinstance(source, (str, os.PathLike)):
         return "<stdin>" if source == "-" else os.fspath(source) or "''"
     return str(getattr(source, "name", "<stream>"))
 
 
-_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]*://")
-
-
-def _opened(source: Source) -> AbstractContextManager[IO[bytes]]:
-    if isinstance(source, str) and _ADDRESS.match(source):
-        problem = "is an address, and files are read: `xe pool-dump-database file-name=pool.xml` makes one of a pool"
-        raise InventoryError(source, "", problem)
+def _opened(source: _File) -> AbstractContextManager[IO[bytes]]:
     if isinstance(source, (str, os.PathLike)):
         return nullcontext(sys.stdin.buffer) if source == "-" else open(source, "rb", buffering=0)  # noqa: PTH123 - the path '' is no folder
     return nullcontext(source)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from xenmem.columns import Note, Rows
 from xenmem.inventory.error import InventoryError, named, shown
 from xenmem.inventory.schema import MAX_NAME, Column, Kind, TableSchema
+from xenmem.text import counted
 
 CHUNK_ROWS: Final = 2048
 """Rows that are converted at a time: enough for bulk conversion, few enough to keep the raw values small."""
@@ -229,13 +230,9 @@ class RawTable:
     def notes(self) -> Iterable[Note]:
         """What reading this table assumed by itself."""
         if self.skipped:
-            yield Note(
-                self.source,
-                "skipped",
-                f"{self.skipped} bad {self.schema.name} rows were skipped",
-                self.skipped,
-                self.first_skipped,
-            )
+            rows = f"bad {self.schema.name} row"
+            text = f"{counted(self.skipped, f'{rows} was', f'{rows}s were')} skipped"
+            yield Note(self.source, "skipped", text, self.skipped, self.first_skipped)
 
     def skip(self, problem: InventoryError) -> None:
         """Count a row as skipped, or raise the error if reading is not lenient."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Final
 
-from xenmem.answers.layers import LAYERS, Stack, stack
+from xenmem.answers.layers import LAYERS, Stack, fullness, stack
 from xenmem.answers.naming import label
 from xenmem.answers.report import HostReport, PoolReport
 from xenmem.page.table import natural
@@ -100,7 +100,7 @@ def _percent(amount: int, most: int) -> str:
 
 def _all_at_once(hosts: Sequence[HostReport]) -> str:
     """Every host as a column as high as all others, the fullest first: its layers as shares of it."""
-    stacks = sorted((stack(host) for host in hosts), key=_fullness)
+    stacks = sorted((stack(host) for host in hosts), key=fullness)
     tops = [[0] * len(stacks)]
     for number in range(len(LAYERS)):
         below = tops[-1]
@@ -119,12 +119,6 @@ def _all_at_once(hosts: Sequence[HostReport]) -> str:
         f'viewBox="0 0 {len(stacks)} {_HEIGHT}">{paths}</svg><p class="note">{escape(tells)} '
         f"Each is a column, whatever its size.</p>"
     )
-
-
-def _fullness(one: Stack) -> tuple[float, ...]:
-    height = max(one.height, 1)
-    beyond = 0 if one.total is None else one.height - one.total
-    return (-max(0, beyond) / height, one.amounts[-1] / height, sum(one.amounts[-3:]) / height)
 
 
 def _steps(low: Sequence[int], high: Sequence[int], heights: Sequence[int]) -> str:

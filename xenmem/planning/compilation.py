@@ -1,7 +1,8 @@
-"""Compile ahead of time whatever the planners and the numba backend of the kernel compile when they are first used.
+"""Compile ahead of time whatever numba compiles when it is first used: its backend of the kernel, and the searches if
+they were not compiled when xenmem was built.
 
-Each public planner is asked small made-up questions that lead through all of its compiled functions; the disk keeps
-what is compiled then. Amounts are bytes, times seconds; reads no inventory.
+Each public planner is asked small made-up questions that lead through all of its searches; the disk keeps what is
+compiled then. Amounts are bytes, times seconds; reads no inventory.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from xenmem.fleet import Fleet
 from xenmem.kernel import _cache, _numba, checks
 from xenmem.kernel._jit import ANNOUNCEMENT, is_of_xenmem
 from xenmem.planning import xapi
-from xenmem.planning.search.compiled import feasibility
+from xenmem.planning.search.engine import engine
 from xenmem.units import GIB
 
 _TIME_LIMIT: Final = 0.1
@@ -52,7 +53,7 @@ class WarmUp(NamedTuple):
 
 
 def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUp:
-    """Compile what has not been compiled yet, so that no later question waits for it.
+    """Compile what has not been compiled yet, so that no later question waits for it: little, where C searches.
 
     Parameters
     ----------
@@ -69,9 +70,8 @@ def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUp:
     that a search has for getting to its next function.
     """
     began = perf_counter()
-    functions: tuple[Any, Any] = (_numba.overhead, feasibility.pack)
-    folders = [function.stats.cache_path for function in functions]
-    if None in folders:
+    folder = _folder()
+    if folder is None:
         raise RuntimeError(
             "no folder can keep what is compiled: make that of the package writable, or name one by NUMBA_CACHE_DIR"
         )
@@ -86,7 +86,18 @@ def warm_up(progress: Callable[[str, int], None] | None = None) -> WarmUp:
                 break
     if (failure := _cache.failure()) is not None:
         raise failure
-    return WarmUp(tuple(recorder.compiled), perf_counter() - began, os.path.commonpath(folders))
+    return WarmUp(tuple(recorder.compiled), perf_counter() - began, folder)
+
+
+def _folder() -> str | None:
+    """Where all that is compiled is kept."""
+    functions: list[Any] = [_numba.overhead]
+    if engine() == "numba":
+        from xenmem.planning.search.compiled import feasibility
+
+        functions.append(feasibility.pack)
+    folders = [function.stats.cache_path for function in functions]
+    return None if None in folders else os.path.commonpath(folders)
 
 
 class _Recorder(event.Listener):
@@ -123,6 +134,8 @@ def _name(event: Any) -> str:
 
 def _questions() -> Iterator[Callable[[], object]]:
     yield _kernel
+    if engine() == "c":
+        return
     for objective in planning.OBJECTIVES:
         yield partial(_pack, objective)
     yield from (_migrate, _failover, _rolling_update, _as_the_pool_does)

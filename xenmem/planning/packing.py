@@ -25,6 +25,7 @@ from xenmem.planning.search.fewest_moves import at_home, fewest_at_least, fewest
 from xenmem.planning.search.greedy import greedy
 from xenmem.planning.search.migrations import in_order
 from xenmem.planning.search.problem import Problem, problems
+from xenmem.text import counted
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
@@ -203,9 +204,9 @@ def solve(question: Question, objective: str, effort: Effort) -> Plan:
         place[problem.vms] = answer.hosts
     complete = all(answer.complete for answer in answers)
     together = smallest if objective == "even" and complete else sum
-    counted = answers if complete else [_counting_vms(answer) for answer in answers]
-    value = together(answer.value for answer in counted)
-    bound = together(answer.bound for answer in counted)
+    alike = answers if complete else [_counting_vms(answer) for answer in answers]
+    value = together(answer.value for answer in alike)
+    bound = together(answer.bound for answer in alike)
     unpicked = np.setdiff1d(question.host_pool, question.vm_pool)
     if objective == "fewest-hosts" and complete:
         idle = int(question.in_use[np.isin(question.host_pool, unpicked)].sum())
@@ -219,9 +220,10 @@ def solve(question: Question, objective: str, effort: Effort) -> Plan:
         index = next(i for i, answer in enumerate(answers) if not answer.complete)
         reason, obstacle = _why_not(question, pools[index], answers[index].proved_infeasible, effort)
         missing = int((place < 0).sum())
-        sure = "cannot all be placed" if proved else "found no place"
+        sure = f"cannot {'all ' if len(place) > 1 else ''}be placed" if proved else "found no place"
         tight = f", at most {bound} can" if bound > value else ", which is the most" if bound == value else ""
-        reason = f"{len(place)} VMs {sure}: {value} are placed{tight}, {missing} are not; {reason}"
+        there, absent = counted(value, "is", "are"), counted(missing, "is", "are")
+        reason = f"{counted(len(place), 'VM')} {sure}: {there} placed{tight}, {absent} not; {reason}"
     elif value != bound:
         reason = f"the best known value is {value}, and {bound} is not excluded"
     over = np.flatnonzero(question.free < 0)
@@ -401,12 +403,14 @@ def _why_not(question: Question, problem: Problem, proved: bool, effort: Effort)
     crowded = exact.crowded_group(problem)
     if crowded is not None:
         items, places = crowded
-        text = f"{len(items)} VMs of an anti-affinity group ({named(items)}) have {places} hosts to choose from"
+        several = counted(places, "host")
+        text = f"{len(items)} VMs of an anti-affinity group ({named(items)}) have {several} to choose from"
         return text, obstacle(items)
     crowd = bounds.oversized(problem.sizes, problem.free)
     if crowd is not None:
         items = np.flatnonzero(problem.sizes >= crowd[0])[: crowd[1] + 1]
-        text = f"the hosts have room for {crowd[1]} VMs of at least {format_size(crowd[0])}, not for {named(items)}"
+        fitting = counted(crowd[1], "VM")
+        text = f"the hosts have room for {fitting} of at least {format_size(crowd[0])}, not for {named(items)}"
         return text, obstacle(items)
     room, needed = int(np.maximum(problem.free, 0).sum()), int(problem.sizes.sum())
     everything = np.arange(len(problem.sizes))

@@ -14,7 +14,7 @@ from twins import exhaustive, solver
 
 from xenmem.planning import Progress, RestartPool, failover, max_failures, restart_plan
 from xenmem.planning.failures.together import STOPPED, _Walk, bounds_of
-from xenmem.planning.search.compiled.patterns import _compare, fill, proves_none, smallest_with
+from xenmem.planning.search.compiled.patterns import compare, fill, packets_of, proves_none, smallest_with
 
 
 def tight_pool(random: Generator) -> tuple[exhaustive.Pool, int]:
@@ -118,10 +118,10 @@ def test_no_worths_disprove_what_fits() -> None:
         for worth in (different / different.max(), random.random(len(different)), random.random() ** -(different / 60)):
             dual = np.concatenate([worth / worth.max(), np.zeros(6)])
             for largest in (1, 7, 1 << 11):
-                assert _compare(dual, largest, *arrays, *nothing, 0) == (False, 0)
-        assert _compare(np.concatenate([different / 60, np.zeros(6)]), 60, *arrays, *nothing, 0) == (False, 0)
+                assert compare(dual, largest, *arrays, *nothing, 0) == (False, 0)
+        assert compare(np.concatenate([different / 60, np.zeros(6)]), 60, *arrays, *nothing, 0) == (False, 0)
         most[-1] += 1
-        assert _compare(np.concatenate([different / 60, np.zeros(6)]), 60, *arrays, *nothing, 0) == (True, 0)
+        assert compare(np.concatenate([different / 60, np.zeros(6)]), 60, *arrays, *nothing, 0) == (True, 0)
 
 
 # -------------------------------------------------------------------------------------------------- what holes can hold
@@ -149,7 +149,11 @@ def test_fill_and_table_equal_enumeration() -> None:
         assert (best * worth).sum() == expected
         assert (best <= most).all()
         assert (best * size).sum() <= room
-        smallest, taken, items, counts = smallest_with(worth, size, most, np.ones(len(size), bool), room, True)
+        few = np.empty(len(size), int)
+        count, packets, limit = packets_of(worth, size, most, np.ones((len(size), 1), bool), 0, room, few)
+        smallest, taken = np.empty(limit + 1, int), np.zeros((packets, limit + 1), bool)
+        items, counts = np.empty(packets, int), np.empty(packets, int)
+        smallest_with(few[:count], worth, size, most, room, smallest, taken, items, counts)
         for value in range(len(smallest)):
             needed = min((used for other, used in every if other >= value), default=room + 1)
             assert smallest[value] == needed

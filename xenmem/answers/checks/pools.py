@@ -1,8 +1,8 @@
 """A01 to A06, HA1 to HA5, N01 and P01 to P03: what can move, be emptied, fail and be upgraded; by the planners."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import isinf
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -96,39 +96,65 @@ def _a02(question: Question) -> Found:
     return listing([(vm, {"why": reasons[vm]}) for vm in sorted(reasons)])
 
 
-def _evacuation_errors(part: Fleet) -> dict[int, str]:
-    """The hosts of a pool that the pool's own plan does not empty now, each with the first VM and its error."""
+class _Stuck(NamedTuple):
+    """Why the pool's own plan does not empty a host.
+
+    Attributes
+    ----------
+    error : the first VM and its error
+    held : some VM can go to no other host, so no plan can empty it
+    """
+
+    error: str
+    held: bool
+
+
+def _evacuation_errors(part: Fleet, hosts: Sequence[int] | None = None) -> dict[int, _Stuck]:
+    """Those of the hosts of a pool, by default of all, that the pool's own plan does not empty now."""
     from xenmem.planning import xapi
 
     mobility, why = part.mobility.pool(0), refusals(part.vms, part.hosts)
     steps = mobility.first_step()
-    place = {host: at for at, host in enumerate(mobility.hosts.tolist())}
-    kind_of = mobility.kind_of
-    clear = bool((steps == Step.NONE).all())
+    kind_of: list[int] = mobility.kind_of.tolist()
+    error_of = {step.value: None if step >= Step.UNDECIDED else (ERRORS[step],) for step in Step}
+    errors: list[list[tuple[str, ...] | None]] = [[error_of[step] for step in kind] for kind in steps.tolist()]
 
     def boot_error(vm: int, host: int) -> tuple[str, ...] | None:
-        step = Step.NONE if clear else Step(int(steps[kind_of[vm], place[host]]))
-        if step >= Step.UNDECIDED:
-            return None
-        return (ERRORS[step],)
+        return errors[kind_of[vm]][host]
 
     def migrate_error(vm: int) -> tuple[str, ...] | None:
         return (why[vm],) if vm in why else None
 
+    allowed = is_allowed(steps) & part.hosts.enabled & part.hosts.live
+
+    def is_held(vm: int, host: int) -> bool:
+        elsewhere = allowed[kind_of[vm]].copy()
+        elsewhere[host] = False
+        return vm in why or not elsewhere.any()
+
     found = {}
     occupied = set(part.vms.resident_on[part.vms.is_guest].tolist())
-    for host in np.flatnonzero(part.hosts.enabled & part.hosts.live).tolist():
-        if host in occupied:
+    able = part.hosts.enabled & part.hosts.live
+    for host in range(len(part.hosts)) if hosts is None else hosts:
+        if able[host] and host in occupied:
             try:
                 plan = xapi.plan_host_evacuation(part, host, boot_error=boot_error, migrate_error=migrate_error)
             except xapi.PlanningError as error:
-                found[host] = str(error)
+                found[host] = _Stuck(str(error), held=False)
                 continue
             if plan.errors:
                 vm, (code, *_) = next(iter(plan.errors.items()))
                 more = f" and {len(plan.errors) - 1} more" if len(plan.errors) > 1 else ""
-                found[host] = f"{part.vms.label(vm)} ({code}){more}"
+                held = any(is_held(vm, host) for vm in plan.errors)
+                found[host] = _Stuck(f"{part.vms.label(vm)} ({code}){more}", held)
     return found
+
+
+def _stuck(question: Question, pool: int) -> dict[int, _Stuck]:
+    """The hosts of a pool that cannot be emptied as things are; looked at once."""
+    if pool not in question.stuck:
+        question.stuck[pool] = _evacuation_errors(question.parts[pool])
+    return question.stuck[pool]
 
 
 def _each_pool(question: Question, look: Callable[[int, Fleet], Found]) -> Found:
@@ -158,19 +184,17 @@ def _a03(question: Question) -> Found:
     from xenmem.planning import evacuate
 
     def look(pool: int, part: Fleet) -> Found:
-        errors = _evacuation_errors(part)
         rows = []
         own = question.rows_of("hosts", pool)
-        for host, error in errors.items():
-            plan = None if question.effort.over() else evacuate(part, host, time_limit=_seconds(question))
-            better = (
-                "not looked for a better plan in time"
-                if plan is None or plan.status == "unknown"
-                else "a better plan exists"
-                if plan.is_complete and not plan.blocked
-                else "no plan moves them all"
-            )
-            rows.append((int(own[host]), {"error": error, "better": better}))
+        for host, stuck in _stuck(question, pool).items():
+            better = "no plan moves them all"
+            if not stuck.held:
+                plan = None if question.effort.over() else evacuate(part, host, time_limit=_seconds(question))
+                if plan is None or plan.status == "unknown":
+                    better = "whether a better plan exists was not found out in time"
+                elif plan.is_complete and not plan.blocked:
+                    better = "a better plan exists"
+            rows.append((int(own[host]), {"error": stuck.error, "better": better}))
         return listing(rows)
 
     return _each_pool(question, look)
@@ -231,7 +255,8 @@ def _a05(question: Question) -> Found:
         if not waiting:
             continue
         after = _started(part, waiting)
-        lost = _evacuation_errors(after).keys() - _evacuation_errors(part).keys()
+        now = _stuck(question, pool)
+        lost = _evacuation_errors(after, [host for host in range(len(part.hosts)) if host not in now])
         if lost:
             names = listed([part.hosts.label(host) for host in sorted(lost)])
             rows.append((pool, {"vms": counted(len(waiting), "VM"), "hosts": names}))

@@ -20,7 +20,7 @@ Severity = Literal["E", "W", "I"]
 Table = Literal["vms", "hosts", "pools", "vm_groups"]
 
 
-class Use(NamedTuple):
+class Measured(NamedTuple):
     """What a VM was measured to use.
 
     Attributes
@@ -85,11 +85,13 @@ class Question:
     Attributes
     ----------
     undecided : what a rule could not decide, and why: whoever asks a rule takes it away
+    stuck : of each pool that was looked at, the hosts that its own plan does not empty, and why
     """
 
-    def __init__(self, fleet: Fleet, settings: Settings, use: Mapping[str, Use] | None, effort: Effort) -> None:
+    def __init__(self, fleet: Fleet, settings: Settings, use: Mapping[str, Measured] | None, effort: Effort) -> None:
         self.fleet, self.settings, self.use, self.effort = fleet, settings, use, effort
         self.undecided: list[str] = []
+        self.stuck: dict[int, dict[int, Any]] = {}
 
     @cached_property
     def guest(self) -> Bools:
@@ -267,6 +269,6 @@ NEEDS: Final[dict[str, Need]] = {
     "devices": Need("no records of GPUs and USB devices", _by_vm(Unknown.DEVICES)),
     "level": Need("no pool.cpu_info", _levels),
     "speeds": Need("no PIF_metrics.speed of the management network", _speeds),
-    "measured": Need("nothing of what VMs use: give the measurements", _is_measured),
+    "measured": Need("nothing was given of what VMs use (--use)", _is_measured),
 }
 """By name."""

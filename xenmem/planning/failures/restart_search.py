@@ -48,7 +48,7 @@ class Restart:
 
     def __init__(self, prepared: Prepared, failing: Rows) -> None:
         vms = np.empty(len(prepared.size), np.int32)
-        self.vms = vms[: failure_sets.failed_vms(prepared.size, prepared.rule, prepared.first, failing, vms)]
+        self.vms = vms[: failure_sets.failed_vms(prepared.size, prepared.first, failing, vms)]
         takes = prepared.free >= 0
         takes[failing] = False
         self._hosts = np.flatnonzero(takes).astype(np.int32)

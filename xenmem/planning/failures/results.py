@@ -193,7 +193,7 @@ def stays_down(pool: RestartPool, failing: Rows) -> tuple[int, ...]:
     """VMs that cannot all run again, so few that no room is found for one of them beside the others: row numbers."""
     prepared = pool.prepared
     vms = np.empty(len(prepared.size), np.int32)
-    count = failure_sets.failed_vms(prepared.size, prepared.rule, prepared.first, failing, vms)
+    count = failure_sets.failed_vms(prepared.size, prepared.first, failing, vms)
     vms = vms[:count]
     free = prepared.free.copy()
     free[failing] = -1

@@ -74,9 +74,11 @@ class _Walk:
     """
 
     def __init__(self, prepared: Prepared, n: int, bounds: Bounds, nodes: int, hard_sets: int) -> None:
-        earlier = failure_sets.dominators(prepared.size, prepared.rule, prepared.rules, prepared.first, prepared.free)
+        arrays = (prepared.size, prepared.rule, prepared.rules, prepared.first, prepared.free)
+        earlier = np.zeros((len(prepared.free), len(prepared.free)), np.bool_)
+        failure_sets.dominators(*arrays, earlier)
         self._prepared, self._n, self._nodes = prepared, n, nodes
-        self._arrays = (prepared.size, prepared.rule, prepared.rules, prepared.first, prepared.free, earlier, *bounds)
+        self._arrays = (*arrays, earlier, *bounds)
         self._chosen = np.zeros(n, np.int32)
         self._hard = np.empty((hard_sets, n), np.int32)
         self._counts = np.zeros(4, np.int64)

@@ -1,7 +1,8 @@
 """How plans are found: for every question the searches that are tried in turn, and the proof that ends them.
 
 Every search works on a `Problem` (problem.py): one pool of a Question, in which VMs that share a host are one item.
-What numba compiles stands in compiled/, in files of the same names; the rest decides what to try, and for how long.
+What is compiled stands in compiled/, in files of the same names, and runs as engine.py says; the rest decides what to
+try, and for how long.
 
     planner, objective         searches, in this order                           what proves
     -------------------------  ------------------------------------------------  ------------------------------------

@@ -18,6 +18,7 @@ from xenmem.planning.updating.obstacles import Stuck, least_copied, obstacle
 from xenmem.planning.updating.problem import UpdateProblem
 from xenmem.planning.updating.sequences import cheapest_sequence, is_small
 from xenmem.planning.updating.walk import Walk
+from xenmem.text import counted
 from xenmem.units import format_size
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _plan(problem: UpdateProblem, end: Moment, bound: int, effort: Effort) -> Ro
         at[vm] = host
     status = "optimal" if end.copied == bound else "feasible"
     aside = sum(step.temporary for step in steps)
-    reason = f"{len(order)} hosts restart, {format_size(end.copied)} are copied"
+    reason = f"{counted(len(order), 'host restarts', 'hosts restart')}, {format_size(end.copied)} are copied"
     if aside:
         reason += f"; {aside} {'migration makes' if aside == 1 else 'migrations make'} room for others"
     return RollingUpdate(status, tuple(steps), tuple(order), end.copied, bound, reason, interrupted=effort.interrupted)

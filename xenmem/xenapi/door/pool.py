@@ -4,14 +4,14 @@ The steps of a call and their failures are those of docs/reference/messages.md, 
 ocaml/idl/ocaml_backend/gen_server.ml; ocaml/xapi/server_helpers.ml, session_check.ml). Knows no wire.
 """
 
-import os
 from collections.abc import Mapping, Sequence
-from typing import IO, Any
+from typing import Any
 
 from xenmem.datamodel import Role, errors
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import STRING
 from xenmem.fleet import Fleet
+from xenmem.inventory.source import Source
 from xenmem.xenapi.calls import process
 from xenmem.xenapi.calls.call import Call, World, denied
 from xenmem.xenapi.calls.message import Message, find
@@ -22,7 +22,7 @@ from xenmem.xenapi.world.guests import Guests
 from xenmem.xenapi.world.hooks import Hooks
 from xenmem.xenapi.world.sessions import NOBODY, Login, User
 
-Inventory = Fleet | Database | str | os.PathLike[str] | IO[bytes]
+Inventory = Fleet | Database | Source
 
 
 def carry_out(call: Call, arguments: Sequence[Any]) -> Any:

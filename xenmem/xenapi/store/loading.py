@@ -6,12 +6,11 @@ ever end them; what they reserved is kept. Tables and fields that the data model
 """
 
 import gc
-import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import repeat
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -36,7 +35,7 @@ from xenmem.fleet import Fleet, PowerState
 from xenmem.inventory.assemble import Origin, Target
 from xenmem.inventory.error import InventoryError
 from xenmem.inventory.schema import Column, Kind, TableSchema
-from xenmem.inventory.source import read_pools
+from xenmem.inventory.source import Source, read_pools
 from xenmem.inventory.table import Codec, RawTable
 from xenmem.kernel import DomainType
 from xenmem.rules import upgrade
@@ -117,12 +116,12 @@ _SCHEMAS: Final = {
 }
 
 
-def read(source: str | os.PathLike[str] | IO[bytes], *, lenient: bool = False, seed: int | None = None) -> Database:
+def read(source: Source, *, lenient: bool = False, seed: int | None = None) -> Database:
     """The database of the pool in an inventory.
 
     Parameters
     ----------
-    source : a path, ``-`` or a binary file, in any format that `xenmem.read` knows
+    source : a path, ``-``, a binary file, or a pool that runs: whatever `xenmem.read` takes of one pool
     lenient : skip bad rows
     seed : see Database
 

@@ -8,7 +8,7 @@ numbers come from a state that the caller owns, so an answer depends on the seed
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.kernel._jit import jit
+from xenmem.planning.search.engine import jit
 
 Rows = NDArray[np.int32]
 Bools = NDArray[np.bool_]

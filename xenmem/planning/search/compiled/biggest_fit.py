@@ -8,7 +8,7 @@ with the key (free, stamp): the stamp is the number of the insertion, and the fi
 import numpy as np
 
 from xenmem.columns import Bytes, Rows
-from xenmem.kernel._jit import jit
+from xenmem.planning.search.engine import jit
 
 
 @jit

@@ -9,8 +9,8 @@ in _repack; `free` and `taken` are changed and restored. Nothing is checked here
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.arrays import NEVER, admits
+from xenmem.planning.search.engine import jit
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xenmem.columns import Bytes, Floats
-from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.arrays import draw
 from xenmem.planning.search.compiled.patterns import SMALL, WORTH, fill, pivot
+from xenmem.planning.search.engine import jit
 
 Rows = NDArray[np.int32]
 Random = NDArray[np.uint64]
@@ -385,7 +385,10 @@ def dive(
                 those += 1
         dual = np.zeros(len(kept) + holes)
         used = np.zeros(len(few))
-        part = np.ascontiguousarray(few[:, : len(kept)])
+        part = np.zeros((len(few), len(kept)), np.int64)
+        for which in range(those):
+            for place in range(len(kept)):
+                part[which, place] = few[which, place]
         before = those
         those = first_fillings(size[kept], left[kept], room, idle, cost, part, few_hole, those)
         work, those = fractional(

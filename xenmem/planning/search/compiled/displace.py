@@ -8,8 +8,8 @@ each of them and the MiB that it copies. Nothing is checked here.
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.arrays import MOVE, NEVER, draw
+from xenmem.planning.search.engine import jit
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -7,8 +7,8 @@ sets and taken up again, because `chosen` is all it remembers.
 import numpy as np
 
 from xenmem.columns import Bools, Bytes, Rows
-from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED, pack
+from xenmem.planning.search.engine import jit
 
 SURVIVES: int = 0
 LOSES: int = 1
@@ -22,19 +22,18 @@ A_LOOK = 20
 
 
 @jit
-def dominators(size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes) -> Bools:
+def dominators(size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes, earlier: Bools) -> None:
     """earlier[a, b]: whenever host a fails and b does not, letting b fail in its place is as bad or worse, and b < a.
 
     So it is if b has at least as much free, and for every VM of a one of its own that is as large, and no rule tells
     them apart: the VMs of both may go everywhere, and whoever may go to a may go to b. first[h]:first[h + 1] are the
-    VMs of host h, largest first.
+    VMs of host h, largest first. `earlier` is false everywhere at first.
     """
     hosts = len(free)
     bound = np.zeros(hosts, np.bool_)
     for host in range(hosts):
         for vm in range(first[host], first[host + 1]):
             bound[host] |= rule[vm] >= 0
-    earlier = np.zeros((hosts, hosts), np.bool_)
     for a in range(hosts):
         count = first[a + 1] - first[a]
         for b in range(a):
@@ -50,7 +49,6 @@ def dominators(size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes) 
                     good = False
                     break
             earlier[a, b] = good
-    return earlier
 
 
 @jit
@@ -102,7 +100,7 @@ def heaviest_after(weight: Bytes, n: int, heaviest: Bytes) -> None:
 
 
 @jit
-def failed_vms(size: Bytes, rule: Rows, first: Rows, failing: Rows, vms: Rows) -> int:
+def failed_vms(size: Bytes, first: Rows, failing: Rows, vms: Rows) -> int:
     """The VMs of some hosts, and those of the last group, which run nowhere: merged, largest first; their number."""
     n = len(failing) + 1
     down = len(first) - 2
@@ -128,7 +126,7 @@ def restart(
     size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes, failing: Rows, nodes: int, vms: Rows, host_of: Rows
 ) -> tuple[int, int]:
     """YES, NO or UNDECIDED for one set of failing hosts, the number of VMs to restart, which they are, and where."""
-    count = failed_vms(size, rule, first, failing, vms)
+    count = failed_vms(size, first, failing, vms)
     left = free.copy()
     for host in failing:
         left[host] = -1
@@ -216,7 +214,7 @@ def walk(
                 if answer == NO:
                     return LOSES
                 if answer == UNDECIDED:
-                    hard[counts[2]] = chosen
+                    hard[counts[2], :] = chosen
                     counts[2] += 1
                 level -= 1
                 entering = False

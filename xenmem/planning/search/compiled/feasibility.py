@@ -8,7 +8,7 @@ off by a number of nodes, never by a clock, so the same input gives the same ans
 import numpy as np
 
 from xenmem.columns import Bools, Bytes, Rows
-from xenmem.kernel._jit import jit
+from xenmem.planning.search.engine import jit
 
 NO: int = 0
 YES: int = 1

@@ -7,8 +7,8 @@ Nothing is checked here. First fit costs O(log hosts) per VM, the other two O(ho
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.arrays import admits
+from xenmem.planning.search.engine import jit
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

@@ -7,8 +7,8 @@ stands for. What is left on a host is its free memory. Nothing is checked here.
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.arrays import admits
+from xenmem.planning.search.engine import jit
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]

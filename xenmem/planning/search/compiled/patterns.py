@@ -9,7 +9,7 @@ believed is only the comparison of integers at the end. Sizes and holes are any 
 import numpy as np
 
 from xenmem.columns import Bools, Bytes, Floats
-from xenmem.kernel._jit import jit
+from xenmem.planning.search.engine import jit
 
 WORTH = 1 << 24
 """What the largest dual value is scaled to: a sum over all items stays far below 2**53, so that bounds are exact."""
@@ -79,31 +79,43 @@ def fill(order: Bytes, worth: Bytes, size: Bytes, most: Bytes, room: int, nodes:
 
 
 @jit
-def smallest_with(
-    worth: Bytes, size: Bytes, most: Bytes, may: Bools, room: int, remember: bool
-) -> tuple[Bytes, Bools, Bytes, Bytes]:
-    """smallest[w]: the least room in which items that may go there are worth w or more; up to what `room` can hold.
-
-    Items come in packets of 1, 2, 4 and so on. Also taken[p, w], whether packet p is in that filling as far as packets
-    up to p are, if that is to be remembered; and of each packet the item, and how many of it.
-    """
-    order = np.argsort(-(worth / size))
-    few = np.empty(len(order), np.int64)
+def packets_of(
+    worth: Bytes, size: Bytes, most: Bytes, may: Bools, hole: int, room: int, few: Bytes
+) -> tuple[int, int, int]:
+    """Of the items that may go into a hole and are worth anything, which, into `few`, those worth most for their size
+    first: how many these are, in how many packets of 1, 2, 4 and so on they come, and what `room` holds at most."""
     packets, count = 0, 0
-    for item in order:
-        if worth[item] > 0 and may[item] and size[item] <= room:
+    for item in np.argsort(-(worth / size)):
+        if worth[item] > 0 and may[item, hole] and size[item] <= room:
             few[count] = item
             count += 1
             left = min(most[item], room // size[item])
             while left > 0:
                 packets += 1
                 left //= 2
-    few = few[:count]
-    limit = _best_rest(few, 0, worth, size, most, room)
-    smallest = np.full(limit + 1, room + 1)
+    return count, packets, _best_rest(few[:count], 0, worth, size, most, room)
+
+
+@jit
+def smallest_with(
+    few: Bytes,
+    worth: Bytes,
+    size: Bytes,
+    most: Bytes,
+    room: int,
+    smallest: Bytes,
+    taken: Bools,
+    packet_item: Bytes,
+    packet_count: Bytes,
+) -> None:
+    """smallest[w]: the least room in which the few items are worth w or more; up to what `room` can hold.
+
+    Of each packet the item, and how many of it; and taken[p, w], whether packet p is in that filling as far as packets
+    up to p are: there is nothing in `taken` at first, and no row where that is not to be remembered.
+    """
+    limit = len(smallest) - 1
+    smallest[:] = room + 1
     smallest[0] = 0
-    taken = np.zeros((packets if remember else 0, limit + 1), np.bool_)
-    packet_item, packet_count = np.empty(packets, np.int64), np.empty(packets, np.int64)
     reached, number = 0, 0
     for item in few:
         left, packet = min(most[item], room // size[item]), 1
@@ -115,17 +127,16 @@ def smallest_with(
                 with_it = smallest[max(0, value - more)] + larger
                 if with_it < smallest[value]:
                     smallest[value] = with_it
-                    if remember:
+                    if len(taken) > 0:
                         taken[number, value] = True
             packet_item[number], packet_count[number] = item, packet
             number += 1
             left -= packet
             packet *= 2
-    return smallest, taken, packet_item, packet_count
 
 
 @jit
-def _compare(
+def compare(
     dual: Floats,
     largest_worth: int,
     size: Bytes,
@@ -149,6 +160,7 @@ def _compare(
         worth[item] = int(largest_worth * dual[item] + 0.5) if dual[item] > 0.0 else 0
         total += most[item] * worth[item]
     done = np.zeros(holes, np.bool_)
+    few = np.empty(sizes, np.int64)
     remember = known < len(pattern)
     for hole in range(holes):
         if done[hole]:
@@ -157,7 +169,11 @@ def _compare(
         for other in range(hole, holes):
             if (may[:, other] == may[:, hole]).all():
                 largest = max(largest, room[other])
-        smallest, taken, packet_item, packet_count = smallest_with(worth, size, most, may[:, hole], largest, remember)
+        count, packets, limit = packets_of(worth, size, most, may, hole, largest, few)
+        smallest = np.empty(limit + 1, np.int64)
+        taken = np.zeros((packets if remember else 0, limit + 1), np.bool_)
+        packet_item, packet_count = np.empty(packets, np.int64), np.empty(packets, np.int64)
+        smallest_with(few[:count], worth, size, most, largest, smallest, taken, packet_item, packet_count)
         for other in range(hole, holes):
             if done[other] or not (may[:, other] == may[:, hole]).all():
                 continue
@@ -283,9 +299,9 @@ def proves_none(size: Bytes, most: Bytes, may: Bools, room: Bytes, alike: Bytes,
                 return True
             if known == before:
                 arrays = (size, most, may, room, alike)
-                proved, known = _compare(dual, ROUNDED_WORTH, *arrays, pattern, its_hole, known)
+                proved, known = compare(dual, ROUNDED_WORTH, *arrays, pattern, its_hole, known)
                 if not proved and known == before:
-                    proved, _ = _compare(dual, FINELY_ROUNDED_WORTH, *arrays, pattern[:0], its_hole, 0)
+                    proved, _ = compare(dual, FINELY_ROUNDED_WORTH, *arrays, pattern[:0], its_hole, 0)
                 if proved or known == before:
                     return proved
             continue

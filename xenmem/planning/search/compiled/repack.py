@@ -6,8 +6,8 @@ Arrays as in arrays, changed in place; nothing is checked here. Amounts are any 
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.kernel._jit import jit
 from xenmem.planning.search.compiled.arrays import admits, draw
+from xenmem.planning.search.engine import jit
 
 Rows = NDArray[np.int32]
 Bytes = NDArray[np.int64]
