@@ -1,6 +1,6 @@
 """A folder of snapshots of a made-up pool: three weeks in which one VM grows day by day.
 
-Usage, in the folder of the project: python examples/three_weeks.py FOLDER. A day of which there is a snapshot already is left as it is.
+Usage, in the folder of the project: python examples/three_weeks.py FOLDER. A day that has a snapshot stays as it is.
 """
 
 import sys
