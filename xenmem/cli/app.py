@@ -44,6 +44,14 @@ COMMANDS: Final = {
             ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
         ),
     ),
+    "watch": About(
+        "What there is",
+        "The hosts of pools that run, as they change.",
+        (
+            ("a table that is kept current", "watch https://root@pool.example"),
+            ("whoever gets full", "watch lab | jq 'select(.host.free.dynamic_min < 1e10)'"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",
@@ -170,6 +178,22 @@ COMMANDS: Final = {
             ("any one host fails", "failover pool.xml --failures 1"),
             ("how many may fail, of all running VMs", "failover pool.xml --restart running"),
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
+        ),
+    ),
+    "history": About(
+        "Over time",
+        "What changed between two moments.",
+        (
+            ("in a folder of snapshots, in the last week", "history snapshots --from 7d"),
+            ("between two inventories", "history old.xml new.xml"),
+        ),
+    ),
+    "runway": About(
+        "Over time",
+        "How many days host failures are survived, or VMs fit.",
+        (
+            ("until N+1 is lost", "runway snapshots"),
+            ("until a VM no longer fits", "runway snapshots --memory 16GiB --vcpus 4"),
         ),
     ),
     "rightsize": About(
