@@ -81,10 +81,24 @@ LAYERS = {
         "planning",
         "xenapi",
     },
-    "mirror": {"columns", "fleet", "inventory"},
+    "mirror": {"columns", "dataset", "fleet", "inventory", "replacing"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
-    "server": {"datamodel", "kernel", "rules", "xenapi"},
+    "exposition": set(),
+    "server": {"datamodel", "exposition", "kernel", "rules", "xenapi"},
+    "exporter": {
+        "answers",
+        "columns",
+        "exposition",
+        "fleet",
+        "kernel",
+        "mirror",
+        "page",
+        "planning",
+        "rules",
+        "server",
+        "units",
+    },
 }
 """What each room may import of xenmem."""
 
