@@ -8,6 +8,7 @@ TYPE_CHECKING = False  # as typing's, whose import would take most of the time o
 
 if TYPE_CHECKING:
     from xenmem import kernel
+    from xenmem.dataset import DataSet
     from xenmem.fleet import Fleet, Note, PowerState, read
     from xenmem.inventory.error import InventoryError
     from xenmem.inventory.live.access import Access
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Access",
+    "DataSet",
     "Failure",
     "Fleet",
     "InventoryError",
@@ -32,6 +34,7 @@ __all__ = [
 
 _HOME = {
     "Access": "xenmem.inventory.live.access",
+    "DataSet": "xenmem.dataset",
     "Failure": "xenmem.xenapi",
     "Fleet": "xenmem.fleet",
     "InventoryError": "xenmem.inventory.error",

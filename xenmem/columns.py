@@ -2,15 +2,20 @@
 
 A table is a structure of read-only arrays, one entry per row, named as the XenAPI fields. Amounts are bytes in int64;
 a reference is the int32 row in the table it points into, -1 for none. Knows no file and no rule: xenmem.inventory fills
-the columns, xenmem.fleet asks them.
+the columns, at once or when they are asked for, and xenmem.fleet asks them.
 """
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum, IntFlag
-from typing import Annotated, Any, Final, NamedTuple
+from functools import cache
+from typing import Annotated, Any, Final, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xenmem.arrow import Cell, Held, Spelled, held, library, schema_of, to_array
+from xenmem.kernel import DomainType
 
 Bools = NDArray[np.bool_]
 Codes = NDArray[np.uint8]
@@ -32,6 +37,20 @@ class PowerState(IntEnum):
     PAUSED = 1
     RUNNING = 2
     SUSPENDED = 3
+
+
+Texts = Annotated[Objects, Cell.TEXT]
+TextsOrNone = Annotated[Objects, Cell.TEXT, None]
+TextTuples = Annotated[Objects, Cell.TEXTS]
+TextTuplesOrNone = Annotated[Objects, Cell.TEXTS, None]
+NumberTuples = Annotated[Objects, Cell.NUMBERS]
+Maps = Annotated[Objects, Cell.MAP]
+PowerStates = Annotated[Codes, Spelled(tuple(state.name.capitalize() for state in PowerState))]
+DomainTypes = Annotated[Codes, Spelled(tuple(kind.name.lower() for kind in DomainType))]
+"""What columns hold; one that holds rows of a table is annotated by its name, one of objects then by tuples of them."""
+
+SCHEMA_VERSION: Final = 1
+"""Of the tables in Arrow and Parquet: it grows when a column comes, goes away or changes its meaning."""
 
 
 class Unknown(IntFlag):
@@ -68,12 +87,38 @@ class Note:
         return f"{self.source}: {self.text}{example}"
 
 
-_Annotated: Final[Any] = type(Annotated[int, ""])
-"""The type of what says, of a column of rows, which table they are of."""
+class _Deferred:
+    """Columns that are read when they are first asked for: what stands in for a slot that is still empty."""
+
+    __slots__ = ("_count", "_load")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_count":
+            return lambda: len(self.ref)
+        if name == "_load" or name not in type(self).__dataclass_fields__:  # type: ignore[attr-defined]
+            raise AttributeError(f"{type(self).__name__} has no column {name!r}")
+        self.fetch(name)
+        return object.__getattribute__(self, name)
+
+    def fetch(self, *names: str) -> None:
+        """Read these columns at once, which takes less time than one by one; of what was read nothing is to do."""
+        missing = [name for name in names if not self.has(name)]
+        if missing:
+            for name, column in self._load(missing).items():
+                column.flags.writeable = False
+                object.__setattr__(self, name, column)
+
+    def has(self, name: str) -> bool:
+        """Whether a column is there, without reading it."""
+        try:
+            object.__getattribute__(self, name)
+        except AttributeError:
+            return False
+        return True
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
-class Table:
+class Table(_Deferred):
     """Columns of equal length. Every table has these three.
 
     Attributes
@@ -83,9 +128,9 @@ class Table:
     name_label : object, str
     """
 
-    ref: Objects
-    uuid: Objects
-    name_label: Objects
+    ref: Texts
+    uuid: Texts
+    name_label: Texts
 
     def __post_init__(self) -> None:
         for name, column in self.columns().items():
@@ -93,8 +138,23 @@ class Table:
                 raise ValueError(f"{name}: shape {column.shape} where ref has {self.ref.shape}")
             column.flags.writeable = False
 
+    @classmethod
+    def deferred(cls, count: Callable[[], int], load: Callable[[Sequence[str]], Mapping[str, NDArray[Any]]]) -> Self:
+        """A table whose columns are read when they are asked for.
+
+        Parameters
+        ----------
+        count : tells how many rows it has
+        load : reads the columns of these names
+        """
+        table = cls.__new__(cls)
+        object.__setattr__(table, "_count", count)
+        object.__setattr__(table, "_load", load)
+        return table
+
     def __len__(self) -> int:
-        return len(self.ref)
+        count: int = self._count()
+        return count
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} rows>"
@@ -123,11 +183,46 @@ class Table:
         return {column.name: getattr(self, column.name) for column in fields(self)}
 
     @classmethod
+    @cache
+    def held(cls) -> dict[str, Held]:
+        """What each column holds."""
+        return {column.name: held(column.type) for column in fields(cls)}
+
+    @classmethod
+    @cache
     def references(cls) -> dict[str, str]:
         """The columns that hold rows of a table, and the name of that one among the `Tables`."""
-        return {
-            column.name: column.type.__metadata__[0] for column in fields(cls) if isinstance(column.type, _Annotated)
-        }
+        return {name: column.target for name, column in cls.held().items() if column.target}
+
+    def to_arrow(self) -> Any:
+        """The table as a ``pyarrow.Table``: its columns, led by ``row``, which says their order.
+
+        Raises
+        ------
+        ValueError : pyarrow is not installed, or a column holds what Arrow does not; names table and column
+        """
+        pa = library()
+        name = next(name for name, kind in TABLE_TYPES.items() if isinstance(self, kind))
+        arrays = [pa.array(np.arange(len(self), dtype=np.int32))]
+        for column, values in self.columns().items():
+            try:
+                arrays.append(to_array(values, self.held()[column]))
+            except ValueError as error:
+                raise ValueError(f"{name}: {column}: {error}") from None
+        return pa.Table.from_arrays(arrays, schema=arrow_schema(name, self.held()))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
+def arrow_schema(table: str, columns: Mapping[str, Held]) -> Any:
+    """The Arrow schema of a table: its columns, led by their rows; its metadata tell the table and the version."""
+    metadata = {"xenmem.schema": str(SCHEMA_VERSION), "xenmem.table": table}
+    return schema_of({ROW: Held(np.dtype(np.int32)), **columns}, metadata)
+
+
+ROW: Final = "row"
+"""The column, in Arrow and Parquet alone, of the number of a row: what references to the table hold."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -186,8 +281,8 @@ class VMs(Table):
     """
 
     pool: Annotated[Rows, "pools"]
-    power_state: Codes
-    domain_type: Codes
+    power_state: PowerStates
+    domain_type: DomainTypes
     is_control_domain: Bools
     is_a_template: Bools
     is_a_snapshot: Bools
@@ -205,15 +300,15 @@ class VMs(Table):
     nested_virt: Bools
     asks_for_nested_virt: Bools
     vcpu_unrestricted: Bools
-    current_domain_type: Codes
-    current_operations: Objects
+    current_domain_type: DomainTypes
+    current_operations: TextTuples
     is_migration_blocked: Bools
     is_immobile: Bools
     has_guest_metrics: Bools
     has_pv_drivers: Bools
     pv_drivers_detected: Bools
-    os_distro: Objects
-    os_major: Objects
+    os_distro: TextsOrNone
+    os_major: TextsOrNone
     has_feature_suspend: Bools
     refuses_suspend: Bools
     VUSBs: Counts
@@ -224,30 +319,30 @@ class VMs(Table):
     has_reset_disk: Bools
     needed_srs: Annotated[Objects, "srs"]
     needed_networks: Annotated[Objects, "networks"]
-    cpu_vendor: Objects
-    cpu_features: Objects
+    cpu_vendor: TextsOrNone
+    cpu_features: TextsOrNone
     hardware_platform_version: Bytes
     needs_iommu: Bools
-    usb_hosts: Annotated[Objects, "hosts"]
-    gpu_hosts: Annotated[Objects, "hosts"]
-    vf_hosts: Annotated[Objects, "hosts"]
-    device_names: Objects
+    usb_hosts: Annotated[Objects, "hosts", None]
+    gpu_hosts: Annotated[Objects, "hosts", None]
+    vf_hosts: Annotated[Objects, "hosts", None]
+    device_names: TextTuplesOrNone
     not_told: Codes
     undecided: Codes
     resident_on: Annotated[Rows, "hosts"]
     scheduled_to_be_resident_on: Annotated[Rows, "hosts"]
     affinity: Annotated[Rows, "hosts"]
     ha_always_run: Bools
-    ha_restart_priority: Objects
+    ha_restart_priority: Texts
     order: Bytes
     start_delay: Bytes
     groups: Annotated[Objects, "vm_groups"]
-    tags: Objects
+    tags: TextTuples
     auto_poweron: Bools
     accounted_static_max: Bytes
     accounted_VCPUs_max: Counts  # noqa: N815  (the field's own name)
     accounted_shadow_multiplier: Floats
-    accounted_domain_type: Codes
+    accounted_domain_type: DomainTypes
 
     @property
     def is_guest(self) -> Bools:
@@ -286,8 +381,8 @@ class Hosts(Table):
     """
 
     pool: Annotated[Rows, "pools"]
-    hostname: Objects
-    address: Objects
+    hostname: Texts
+    address: Texts
     memory_total: Bytes
     memory_free: Bytes
     memory_overhead: Bytes
@@ -295,21 +390,21 @@ class Hosts(Table):
     enabled: Bools
     live: Bools
     is_coordinator: Bools
-    software_version: Objects
-    xapi_version: Objects
-    model: Objects
+    software_version: Maps
+    xapi_version: Texts
+    model: Texts
     cpu_count: Counts
-    cpu_info: Objects
+    cpu_info: Maps
     attached_srs: Annotated[Objects, "srs"]
     networks: Annotated[Objects, "networks"]
     enslaved_networks: Annotated[Objects, "networks"]
     hvm: Signs
     iommu: Signs
-    virtual_hardware_platform_versions: Objects
-    current_operations: Objects
+    virtual_hardware_platform_versions: NumberTuples
+    current_operations: TextTuples
     control_domain: Annotated[Rows, "vms"]
-    tags: Objects
-    other_config: Objects
+    tags: TextTuples
+    other_config: Maps
 
     @property
     def available(self) -> Bytes:
@@ -339,21 +434,21 @@ class Pools(Table):
     """
 
     master: Annotated[Rows, "hosts"]
-    model: Objects
+    model: Texts
     ha_enabled: Bools
     ha_host_failures_to_tolerate: Bytes
     ha_plan_exists_for: Bytes
     ha_allow_overcommit: Bools
     ha_overcommitted: Bools
     restrict_dmc: Bools
-    cpuid_feature_mask: Objects
+    cpuid_feature_mask: Texts
     auto_poweron: Bools
-    migration_network: Objects
-    cpu_info: Objects
-    tags: Objects
-    source: Objects
-    format: Objects
-    schema: Objects
+    migration_network: Texts
+    cpu_info: Maps
+    tags: TextTuples
+    source: Texts
+    format: Texts
+    schema: Texts
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -367,7 +462,7 @@ class VMGroups(Table):
     """
 
     pool: Annotated[Rows, "pools"]
-    placement: Objects
+    placement: Texts
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -383,7 +478,7 @@ class SRs(Table):
 
     pool: Annotated[Rows, "pools"]
     shared: Bools
-    type: Objects
+    type: Texts
 
 
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
@@ -409,6 +504,33 @@ class Networks(Table):
     speed: Bytes
 
 
+class DeferredNotes(Sequence[Note]):
+    """Notes that are read when they are asked for.
+
+    Parameters
+    ----------
+    load : reads them
+    """
+
+    def __init__(self, load: Callable[[], tuple[Note, ...]]) -> None:
+        self._load = cache(load)
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+    def __reduce__(self) -> tuple[type[tuple[Note, ...]], tuple[tuple[Note, ...]]]:
+        return tuple, (self._load(),)
+
+    @overload
+    def __getitem__(self, place: int, /) -> Note: ...
+
+    @overload
+    def __getitem__(self, place: slice, /) -> tuple[Note, ...]: ...
+
+    def __getitem__(self, place: int | slice, /) -> Note | tuple[Note, ...]:
+        return self._load()[place]
+
+
 class Tables(NamedTuple):
     """What is read of a pool, or of several: the tables, and notes of what was assumed or skipped."""
 
@@ -418,7 +540,7 @@ class Tables(NamedTuple):
     vm_groups: VMGroups
     srs: SRs
     networks: Networks
-    notes: tuple[Note, ...] = ()
+    notes: Sequence[Note] = ()
 
 
 TABLE_TYPES: Final[dict[str, type[Table]]] = {
@@ -435,6 +557,8 @@ TABLE_TYPES: Final[dict[str, type[Table]]] = {
 def check_references(tables: Tables) -> None:
     """Rows that lie in the table they are of: all that works on tables relies on it.
 
+    Columns that are still to be read are looked at then.
+
     Raises
     ------
     ValueError : one does not; names table, column, row and value
@@ -442,15 +566,23 @@ def check_references(tables: Tables) -> None:
     for name in TABLE_TYPES:
         table: Table = getattr(tables, name)
         for column, target in table.references().items():
-            rows = getattr(table, column)
-            count = len(getattr(tables, target))
-            if rows.dtype == object:
-                wrong = {items for items in set(rows.tolist()) if items and not 0 <= min(items) <= max(items) < count}
-                bad = [row for row, items in enumerate(rows) if items in wrong] if wrong else []
-            else:
-                least = 0 if column == "pool" else -1
-                bad = np.flatnonzero((rows < least) | (rows >= count)).tolist()
-            if bad:
-                raise ValueError(
-                    f"{name}: {column}: row {bad[0]}: {rows[bad[0]]} is no row of {target}, which has {count}"
-                )
+            if table.has(column):
+                check_rows(name, column, getattr(table, column), len(getattr(tables, target)))
+
+
+def check_rows(table: str, column: str, rows: NDArray[Any], count: int) -> None:
+    """The rows that a column holds lie in a table of so many.
+
+    Raises
+    ------
+    ValueError : one does not; names table, column, row and value
+    """
+    target = TABLE_TYPES[table].references()[column]
+    if rows.dtype == object:
+        wrong = {items for items in set(rows.tolist()) if items and not 0 <= min(items) <= max(items) < count}
+        bad = [row for row, items in enumerate(rows) if items in wrong] if wrong else []
+    else:
+        least = 0 if column == "pool" else -1
+        bad = np.flatnonzero((rows < least) | (rows >= count)).tolist()
+    if bad:
+        raise ValueError(f"{table}: {column}: row {bad[0]}: {rows[bad[0]]} is no row of {target}, which has {count}")

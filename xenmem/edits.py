@@ -119,37 +119,6 @@ def without(tables: Tables, vms: Iterable[int | str]) -> dict[str, Table]:
     return changed
 
 
-def of_pool(tables: Tables, pool: int) -> Tables:
-    """See Fleet.of_pool."""
-    rows = {
-        name: np.flatnonzero(getattr(tables, name).pool == pool) if name != "pools" else np.array([pool])
-        for name in TABLE_TYPES
-    }
-    number = {name: np.full(len(getattr(tables, name)) + 1, -1, np.int32) for name in TABLE_TYPES}
-    for name, kept in rows.items():
-        number[name][kept] = np.arange(len(kept), dtype=np.int32)
-    made: dict[str, Any] = {}
-    for name, kind in TABLE_TYPES.items():
-        table: Table = getattr(tables, name)
-        targets = table.references()
-        known: dict[int, NDArray[Any]] = {}  # columns that are one array stay one
-        for column, values in table.columns().items():
-            if id(values) not in known:
-                taken = values[rows[name]]
-                known[id(values)] = _renumbered(taken, number[targets[column]]) if column in targets else taken
-        made[name] = kind(**{column: known[id(values)] for column, values in table.columns().items()})
-    source = tables.pools.source[pool]
-    return Tables(**made, notes=tuple(note for note in tables.notes if note.source == source))
-
-
-def _renumbered(rows: NDArray[Any], number: Rows) -> NDArray[Any]:
-    if rows.dtype != object:
-        plain: NDArray[Any] = number[rows]
-        return plain
-    known = {items: items and tuple(number[list(items)].tolist()) for items in set(rows.tolist())}
-    return np.fromiter(map(known.__getitem__, rows), object, len(rows))
-
-
 def with_vms(tables: Tables, columns: Mapping[str, Any]) -> VMs:
     """See Fleet.with_vm."""
     more = _vms(tables, columns)

@@ -10,6 +10,9 @@ OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8
 PROMETHEUS: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The content types of the two."""
 
+END: Final = "# EOF\n"
+"""Of OpenMetrics."""
+
 _UNITS: Final = ("bytes", "seconds")
 
 
@@ -43,8 +46,12 @@ def text(families: Iterable[Family], *, openmetrics: bool = True) -> str:
     families : each once
     openmetrics : with units and an end; else what Prometheus reads where it was not asked for OpenMetrics
     """
-    lines = [line for family in families if family.samples for line in _lines(family, openmetrics)]
-    return "\n".join([*lines, *(["# EOF"] if openmetrics else []), ""])
+    return lines(families, openmetrics) + (END if openmetrics else "")
+
+
+def lines(families: Iterable[Family], openmetrics: bool) -> str:
+    """As `text`, without the end: more families may follow."""
+    return "".join(f"{line}\n" for family in families if family.samples for line in _lines(family, openmetrics))
 
 
 def wants_openmetrics(accept: str) -> bool:

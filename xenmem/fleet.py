@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from xenmem import kernel
 from xenmem.columns import (
     POLICIES,
-    TABLE_TYPES,
     Bytes,
     Codes,
     Hosts,
@@ -29,9 +28,10 @@ from xenmem.columns import (
     VMs,
     check_references,
 )
-from xenmem.edits import from_columns, moved, of_pool, resized, row_of, with_vms, without
+from xenmem.edits import from_columns, moved, resized, row_of, with_vms, without
+from xenmem.inventory.arrow import from_arrow, reader, to_arrow
 from xenmem.inventory.assemble import COLUMNS
-from xenmem.inventory.error import InventoryError
+from xenmem.inventory.joining import concatenated, separated
 from xenmem.inventory.records import read_tables
 from xenmem.inventory.source import Progress, Source, read_pools
 from xenmem.rules.mobility.agility import agile_errors
@@ -73,7 +73,8 @@ def read(
     ----------
     source : a path, ``-`` for standard input, a binary file, the address or the profile of a pool that runs, such as
         ``https://root@pool.example``; or several of these for one fleet of several pools
-    format : ``statedb``, ``records`` or ``xe``; by default what its first bytes say. Each may be packed
+    format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what its first bytes say. Each may
+        be packed. A folder is a `DataSet`, of which the latest snapshots are read
     lenient : skip bad rows and count them in ``Fleet.notes``
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
     access : how to get in where a pool runs; by default the password is that of the environment or of a keyring
@@ -84,7 +85,7 @@ def read(
     ValueError : the format does not exist
     """
     pools = read_pools(source, COLUMNS, format, lenient=lenient, progress=progress, access=access)
-    return Fleet(*_concatenated(pools))
+    return Fleet(*concatenated(pools))
 
 
 class Fleet:
@@ -104,7 +105,7 @@ class Fleet:
     Made by `xenmem.read`, `Fleet.from_records`, `Fleet.from_session` or `Fleet.concatenate`.
     """
 
-    __slots__ = ("_mobility", "_rows", "hosts", "networks", "notes", "pools", "srs", "vm_groups", "vms")
+    __slots__ = ("_mobility", "_notes", "_rows", "hosts", "networks", "pools", "srs", "vm_groups", "vms")
 
     def __init__(
         self,
@@ -122,10 +123,15 @@ class Fleet:
         self.vm_groups = vm_groups
         self.srs = srs
         self.networks = networks
-        self.notes = tuple(notes)
+        self._notes: Sequence[Note] = notes if isinstance(notes, Sequence) else tuple(notes)
         self._mobility: Mobility | None = None
         self._rows: dict[str, dict[str, int]] = {}
-        check_references(self._tables)
+        check_references(self.tables)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What was assumed or skipped while reading."""
+        return tuple(self._notes)
 
     def __repr__(self) -> str:
         return f"<Fleet: {len(self.pools)} pools, {len(self.hosts)} hosts, {len(self.vms)} VMs>"
@@ -182,7 +188,56 @@ class Fleet:
         """
         if not fleets:
             raise ValueError("fleets: nothing to concatenate")
-        return cls(*_concatenated([fleet._tables for fleet in fleets]))
+        return cls(*concatenated([fleet.tables for fleet in fleets]))
+
+    @classmethod
+    def from_arrow(cls, source: object) -> Self:
+        """A Fleet from tables in Arrow, as `to_arrow` makes them: of pyarrow, polars, DuckDB, pandas.
+
+        Parameters
+        ----------
+        source : by name (``vms``, ``hosts``, ``pools``, ``vm_groups``, ``srs``, ``networks``; ``notes`` may be missing)
+            what has ``__arrow_c_stream__``; or one such stream of all tables, as Arrow and Parquet files hold it.
+            Columns that are none of the table's are left alone (docs/reference/columns.md)
+
+        Raises
+        ------
+        InventoryError : a table or a column is missing, of another type or schema version, has nulls where none may
+            be, or holds what no inventory may; names table, column, row and value
+        ValueError : pyarrow is not installed
+        """
+        return cls(*from_arrow(source))
+
+    def to_arrow(self) -> dict[str, Any]:
+        """The tables and the notes, each a ``pyarrow.Table``, from which `from_arrow` makes the same Fleet.
+
+        Returns
+        -------
+        dict of table name to ``pyarrow.Table``; numbers share the memory of the Fleet's columns. A Fleet itself has
+        ``__arrow_c_stream__``, too, which gives all tables in one stream
+
+        Raises
+        ------
+        ValueError : pyarrow is not installed, or a column holds what Arrow does not, such as half of a character
+        """
+        return to_arrow(self.tables)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return reader(self.tables).__arrow_c_stream__(requested_schema)
+
+    def only(self, pools: "Sequence[int | str]") -> Self:
+        """The fleet of some of its pools.
+
+        Parameters
+        ----------
+        pools : rows or names, each once; their order is that of the result
+
+        Raises
+        ------
+        ValueError : there is no such pool, or several are called so
+        """
+        rows = [row_of(self.pools, pool, "pool") for pool in pools]
+        return type(self)(*separated(self.tables, rows))
 
     @classmethod
     def from_columns(cls, vms: Mapping[str, Any], hosts: Mapping[str, Any], *, version: str = "26.3.0") -> Self:
@@ -244,7 +299,7 @@ class Fleet:
         -----
         A VM that starts gets the overhead that its pool computes; one that migrates keeps its own.
         """
-        return self.replace(vms=moved(self._tables, places))
+        return self.replace(vms=moved(self.tables, places))
 
     def resized(self, sizes: Mapping[int | str, int]) -> Self:
         """The fleet once VMs have other memory: memory_static_max and both dynamic limits, and the overhead for it.
@@ -257,7 +312,7 @@ class Fleet:
         ------
         ValueError : there is no such VM, or an amount is out of range
         """
-        return self.replace(vms=resized(self._tables, sizes))
+        return self.replace(vms=resized(self.tables, sizes))
 
     def with_vm(self, name: str, memory: int, **columns: Any) -> Self:
         """The fleet with one VM more, in its last row.
@@ -272,7 +327,7 @@ class Fleet:
         ------
         ValueError : as of `from_columns`
         """
-        return self.replace(vms=with_vms(self._tables, {"name": name, "memory": memory, **columns}))
+        return self.replace(vms=with_vms(self.tables, {"name": name, "memory": memory, **columns}))
 
     def without_vm(self, *vms: int | str) -> Self:
         """The fleet without some VMs; the rows of the others close up.
@@ -285,7 +340,7 @@ class Fleet:
         ------
         ValueError : there is no such VM
         """
-        return self.replace(**without(self._tables, vms))
+        return self.replace(**without(self.tables, vms))
 
     def of_pool(self, pool: int) -> Self:
         """The fleet of one pool alone, its rows in their order.
@@ -300,7 +355,7 @@ class Fleet:
         """
         if not 0 <= pool < len(self.pools):
             raise ValueError(f"pool: {pool} is outside 0..{len(self.pools) - 1}")
-        return type(self)(*of_pool(self._tables, pool))
+        return type(self)(*separated(self.tables, [pool]))
 
     def _row(self, table: str, name: str) -> int:
         if table not in self._rows:
@@ -314,18 +369,19 @@ class Fleet:
         return row if row >= 0 else row_of(getattr(self, table), name, table[:-1])
 
     @property
-    def _tables(self) -> Tables:
-        return Tables(self.vms, self.hosts, self.pools, self.vm_groups, self.srs, self.networks, self.notes)
+    def tables(self) -> Tables:
+        """All tables and notes."""
+        return Tables(self.vms, self.hosts, self.pools, self.vm_groups, self.srs, self.networks, self._notes)
 
     def replace(self, **tables: Table) -> Self:
         """The same with other tables in place of some, by name."""
-        return type(self)(**(self._tables._asdict() | tables))
+        return type(self)(**(self.tables._asdict() | tables))
 
     @property
     def mobility(self) -> Mobility:
         """Where each VM can run, memory apart."""
         if self._mobility is None:
-            self._mobility = Mobility(self._tables)
+            self._mobility = Mobility(self.tables)
         return self._mobility
 
     def agile_errors(self) -> Codes:
@@ -335,7 +391,7 @@ class Fleet:
         -----
         Source: xapi-project/xen-api, ocaml/xapi/agility.ml, ``vm_assert_agile``.
         """
-        return agile_errors(self._tables)
+        return agile_errors(self.tables)
 
     def amount(self, policy: str = "dynamic_min") -> Bytes:
         """The memory of each VM that counts under a policy, without overhead.
@@ -352,11 +408,7 @@ class Fleet:
         ------
         ValueError : the policy does not exist
         """
-        if policy not in POLICIES:
-            raise ValueError(f"policy: {policy!r} is none of {', '.join(POLICIES)}")
-        column: Bytes = (
-            self.vms.accounted_static_max if policy == "static_max" else getattr(self.vms, f"memory_{policy}")
-        )
+        column: Bytes = getattr(self.vms, _column_of(policy))
         return column
 
     def free_memory(self, policy: str = "dynamic_min") -> Bytes:
@@ -379,6 +431,8 @@ class Fleet:
         Counts the stored overhead, and both the VMs resident on a host and those scheduled there.
         Source: xapi-project/xen-api, ocaml/xapi/memory_check.ml, ``host_compute_free_memory_with_policy``.
         """
+        self.vms.fetch(_column_of(policy), "memory_overhead", "resident_on", "scheduled_to_be_resident_on")
+        self.hosts.fetch("memory_total", "memory_overhead")
         return kernel.free_memory(
             self.hosts.available,
             self.amount(policy),
@@ -506,67 +560,13 @@ class Fleet:
         return answer
 
 
+def _column_of(policy: str) -> str:
+    """The column of a VM's memory that counts under a policy."""
+    if policy not in POLICIES:
+        raise ValueError(f"policy: {policy!r} is none of {', '.join(POLICIES)}")
+    return "accounted_static_max" if policy == "static_max" else f"memory_{policy}"
+
+
 def _check_model(model: str) -> None:
     if model not in kernel.MODELS:
         raise ValueError(f"model: {model!r} is none of {', '.join(kernel.MODELS)}")
-
-
-def _concatenated(pools: Sequence[Tables]) -> Tables:
-    """The tables of several inventories one after the other.
-
-    Raises
-    ------
-    InventoryError : two of them hold the same pool or host
-    """
-    _check_once(pools)
-    if len(pools) == 1:
-        return pools[0]
-    offsets = dict.fromkeys(TABLE_TYPES, 0)
-    parts: dict[str, list[dict[str, NDArray[Any]]]] = {name: [] for name in offsets}
-    for tables in pools:
-        for name in offsets:
-            table: Table = getattr(tables, name)
-            columns = table.columns()
-            for column, target in table.references().items():
-                columns[column] = _shift(columns[column], offsets[target])
-            parts[name].append(columns)
-        for name in offsets:
-            offsets[name] += len(getattr(tables, name))
-    joined: dict[str, Any] = {name: kind(**_join(parts[name])) for name, kind in TABLE_TYPES.items()}
-    return Tables(**joined, notes=tuple(note for tables in pools for note in tables.notes))
-
-
-def _check_once(pools: Sequence[Tables]) -> None:
-    seen: dict[tuple[str, str], str] = {}
-    for tables in pools:
-        sources = tables.pools.source.tolist()
-        named = [("pool", uuid, source) for uuid, source in zip(tables.pools.uuid, sources, strict=True)]
-        named += [
-            ("host", uuid, sources[pool]) for uuid, pool in zip(tables.hosts.uuid, tables.hosts.pool, strict=True)
-        ]
-        for name, uuid, source in named:
-            if uuid and (name, uuid) in seen:
-                raise InventoryError(source, "", f"{name} {uuid} was already read from {seen[name, uuid]}")
-            seen[name, uuid] = source
-
-
-def _shift(rows: NDArray[Any], offset: int) -> NDArray[Any]:
-    if offset == 0:
-        return rows
-    if rows.dtype == object:
-        shifted = {group: group and tuple(row + offset for row in group) for group in set(rows.tolist())}
-        return np.fromiter((shifted[group] for group in rows), object, len(rows))
-    return np.where(rows >= 0, rows + np.int32(offset), rows).astype(np.int32)
-
-
-def _join(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """One column per name; columns that are one array in every part stay one array."""
-    joined: dict[tuple[int, ...], NDArray[Any]] = {}
-    columns = {}
-    for name in parts[0]:
-        pieces = [part[name] for part in parts]
-        key = tuple(map(id, pieces))
-        if key not in joined:
-            joined[key] = np.concatenate(pieces)
-        columns[name] = joined[key]
-    return columns

@@ -9,12 +9,14 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import dumps
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from twins import reference
 
 Answer = Callable[..., str]
@@ -70,6 +72,30 @@ def test_vm_csv_equals_json(answer: Answer, name: str) -> None:
         assert row["memory_target"] == ("" if vm["memory_target"] is None else str(vm["memory_target"]))
         for policy in reference.POLICIES:
             assert int(row[f"start_memory_{policy}"]) == vm["start_memory"][policy]
+
+
+@inventories
+def test_report_openmetrics_equals_the_reference(answer: Answer, name: str) -> None:
+    path = INVENTORIES / name
+    expected = reference.report(reference.read(path))
+    uuids = {
+        host["ref"]: host["uuid"]
+        for host in json.loads(answer("report", str(path), "--format", "json"))["pools"][0]["hosts"]
+    }
+    found = {}
+    for family in text_string_to_metric_families(answer("report", str(path), "--format", "openmetrics")):
+        found |= {(one.name, one.labels.get("uuid"), one.labels.get("policy")): one.value for one in family.samples}
+    for ref, free in expected.free.items():
+        for policy, amount in free.items():
+            assert found.get(("xenmem_host_memory_free_bytes", uuids[ref] or ref, policy), 0) == amount
+    assert found["xenmem_inventory_timestamp_seconds", None, None] == pytest.approx(path.stat().st_mtime, abs=1e-3)
+
+
+def test_report_openmetrics_of_standard_input_was_read_now(xenmem: Command, small: str) -> None:
+    before = time.time()
+    process = xenmem("report", "-", "--format", "openmetrics", "--size", "1GiB:1", stdin=Path(small).read_bytes())
+    (line,) = re.findall(r"^xenmem_inventory_timestamp_seconds.*} (.*)$", process.stdout, re.MULTILINE)
+    assert before <= float(line) <= time.time()
 
 
 def test_report_table_shows_the_pool(answer: Answer, small: str) -> None:

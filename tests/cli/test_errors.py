@@ -60,6 +60,11 @@ Complaint = Callable[..., str]
         (["upgrade-check", "SMALL"], "Missing option '--to'"),
         (["upgrade-check", "SMALL", "--to", "next"], "'next' is no version of xapi"),
         (["info", "more"], "unexpected extra argument"),
+        (["plot", "SMALL", "x.gif"], "'x.gif' does not end in .png, .svg, .pdf"),
+        (["plot", "SMALL", "no/such/folder.svg"], "no/such/folder.svg: there is no such folder"),
+        (["plot", "SMALL", "x.svg", "--kind", "evacuate"], "--kind evacuate needs --host"),
+        (["plot", "SMALL", "x.svg", "--kind", "evacuate", "--host", "none"], "there is no host 'none'"),
+        (["plot", "SMALL", "x.svg", "-o", "y"], "--output is not for it"),
     ],
 )
 def test_bad_arguments(complaint: Complaint, small: str, arguments: list[str], expected: str) -> None:
@@ -184,3 +189,11 @@ def test_the_last_resort(
     for arguments in (["report", small], ["explain", small, "lab-git-011", "--format", "json"]):
         assert main(arguments) == 2
         assert capsys.readouterr() == ("", f"xenmem: error: {line}\n")
+
+
+def test_a_picture_without_matplotlib(complaint: Complaint, small: str, tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "matplotlib.py").write_text("raise ModuleNotFoundError('gone', name='matplotlib')")
+    told = complaint("plot", small, "x.svg", PYTHONPATH=str(tmp_path / "without"))
+    assert "plot needs matplotlib: pip install 'xenmem[plot]'" in told
+    assert not (tmp_path / "x.svg").exists()

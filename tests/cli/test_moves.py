@@ -196,6 +196,30 @@ def test_a_tag_stands_for_its_vms(answer: Answer, tmp_path: Path) -> None:
     assert "1 VM is stopped first" in answer("evacuate", str(path), "delta", "--may-stop", "soft")
 
 
+def test_tags_keep_vms_apart_together_and_where_they_are(answers: Answers, tmp_path: Path) -> None:
+    records = four_hosts()
+    for vm in ("web-1", "web-2", "web-3"):
+        records["VM"][f"p-vm-{vm}"]["tags"] = ["web"]
+    records["VM"]["p-vm-db-1"]["tags"] = ["xo:load:balancer:ignore"]
+    path, tags = tmp_path / "busy.json", tmp_path / "tags.json"
+    path.write_text(json.dumps(records))
+    tags.write_text(json.dumps({"plans": [{"antiAffinityTags": ["web"]}]}))
+    given = ["--format", "json", "--objective", "fewest-migrations"]
+    apart, told, emptied = answers(
+        ["pack", str(path), "--anti-affinity-tag", "web", *given],
+        ["pack", str(path), "--tags-from", str(tags), *given],
+        ["evacuate", str(path), "alpha"],
+    )
+    moves = [
+        {(move["vm"]["name_label"], move["target"]["name_label"]) for move in json.loads(answer)["pools"][0]["moves"]}
+        for answer in (apart, told)
+    ]
+    assert moves[0] == moves[1] != set()
+    assert {vm for vm, _ in moves[0]} & {"web-1", "web-2"}
+    assert "db-1" not in {vm for vm, _ in moves[0]}
+    assert "tags say not to move db-1, but their host is to be emptied" in emptied
+
+
 BAD_ARGUMENTS: list[tuple[list[str], str]] = [
     (["place", "BUSY"], "Missing argument 'VM'"),
     (["place", "BUSY", "test"], "VM 'test' is ambiguous: test-1, test-2"),
@@ -224,6 +248,8 @@ BAD_ARGUMENTS: list[tuple[list[str], str]] = [
     (["pack", "BUSY", "--seed", "-1"], "-1 is not in the range"),
     (["pack", "BUSY", "--bandwidth", "0"], "'0' is nothing"),
     (["pack", "BUSY", "--bandwidth", "fast"], "'fast' is not a size"),
+    (["pack", "BUSY", "--tags-from", "nowhere.json"], "nowhere.json: No such file or directory"),
+    (["pack", "BUSY", "--tags-from", "BUSY"], "holds neither plans nor ignoredVmTags"),
     (["pack", "BUSY", "BUSY"], "was already read from"),
     (["evacuate", "BUSY"], "Missing argument 'HOST'"),
     (["evacuate", "BUSY", "echo"], "there is no host 'echo' in the inventory"),

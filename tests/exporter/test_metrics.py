@@ -1,6 +1,8 @@
 """The metrics of a fleet: against a naive twin on random pools, the letter of the exposition, and what is unknown."""
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,11 @@ from twins import metrics as twin
 
 import xenmem
 from xenmem import exposition, kernel
-from xenmem.exporter.metrics import HELP, Asked, Collection, Size, openmetrics
+from xenmem.exporter.metrics import HELP, STAGES, Asked, Collection, Size, openmetrics
 from xenmem.units import GIB, MIB
 
 pytestmark = pytest.mark.compiled
+EXAMPLES = Path(__file__).parents[2] / "examples"
 SIZE = Size(300 * MIB, 2)
 ASKED = Asked(sizes=(SIZE,), failures=(0, 1, 2))
 
@@ -172,9 +175,9 @@ def test_every_metric_has_help_that_says_something() -> None:
 
 
 def test_the_older_format_says_the_same() -> None:
-    fleet = xenmem.read("examples/four-hosts.json")
-    collection = Collection(fleet, 5, Asked())
-    for stage in pytest.importorskip("xenmem.exporter.metrics").STAGES.values():
+    fleet = xenmem.read(EXAMPLES / "four-hosts.json")
+    collection = Collection(fleet, Asked())
+    for stage in STAGES.values():
         stage(collection)
     families = collection.families()
     older = exposition.text(families, openmetrics=False)
@@ -186,7 +189,7 @@ def test_the_older_format_says_the_same() -> None:
 
 def test_planners_differ_where_they_do() -> None:
     """Of the example, the pool itself finds no way to empty the host delta."""
-    found = samples(openmetrics(xenmem.read("examples/four-hosts.json"), 5))
+    found = samples(openmetrics(xenmem.read(EXAMPLES / "four-hosts.json"), 5))
     evacuable = {(labels["host_name"], labels["planner"]): value for labels, value in of(found, "host_evacuable")}
     assert evacuable["delta", "xapi"] == 0
     assert evacuable["delta", "xenmem"] == 1
@@ -271,3 +274,17 @@ def test_any_name_is_a_label(name: str) -> None:
 )
 def test_a_scraper_is_given_what_it_prefers(accept: str, openmetrics_wanted: bool) -> None:
     assert exposition.wants_openmetrics(accept) is openmetrics_wanted
+
+
+def test_every_metric_is_documented_with_its_labels() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "metrics.md").read_text()
+    rows = re.findall(r"^\| (`xenmem_.+?`) \| (.*?) \|", page, re.MULTILINE)
+    documented = {
+        name: set(re.findall(r"`(\w+)`", labels)) for names, labels in rows for name in re.findall(r"`(\w+)`", names)
+    }
+    found = samples(openmetrics(example(), 5, Asked(per_vm=True)))
+    common = {"pool_uuid", "pool_name"}
+    for name, labels in {(name, frozenset(dict(labels))) for name, labels in found}:
+        of_host = {"uuid", "host_name"} if name.startswith("xenmem_host_") else set[str]()
+        assert labels == common | of_host | documented[name], name
+    assert set(HELP) <= set(documented)

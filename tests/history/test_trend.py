@@ -88,6 +88,8 @@ def test_two_points_know_no_interval() -> None:
         ([100, 99, 98, 97, 20], 0),  # since today: whether it stays is not known
         ([100, 99, 79, 78], 0),  # 20 % of 100
         ([100, 99, 78, 77], 2),  # 21 %
+        ([100, 75, 50, 25, 0], 0),  # steadily
+        ([100, 75, 50, 25, 0, 200, 175, 150], 5),
         ([10, 8, 6, 4, 2, 1], 0),  # a step is a large share of little
         ([0, 0, 0], 0),
         ([-100, -99, -60, -60], 2),
@@ -97,6 +99,11 @@ def test_two_points_know_no_interval() -> None:
 )
 def test_where_a_series_begins(values: list[float], start: int) -> None:
     assert last_break(range(len(values)), values) == start
+
+
+def test_a_change_by_a_single_vm_is_no_break() -> None:
+    assert last_break(range(6), [2, 2, 2, 1, 1, 1]) == 3
+    assert last_break(range(6), [2, 2, 2, 1, 1, 1], least=1) == 0
 
 
 def test_one_value_a_day() -> None:

@@ -361,7 +361,7 @@ def test_a_tag_of_many_attributes() -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    for path, message in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+    for path, message in ((tmp_path / "none", "No such file"), (tmp_path, "is a folder without snapshots")):
         with pytest.raises(InventoryError, match=message) as caught:
             xenmem.read(path)
         assert str(caught.value).startswith(str(path))

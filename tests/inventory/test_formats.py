@@ -148,7 +148,9 @@ def test_the_format_can_be_named(data: Path) -> None:
         xenmem.read(path, "records")
     with pytest.raises(InventoryError, match="no text of xe: there each record begins with its uuid"):
         xenmem.read(path, "xe")
-    with pytest.raises(ValueError, match="format: 'parquet' is none of statedb, records, xe"):
+    with pytest.raises(ValueError, match="format: 'csv' is none of statedb, records, xe, parquet, arrow"):
+        xenmem.read(path, "csv")
+    with pytest.raises(InventoryError, match="the Parquet file is damaged or cut short"):
         xenmem.read(path, "parquet")
 
 

@@ -305,7 +305,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(InventoryError, match="more than 89999 numbers or 1048576 rows: give it in parts"):
         list(read_use([path]))
     monkeypatch.undo()
-    monkeypatch.setattr(use, "MAX_NUMBERS", 489_999)
+    monkeypatch.setattr(use, "MAX_NUMBERS", 449_999)
     with pytest.raises(InventoryError, match="more than 449999 numbers: keep them as Parquet in parts first"):
         list(read_use([path]))
 

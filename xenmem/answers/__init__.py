@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
+    from xenmem.answers.history import Changes, history
     from xenmem.answers.info import Installation, WarmUpReport, info, warm_up
     from xenmem.answers.matrix import Matrix, matrix
     from xenmem.answers.messages import Declarations, declarations
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
     from xenmem.answers.report import Report, report
     from xenmem.answers.rightsize import Rightsizing, rightsize
     from xenmem.answers.rolling_update import RollingPlan, rolling_update
+    from xenmem.answers.runway import Runway, runway
     from xenmem.answers.schemas import schema
     from xenmem.answers.upgrade_check import UpgradeCheck, upgrade_check
+    from xenmem.answers.watch import WatchedHost, watch
     from xenmem.answers.what_if import WhatIf, what_if
 
 __all__ = [
     "BalloonReport",
     "CapacityReport",
+    "Changes",
     "Check",
     "Declarations",
     "Explanation",
@@ -45,10 +49,12 @@ __all__ = [
     "Report",
     "Rightsizing",
     "RollingPlan",
+    "Runway",
     "Survival",
     "UpgradeCheck",
     "Wanted",
     "WarmUpReport",
+    "WatchedHost",
     "WhatIf",
     "balloon",
     "capacity",
@@ -59,6 +65,7 @@ __all__ = [
     "explain",
     "failover",
     "fit",
+    "history",
     "info",
     "matrix",
     "maximise",
@@ -68,10 +75,12 @@ __all__ = [
     "report",
     "rightsize",
     "rolling_update",
+    "runway",
     "schema",
     "unprotecting",
     "upgrade_check",
     "warm_up",
+    "watch",
     "what_if",
     "with_fair_targets",
 ]
@@ -85,6 +94,7 @@ __getattr__, __dir__ = attach(
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",
+        "history": "Changes history",
         "info": "Installation WarmUpReport info warm_up",
         "matrix": "Matrix matrix",
         "messages": "Declarations declarations",
@@ -94,8 +104,10 @@ __getattr__, __dir__ = attach(
         "report": "Report report",
         "rightsize": "Rightsizing rightsize",
         "rolling_update": "RollingPlan rolling_update",
+        "runway": "Runway runway",
         "schemas": "schema",
         "upgrade_check": "UpgradeCheck upgrade_check",
+        "watch": "WatchedHost watch",
         "what_if": "WhatIf what_if",
     },
 )

@@ -353,12 +353,14 @@ def restart_pools(fleet: Fleet, restart: str | None, policy: str) -> list[planni
     """
     if not len(fleet.pools):
         raise QuestionError("the inventory has no pool")
-    asked = [counted_in(fleet, row, restart) for row in range(len(fleet.pools))]
+    return [restart_pool(fleet, row, restart, policy) for row in range(len(fleet.pools))]
+
+
+def restart_pool(fleet: Fleet, row: int, restart: str | None, policy: str) -> planning.RestartPool:
+    """What planning asks about host failures of: one pool of the fleet; parameters and errors as for restart_pools."""
+    protected = _protected(fleet, counted_in(fleet, row, restart))
     with as_question():
-        return [
-            planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=_protected(fleet, asked[row]))
-            for row in range(len(fleet.pools))
-        ]
+        return planning.RestartPool.from_fleet(fleet, row, policy=policy, protected=protected)
 
 
 def check_failures(fleet: Fleet, pools: Sequence[planning.RestartPool], num_failures: int) -> None:

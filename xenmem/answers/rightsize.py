@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 
 from xenmem import kernel, planning
-from xenmem.answers.failover import counted_in
+from xenmem.answers.failover import restart_pool
 from xenmem.answers.naming import (
     Amounts,
     Answer,
@@ -26,7 +26,7 @@ from xenmem.answers.naming import (
     named,
     pool_head,
 )
-from xenmem.columns import Bools, Bytes
+from xenmem.columns import Bytes
 from xenmem.fleet import POLICIES, Fleet
 from xenmem.history.evidence import (
     HOUR,
@@ -292,8 +292,8 @@ def resized(fleet: Fleet, sizes: Mapping[int, int]) -> Fleet:
 class _Failures:
     """Whether a pool survives the failure of any one host, while the time lasts."""
 
-    def __init__(self, pool: int, protected: Bools | None, time_limit: float) -> None:
-        self._pool, self._protected, self._time_limit = pool, protected, time_limit
+    def __init__(self, pool: int, time_limit: float) -> None:
+        self._pool, self._time_limit = pool, time_limit
         self._effort: Effort | None = None
 
     def survives(self, fleet: Fleet, policies: Sequence[str] = POLICIES) -> dict[str, bool | None]:
@@ -315,8 +315,8 @@ class _Failures:
     def _restart_pool(self, fleet: Fleet, policy: str) -> planning.RestartPool | None:
         """None if no host takes VMs, or the memory of one is not known."""
         try:
-            return planning.RestartPool.from_fleet(fleet, self._pool, policy=policy, protected=self._protected)
-        except ValueError:
+            return restart_pool(fleet, self._pool, None, policy)
+        except QuestionError:
             return None
 
     def _seconds(self) -> float:
@@ -334,10 +334,7 @@ _ORDER: Final[tuple[Kind, ...]] = ("under", "over", "idle", "right", "unknown")
 
 def _pool(fleet: Fleet, pool: int, found: Sequence[_Found], ranges: bool, time_limit: float) -> PoolSizing:
     sizes = {one.row: to for one in found if (to := _advised(fleet, one)) is not None}
-    protected = None
-    if counted_in(fleet, pool, None) == "running":
-        protected = fleet.vms.is_guest & (fleet.vms.resident_on >= 0)
-    failures = _Failures(pool, protected, time_limit)
+    failures = _Failures(pool, time_limit)
     change = _Change(fleet, resized(fleet, sizes) if sizes else fleet, failures)
     margin = failures.margin(fleet)
     vms = [_sizing(change, one, sizes.get(one.row), ranges) for one in found]

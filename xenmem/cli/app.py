@@ -44,6 +44,14 @@ COMMANDS: Final = {
             ("in a pipeline", "check pool.xml --fail-on W --format ndjson"),
         ),
     ),
+    "watch": About(
+        "What there is",
+        "The hosts of pools that run, as they change.",
+        (
+            ("a table that is kept current", "watch https://root@pool.example"),
+            ("whoever gets full", "watch lab | jq 'select(.host.free.dynamic_min < 1e10)'"),
+        ),
+    ),
     "explain": About(
         "What there is",
         "One VM piece by piece, and where it could start.",
@@ -172,6 +180,22 @@ COMMANDS: Final = {
             ("what would make it survive", "failover pool.xml --failures 2 --remedy"),
         ),
     ),
+    "history": About(
+        "Over time",
+        "What changed between two moments.",
+        (
+            ("in a folder of snapshots, in the last week", "history snapshots --from 7d"),
+            ("between two inventories", "history old.xml new.xml"),
+        ),
+    ),
+    "runway": About(
+        "Over time",
+        "How many days host failures are survived, or VMs fit.",
+        (
+            ("until N+1 is lost", "runway snapshots"),
+            ("until a VM no longer fits", "runway snapshots --memory 16GiB --vcpus 4"),
+        ),
+    ),
     "rightsize": About(
         "Over time",
         "VMs that use far less or more than they have.",
@@ -184,6 +208,11 @@ COMMANDS: Final = {
         "Other programs",
         "Pools in memory, for XenAPI clients on the network.",
         (("for clients of this machine", "serve pool.xml"),),
+    ),
+    "exporter": About(
+        "Other programs",
+        "Metrics of pools that run, for Prometheus.",
+        (("of a pool, on this machine", "exporter https://root@pool.example"),),
     ),
     "password": About(
         "Other programs",

@@ -31,6 +31,7 @@ def evacuate(
     return planned(
         lambda fleet, **question: answers.evacuate(fleet, find_host(fleet, host), **question),
         [inventory],
+        emptied=host,
         leave=(may_stop, may_suspend, ignore),
         **options,
     )

@@ -1,11 +1,15 @@
 """What pack, evacuate, consolidate and rebalance share: options, and how a plan is asked for and shown."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import click
+import msgspec
 
+from xenmem import planning
 from xenmem.answers.moves import (
     HeldVM,
     HostChange,
@@ -17,7 +21,7 @@ from xenmem.answers.moves import (
     actions,
     heading,
 )
-from xenmem.answers.naming import Named, QuestionError, find_host, find_vm
+from xenmem.answers.naming import Finding, Named, QuestionError, find_host, find_vm
 from xenmem.cli.arguments import (
     Command,
     Decorator,
@@ -41,14 +45,14 @@ from xenmem.cli.page import EARLY, Page, duration, head, name_of, not_checked
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output, Search
 from xenmem.fleet import Fleet
-from xenmem.planning import Progress
+from xenmem.planning import Progress, Tags, tag_rules
 from xenmem.text import counted
 from xenmem.units import format_size
 
 
 def plan_options(policy: str) -> Decorator:
     """What must hold of a plan, how it is found and how it is shown."""
-    options = (
+    options: tuple[Decorator, ...] = (
         click.option("--host", "host_names", metavar="HOST", multiple=True, help="A host that may take VMs; repeat."),
         click.option("--pin", metavar="VM=HOST", multiple=True, help="A VM that may be on this host only; repeat."),
         click.option("--together", metavar="VM,VM", multiple=True, help="VMs that share a host; repeat."),
@@ -63,6 +67,7 @@ def plan_options(policy: str) -> Decorator:
             show_default=True,
             help="VM groups: apart as far as can be, as the pool has it; as a rule; or of no matter.",
         ),
+        *tag_options(),
         policy_option(policy),
         bandwidth_option,
         to_option,
@@ -80,6 +85,41 @@ def plan_options(policy: str) -> Decorator:
         return command
 
     return decorate
+
+
+def tag_options() -> tuple[Decorator, ...]:
+    """Which tags mean something."""
+    return (
+        click.option(
+            "--anti-affinity-tag",
+            metavar="TAG",
+            multiple=True,
+            help="VMs with it are apart, else spread evenly; repeat.",
+        ),
+        click.option("--affinity-tag", metavar="TAG", multiple=True, help="VMs with it share a host; repeat."),
+        click.option(
+            "--ignore-tag", metavar="TAG", multiple=True, help="VMs with it stay, unless their host is emptied; repeat."
+        ),
+        click.option(
+            "--tags-from",
+            metavar="FILE",
+            help="The configuration of Xen Orchestra's load balancer, as JSON, with such tags.",
+        ),
+    )
+
+
+def tags_of(affinity: Sequence[str], anti_affinity: Sequence[str], ignore: Sequence[str], path: str | None) -> Tags:
+    """The options as the question has them."""
+    found = Tags()
+    if path is not None:
+        try:
+            configuration = json.loads(Path(path).read_bytes())
+            if not isinstance(configuration, dict):
+                raise ValueError("is no JSON object")
+            found = Tags.of_load_balancer(configuration)
+        except (ValueError, RecursionError) as error:
+            raise click.ClickException(f"{path}: {error}") from None
+    return Tags(found.affinity.union(affinity), found.anti_affinity.union(anti_affinity), found.ignore.union(ignore))
 
 
 def leave_options(command: Command) -> Command:
@@ -164,7 +204,13 @@ def planned(
     host_rows: bool,
     lenient: bool,
     form: str,
+    affinity_tag: Sequence[str],
+    anti_affinity_tag: Sequence[str],
+    ignore_tag: Sequence[str],
+    tags_from: str | None,
     in_bytes: bool = False,
+    emptied: str | None = None,
+    moves_few: bool = True,
     leave: tuple[Sequence[str], Sequence[str], Sequence[str]] | None = None,
     **constraints: Any,
 ) -> Output:
@@ -174,20 +220,38 @@ def planned(
     ----------
     ask : the question, of a fleet and the keywords of planning
     in_bytes : whether the value of the objective is an amount
+    emptied : the host that is, if it is one
+    moves_few : VMs that tags want together, and are not, are left so
     leave : of a question that takes them, the values of `leave_options`
     """
+    tags = tags_of(affinity_tag, anti_affinity_tag, ignore_tag, tags_from)
     fleet = read_fleet(inventories, lenient)
+    host = None if emptied is None else find_host(fleet, emptied)
+    found, warnings = tag_rules(fleet, tags, emptied=host, moves_few=moves_few)
     with Search(_described(in_bytes)) as search:
-        result = ask(
-            fleet,
-            policy=policy,
-            bandwidth=bandwidth,
-            time_limit=time_limit,
-            seed=seed,
-            progress=search,
-            **({} if leave is None else {"leave": leave_of(fleet, *leave)}),
-            **_constraints(fleet, **constraints),
-        )
+
+        def asked(rules: planning.Constraints) -> MovePlan:
+            return ask(
+                fleet,
+                policy=policy,
+                bandwidth=bandwidth,
+                time_limit=time_limit,
+                seed=seed,
+                progress=search,
+                **({} if leave is None else {"leave": leave_of(fleet, *leave)}),
+                **_constraints(fleet, **constraints),
+                **rules,
+            )
+
+        result = asked(found)
+        if result.outcome != "yes" and "together" in found:
+            apart = asked({name: rule for name, rule in found.items() if name != "together"})  # type: ignore[arg-type]
+            if apart.outcome == "yes":
+                result = apart
+                warnings = (*warnings, "VMs that tags want together are not: there is no plan that keeps them so")
+    if warnings:
+        more = [Finding(kind="tags", text=text) for text in warnings]
+        result = msgspec.structs.replace(result, warnings=[*result.warnings, *more])
     return search.answer(_shown(result, form, writer, host_rows))
 
 

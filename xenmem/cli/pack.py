@@ -40,4 +40,4 @@ def pack(
         vms = rows(find_vm, fleet, vm_names) or None
         return answers.pack(fleet, vms, objective=objective, running=running, **question)
 
-    return planned(ask, inventories, in_bytes=objective == "even", **options)
+    return planned(ask, inventories, in_bytes=objective == "even", moves_few=False, **options)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from xenmem import Fleet, answers, kernel
-from xenmem.answers.naming import QuestionError, find_host
+from xenmem import Fleet, answers, kernel, planning
+from xenmem.answers.failover import restart_pools
+from xenmem.answers.naming import HOLD_POLICY, QuestionError, find_host
 from xenmem.cli.arguments import command, inventory_argument, lenient_option, policy_option, read_fleet, to_option
 from xenmem.cli.display import display, write_to
 from xenmem.cli.streams import Output, Search
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_FAILURES: Final = 6
+_MARGIN_SECONDS: Final = 10.0
 
 
 class _Options:
@@ -45,8 +47,12 @@ def _failover(fleet: Fleet, options: _Options) -> "Figure":
 
     if len(fleet.pools) != 1:
         raise QuestionError(f"the fleet has {len(fleet.pools)} pools: margins are drawn of one")
-    most = min(len(fleet.hosts) - 1, _MOST_FAILURES)
-    return failures([answers.failover(fleet, number, **options.policy) for number in range(most + 1)])
+    (pool,) = restart_pools(fleet, None, **({"policy": HOLD_POLICY} | options.policy))
+    numbers = range(min(len(pool.free) - 1, _MOST_FAILURES) + 1)
+    return failures(
+        [answers.failover(fleet, number, **options.policy) for number in numbers],
+        [planning.margin(pool, number, time_limit=_MARGIN_SECONDS) for number in numbers],
+    )
 
 
 def _evacuate(fleet: Fleet, options: _Options) -> "Figure":

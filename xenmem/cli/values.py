@@ -28,9 +28,17 @@ def to_json(result: msgspec.Struct, command: str) -> bytes:
 
     Characters that do not print are escaped.
     """
-    led = {"format_version": FORMAT_VERSION, "command": command, **msgspec.structs.asdict(result)}
-    encoded = msgspec.json.format(msgspec.json.encode(_set(led)), indent=2) + b"\n"
+    encoded = msgspec.json.format(msgspec.json.encode(_led(result, command)), indent=2) + b"\n"
     return _UNUSUAL.sub(_escaped, encoded.decode()).encode()
+
+
+def to_line(result: msgspec.Struct, command: str) -> bytes:
+    """As `to_json`, on one line."""
+    return _UNUSUAL.sub(_escaped, msgspec.json.encode(_led(result, command)).decode()).encode() + b"\n"
+
+
+def _led(result: msgspec.Struct, command: str) -> dict[str, Any]:
+    return _set({"format_version": FORMAT_VERSION, "command": command, **msgspec.structs.asdict(result)})
 
 
 def _set(fields: dict[str, Any]) -> dict[str, Any]:

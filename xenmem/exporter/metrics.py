@@ -1,9 +1,10 @@
 """What is measured of a fleet: every metric with its help, computed from the Fleet alone by the project's planners.
 
-Amounts are bytes. What is not known has no sample. Knows neither files nor HTTP; docs/metrics.md tells what each
+Amounts are bytes. What is not known has no sample. Knows neither files nor HTTP; docs/how-to/metrics.md tells what each
 metric means.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from xenmem import kernel, planning
+from xenmem.answers.check import check
 from xenmem.answers.explain import host_obstacles
 from xenmem.answers.fit import fit
 from xenmem.answers.naming import HOLD_POLICY, START_POLICY, at_hosts, known_totals, overcommitted
@@ -49,6 +51,7 @@ HELP: Final = {
     "xenmem_pool_vms_fit": "VMs of this size that still fit",
     "xenmem_pool_stranded_bytes": "Free memory in pieces too small for this size",
     "xenmem_pool_empty_hosts": "Hosts without guests",
+    "xenmem_check_findings": "Findings of xenmem check",
     "xenmem_vm_memory_accounted_bytes": "Amount plus stored overhead of a VM on a host",
     "xenmem_vm_memory_overhead_bytes": "Overhead of a VM on a host",
 }
@@ -108,9 +111,10 @@ def openmetrics(fleet: Fleet, read_at: float | Sequence[float], asked: Asked | N
     read_at : when its records were read, in seconds since 1970; or those of each pool
     asked : what is asked of each pool
     """
-    collection = Collection(fleet, read_at, asked or Asked())
+    collection = Collection(fleet, asked or Asked())
     for stage in STAGES.values():
         stage(collection)
+    collection.timestamps(read_at)
     return text(collection.families())
 
 
@@ -119,13 +123,18 @@ class Collection:
     """The samples of a fleet while they are computed; parameters as of `openmetrics`."""
 
     fleet: Fleet
-    read_at: float | Sequence[float]
     asked: Asked
     _samples: dict[str, list[Sample]] = field(default_factory=lambda: {name: [] for name in HELP})
 
     def families(self) -> list[Family]:
         """All that has been added."""
         return [Family(name, HELP[name], samples) for name, samples in self._samples.items()]
+
+    def timestamps(self, read_at: float | Sequence[float]) -> None:
+        """Add when each pool was read."""
+        for pool in range(len(self.fleet.pools)):
+            when = read_at[pool] if isinstance(read_at, Sequence) else read_at
+            self.of_pool("xenmem_inventory_timestamp_seconds", pool, when)
 
     def of_pool(self, name: str, pool: int, value: float, **labels: str) -> None:
         """Add a sample of a pool, a row."""
@@ -200,8 +209,6 @@ def _pool_records(into: Collection) -> None:
         product = f"{software.get('product_brand', '')} {software.get('product_version', '')}".strip()
         version = hosts.xapi_version[master] if master >= 0 else ""
         into.of_pool("xenmem_pool_info", pool, 1, xapi_version=version, model=pools.model[pool], product=product)
-        read_at = into.read_at[pool] if isinstance(into.read_at, Sequence) else into.read_at
-        into.of_pool("xenmem_inventory_timestamp_seconds", pool, read_at)
         absent = {note.kind for note in fleet.notes if note.source == pools.source[pool]}
         for name, kind in _CLASSES.items():
             into.of_pool("xenmem_inventory_complete", pool, kind not in absent, **{"class": name})
@@ -385,10 +392,29 @@ def _evacuation(into: Collection) -> None:
             into.of_host("xenmem_host_evacuation_missing_bytes", host, int(need[lost].sum()))
 
 
+# ------------------------------------------------------------------------------------------------------------ advice
+
+
+def _check(into: Collection) -> None:
+    """How much is amiss in each pool, by the rules that could be run there."""
+    fleet = into.fleet
+    found = check(fleet, time_limit=into.asked.time_limit)
+    not_run = {(one.rule, name) for one in found.not_run for name in one.pools}
+    for row, pool in enumerate(found.pools):
+        counts = Counter((finding.rule, finding.severity) for finding in pool.findings)
+        name = fleet.pools.label(row) or fleet.pools.source[row]
+        for rule in found.rules:
+            if (rule.rule, name) not in not_run:
+                counts.setdefault((rule.rule, rule.severity), 0)
+        for (rule_name, severity), count in sorted(counts.items()):
+            into.of_pool("xenmem_check_findings", row, count, rule=rule_name, severity=severity)
+
+
 STAGES: Final[Mapping[str, Callable[[Collection], None]]] = {
     "accounting": _accounting,
     "capacity": _capacity,
     "failover": _failover,
     "evacuation": _evacuation,
+    "check": _check,
 }
 """What is computed one after the other, the quickest first."""

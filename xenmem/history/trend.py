@@ -141,20 +141,29 @@ def daily(times: Sequence[float], values: Sequence[float]) -> tuple[list[int], l
     return days, [float(np.median(by_day[day])) for day in days]
 
 
-def last_break(days: Sequence[float], values: Sequence[float]) -> int:
+def last_break(days: Sequence[float], values: Sequence[float], least: float = 0.0) -> int:
     """Where the series begins that has no break: the place of its first point, 0 if there is none.
+
+    Parameters
+    ----------
+    least : a change by so much, or less, is no break
 
     Notes
     -----
     A break is a change in a day by more than BREAK of the highest level since the one before: near 0 every step is a
-    large share of little. A value that is off for one day is none, for an outlier does no harm; so is one on the last
+    large share of little. It is also more than three times the median change in a day: what falls steadily, however
+    fast, does not break. A value that is off for one day is none, for an outlier does no harm; so is one on the last
     day, of which it is not known yet whether it stays.
     """
+    if len(values) < 2:
+        return 0
+    changes = np.abs(np.diff(np.asarray(values, np.float64)) / np.diff(np.asarray(days, np.float64)))
+    usual = max(least, 3 * float(np.median(changes)))
     start = level = 0
     scale = 0.0
     for place in range(1, len(values)):
         scale = max(scale, abs(values[level]))
-        limit = BREAK * scale
+        limit = max(BREAK * scale, usual)
         if abs(values[place] - values[level]) / (days[place] - days[level]) <= limit:
             level = place
         elif place + 1 < len(values) and abs(values[place + 1] - values[level]) > limit:

@@ -129,11 +129,13 @@ class Target(Generic[T]):
     ----------
     schemas : the classes and columns to read
     assemble : makes the result of the filled tables; they are used up
+    of_tables : makes the result of tables that were assembled before, as Arrow and Parquet hold them
     known : the data model's classes, if what is beyond them is wanted as well
     """
 
     schemas: Mapping[str, TableSchema]
     assemble: Callable[[Mapping[str, RawTable], Codec, Origin], T]
+    of_tables: Callable[[Tables], T]
     known: "Mapping[str, ClassSchema] | None" = None
 
     def raw_tables(self, codec: Codec, origin: Origin) -> dict[str, RawTable]:
@@ -159,7 +161,7 @@ def assemble(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Ta
     return _Assembler(tables, codec, origin).assembled()
 
 
-COLUMNS: Final = Target(TABLES, assemble)
+COLUMNS: Final = Target(TABLES, assemble, lambda tables: tables)
 """What `xenmem.read` reads into."""
 
 

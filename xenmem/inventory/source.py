@@ -13,10 +13,11 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeGuard, cast
 
 from xenmem.columns import Note
-from xenmem.inventory import records, statedb, xe
+from xenmem.inventory import arrow, parquet, records, snapshots, statedb, xe
 from xenmem.inventory.assemble import T, Target
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES, head_of
@@ -51,7 +52,11 @@ Progress = Callable[[int, int | None], None]
 
 _READERS: Final = {"statedb": statedb.read, "records": records.read, "xe": xe.read}
 
-FORMATS: Final = tuple(_READERS)
+_OF_COLUMNS: Final = {"parquet": parquet.read, "arrow": arrow.read}
+"""Formats that hold tables as they are, not records that tables are made of."""
+_MAGIC: Final = {parquet.MAGIC: "parquet", arrow.MAGIC: "arrow", arrow.STREAM_MAGIC: "arrow"}
+
+FORMATS: Final = (*_READERS, *_OF_COLUMNS)
 
 MAX_BLANK_BYTES: Final = 1 << 20
 """Most blanks before a document: they are kept, so that places are those of the file."""
@@ -78,7 +83,8 @@ def read_pools(
     source : a path, ``-`` for standard input, a binary file, the address or the profile of a pool that runs, or several
         of these
     target : what to read, and what to make of it
-    format : ``statedb``, ``records`` or ``xe``; by default what the first bytes say. Any may be packed
+    format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what the first bytes say. Any may
+        be packed. A folder is a data set, or a part of one
     lenient : skip bad rows
     progress : called after each piece of a file with the bytes read so far, and its size where that is known
     access : how to get in where a pool runs
@@ -131,13 +137,19 @@ def _read_one(
 ) -> list[T]:
     name = _name(source)
     try:
+        if name != "<stdin>" and isinstance(source, (str, os.PathLike)) and os.path.isdir(source):  # noqa: PTH112
+            return [target.of_tables(snapshots.read_path(Path(source)))]
         with ExitStack() as closing, _opened(source) as file:
+            if (form := _of_columns(source, format)) is not None:
+                return [target.of_tables(_OF_COLUMNS[form](source, name))]
             pieces = _Pieces(file, progress)
             found = unpacked(io.BufferedReader(pieces, _BUFFER_BYTES), file, name, lambda: pieces.done, closing)
             label = f"{name}/{found.member}" if found.member else name
             stream, head = _looked_at(found.stream, label)
-            reader = _READERS[_sniffed(head, label) if format is None else format]
-            return reader(stream, target, source=label, lenient=lenient)
+            form = _sniffed(head, label) if format is None else format
+            if form in _OF_COLUMNS:
+                return [target.of_tables(_OF_COLUMNS[form](io.BytesIO(stream.read()), label))]
+            return _READERS[form](stream, target, source=label, lenient=lenient)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         text = str(error)
         kind = "" if text.startswith("the ") else "the gzip file is damaged or cut short: "
@@ -177,7 +189,23 @@ def _looked_at(stream: io.BufferedReader, name: str) -> tuple[io.BufferedReader,
     return io.BufferedReader(_Pieces(_Rejoined(blanks, stream)), _BUFFER_BYTES), bytes(blanks).lstrip()[:HEAD_BYTES]
 
 
+def _of_columns(source: Source, format: str | None) -> str | None:
+    """The format of a file that is read by places, not from its beginning to its end; None of all others."""
+    if source == "-" or not isinstance(source, (str, os.PathLike)) or not os.path.isfile(source):  # noqa: PTH113
+        return None
+    with open(source, "rb") as file:  # noqa: PTH123
+        head = file.read(max(map(len, _MAGIC)))
+    form = _by_magic(head) if format is None else format
+    return form if form in _OF_COLUMNS and _by_magic(head) is not None else None
+
+
+def _by_magic(head: bytes) -> str | None:
+    return next((form for magic, form in _MAGIC.items() if head.startswith(magic)), None)
+
+
 def _sniffed(start: bytes, name: str) -> str:
+    if (form := _by_magic(start)) is not None:
+        return form
     if not start:
         problem = "the file is empty"
         raise InventoryError(name, "", f"{problem}; a bug report holds an empty dump when its own parser failed")

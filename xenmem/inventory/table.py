@@ -421,7 +421,7 @@ class RawTable:
 def gather(column: NDArray[Any], rows: Rows, neutral: object) -> NDArray[Any]:
     """The values of another table's column, the neutral value where there is no row."""
     if not len(column):
-        return np.full(len(rows), neutral)
+        return np.full(len(rows), neutral, column.dtype)
     gathered = column[np.maximum(rows, 0)]
     gathered[rows < 0] = neutral
     return gathered

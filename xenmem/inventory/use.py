@@ -8,11 +8,10 @@ import gzip
 import heapq
 import io
 import os
-import tempfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +22,7 @@ from xenmem.inventory import rrd
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES
 from xenmem.inventory.packed import each_file
+from xenmem.replacing import replacing
 
 VERSION: Final = "1"
 """Of the Parquet files: it grows when a column goes away or changes its meaning."""
@@ -290,37 +290,19 @@ def keep(uses: Iterable[Use], path: str | os.PathLike[str]) -> Iterator[Use]:
     """
     pyarrow = _pyarrow(path)
     schema = _schema(pyarrow)
-    target = Path(path)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with (
-                os.fdopen(descriptor, "wb") as file,
-                pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer,
-            ):
-                tables: list[Any] = []
-                for use in uses:
-                    tables += [_table(pyarrow, schema, use.uuid, step, rows) for step, rows in use.rows.items()]
-                    if sum(table.num_rows for table in tables) >= _GROUP_ROWS:
-                        writer.write_table(pyarrow.concat_tables(tables).unify_dictionaries())
-                        tables = []
-                    yield use
-                if tables:
+        with replacing(path) as file, pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+            tables: list[Any] = []
+            for use in uses:
+                tables += [_table(pyarrow, schema, use.uuid, step, rows) for step, rows in use.rows.items()]
+                if sum(table.num_rows for table in tables) >= _GROUP_ROWS:
                     writer.write_table(pyarrow.concat_tables(tables).unify_dictionaries())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(target)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
+                    tables = []
+                yield use
+            if tables:
+                writer.write_table(pyarrow.concat_tables(tables).unify_dictionaries())
     except OSError as error:
         raise InventoryError(str(path), "", error.strerror or str(error)) from None
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def _table(pyarrow: Any, schema: Any, uuid: str, step: int, rows: Rows) -> Any:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from xenmem import answers
+from xenmem.answers.check import Check, CheckFinding
 from xenmem.answers.naming import PoolHead, label
 from xenmem.answers.report import PoolReport, Report
 from xenmem.fleet import Fleet
@@ -28,6 +29,13 @@ _OPEN_POOLS: Final = 3
 
 _SHOWN: Final = 100
 """Warnings of one pool that are shown at once; the others are folded."""
+
+_MOST_CHECKED: Final = 5_000
+"""VMs of a fleet for which advice is worked out beside, and the seconds that its planners may take."""
+_CHECK_SECONDS: Final = 2.0
+
+_SEVERITIES: Final = {"E": "error", "W": "warning", "I": "remark"}
+_RANK: Final = {severity: rank for rank, severity in enumerate(_SEVERITIES)}
 
 _MEANING: Final = (
     ("free", "what a host would still start, as xapi counts it: by default with every VM squeezed to dynamic_min"),
@@ -69,7 +77,8 @@ def report(fleet: Fleet, model: str | None = None, made: datetime | None = None)
 def content(fleet: Fleet, model: str | None = None, made: datetime | None = None) -> Content:
     """What the page of a fleet shows; parameters and errors as of `report`."""
     found = answers.report(fleet, model=model)
-    return Content(_summary(found, made), tables(fleet, found, model))
+    advice = answers.check(fleet, time_limit=_CHECK_SECONDS) if len(fleet.vms) <= _MOST_CHECKED else None
+    return Content(_summary(found, advice, made), tables(fleet, found, model))
 
 
 def document(shown: Content, panel: str = "", script: str = "") -> str:
@@ -118,7 +127,7 @@ def _hash(text: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- summary
 
 
-def _summary(found: Report, made: datetime | None) -> str:
+def _summary(found: Report, advice: Check | None, made: datetime | None) -> str:
     pools = found.pools
     when = "" if made is None else f", made {made.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     sources = dict.fromkeys(pool.pool.source for pool in pools)
@@ -126,7 +135,7 @@ def _summary(found: Report, made: datetime | None) -> str:
     return (
         f'<header><h1>Memory of {_title(pools)}</h1><p class="verdict">{text(found.verdict)}</p>'
         f'<p class="note">From {where}{when}.</p></header>'
-        f"{_warnings(pools)}{_pools(pools)}{_notes(found)}"
+        f"{_warnings(pools)}{_pools(pools)}{_advice(advice)}{_notes(found)}"
     )
 
 
@@ -169,6 +178,36 @@ def _about(pool: PoolHead) -> str:
     version = f"xapi {pool.xapi_version}" if pool.xapi_version else "xapi version unknown"
     parts = (version, f"model {pool.model}", f"{pool.format} {pool.schema}".strip(), pool.uuid)
     return f'<p class="note">{text(", ".join(filter(None, parts)))}</p>'
+
+
+def _advice(found: Check | None) -> str:
+    """What `xenmem check` finds, rule by rule, the worst first."""
+    if found is None:
+        told = (
+            f'<p class="note">Not looked for among more than {_MOST_CHECKED} VMs; <code>xenmem check</code> does.</p>'
+        )
+    else:
+        by_rule: dict[str, list[CheckFinding]] = {}
+        for one in sorted((one for pool in found.pools for one in pool.findings), key=lambda one: _RANK[one.severity]):
+            by_rule.setdefault(one.rule, []).append(one)
+        told = f"<p>{text(found.verdict)}</p>{''.join(map(_rule, by_rule.values()))}"
+        if found.not_run:
+            reasons = [f"{text(one.rule)}: {text(one.reason)}" for one in found.not_run]
+            told += (
+                f"<details><summary>{counted(len(reasons), 'rule')} not run</summary>{listed_html(reasons)}</details>"
+            )
+    return f'<section aria-labelledby="advice"><h2 id="advice">Advice</h2>{told}</section>'
+
+
+def _rule(findings: Sequence[CheckFinding]) -> str:
+    """What one rule finds."""
+    first = findings[0]
+    objects = listed_html(f"<b>{text(label(one))}</b>: {text(one.text)}" for one in findings)
+    return (
+        f'<details class="{_SEVERITIES[first.severity]}"><summary><b>{_SEVERITIES[first.severity]}</b> {first.rule}: '
+        f"{text(first.title)} <span>({len(findings)})</span></summary><p>{text(first.consequence)}</p>{objects}"
+        f'<p class="note">For {text(label(first))}: <code>{text(first.remedy)}</code></p></details>'
+    )
 
 
 def _notes(found: Report) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from xenmem.planning.plan import OBJECTIVES, Migration, Obstacle, Plan
     from xenmem.planning.question import Constraints
     from xenmem.planning.rebalancing import rebalance
+    from xenmem.planning.tags import TagRules, Tags, tag_rules
     from xenmem.planning.updating.problem import UpdateProblem
     from xenmem.planning.updating.rolling_update import rolling_update
     from xenmem.planning.verify import Violation, verify
@@ -39,6 +40,8 @@ __all__ = [
     "Plan",
     "Progress",
     "RestartPool",
+    "TagRules",
+    "Tags",
     "UpdateProblem",
     "Violation",
     "balloon",
@@ -58,6 +61,7 @@ __all__ = [
     "restart_plan",
     "rolling_update",
     "squeeze",
+    "tag_rules",
     "verify",
     "xapi",
 ]
@@ -80,6 +84,7 @@ __getattr__, __dir__ = attach(
         "plan": "OBJECTIVES Migration Obstacle Plan",
         "question": "Constraints",
         "rebalancing": "rebalance",
+        "tags": "TagRules Tags tag_rules",
         "updating.problem": "UpdateProblem",
         "updating.rolling_update": "rolling_update",
         "verify": "Violation verify",

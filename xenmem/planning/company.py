@@ -33,14 +33,20 @@ def levels(constraints: Constraints, grouped: bool) -> Iterator[Level]:
         yield "strictly"
         return
     yield "apart"
-    if constraints.get("vm_groups", True) and grouped:
+    if grouped and (constraints.get("vm_groups", True) or constraints.get("spread")):
         yield "evenly"
         yield "anyhow"
 
 
-def at_level(question: Question, constraints: Constraints, level: Level) -> Question:
-    """The same with the VM groups holding so; groups that the caller asks for always hold strictly."""
+def at_level(question: Question, constraints: Constraints, level: Level, *, as_found: bool = False) -> Question:
+    """The same with the VM groups holding so; groups that the caller asks for always hold strictly.
+
+    Parameters
+    ----------
+    as_found : also VMs that are to be spread may share a host if they do now, as those of VM groups always may
+    """
     own = len(question.groups) - len(constraints.get("anti_affinity", ()))
+    spread = len({frozenset(members) for members in constraints.get("spread", ())})
     if level == "strictly" or not own or not len(question.hosts):
         return question
     taken = question.taken.copy()
@@ -48,7 +54,7 @@ def at_level(question: Question, constraints: Constraints, level: Level) -> Ques
         members = question.groups[group]
         at = question.origin[members]
         now = question.taken[group] + np.bincount(at[at >= 0], minlength=len(question.hosts))
-        most = np.maximum(now, 1)
+        most = np.maximum(now, 1) if as_found or group < own - spread else np.ones_like(now)
         if level == "evenly":
             everybody = len(members) + int(question.taken[group].sum())
             most = np.maximum(most, -(-everybody // len(question.hosts)))

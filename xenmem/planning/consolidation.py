@@ -80,7 +80,7 @@ def consolidate(
     effort = Effort(time_limit, seed, progress)
     taking = hosts_that_take_part(fleet, hosts)
     asked = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
-    question = at_level(asked, constraints, next(levels(constraints, True)))
+    question = at_level(asked, constraints, next(levels(constraints, True)), as_found=True)
     plan = _consolidated(staying_as_used(question), question, constraints, effort)
     return plan or _consolidated(question, question, constraints, effort) or solve(question, "fewest-hosts", effort)
 

@@ -25,6 +25,7 @@ from xenmem.planning.question import (
     cannot_move,
     distinct_rows,
     question_of_fleet,
+    soft_groups,
     staying_as_used,
 )
 from xenmem.planning.search import exact
@@ -118,7 +119,7 @@ def evacuate(
             **forgetting(constraints, held),
         )
         return _held(fleet, host, held, rest)
-    grouped = bool((fleet.vm_groups.placement == "anti_affinity").any())
+    grouped = bool(soft_groups(fleet, constraints))
 
     def ask(level: Level) -> Plan:
         return _emptied(fleet, running, here, others, policy, constraints, level, effort)

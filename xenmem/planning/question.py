@@ -43,6 +43,9 @@ class Constraints(TypedDict, total=False):
     vm_groups : whether the fleet's VM groups with placement anti_affinity count. By default they do as in the pool:
         their VMs are kept apart where that is possible, else spread evenly, else as it comes, and no more of them share
         a host by choice than do now. ``strict``: they hold like anti_affinity
+    spread : groups of VMs that are kept apart where that is possible, else spread evenly, else as it comes, wherever
+        they are now; whoever does not take part counts where it is
+    together : groups of VMs that share a host like same_host, as far as they take part and can move
     vcpus : whether a VM needs a host with at least VCPUs_max logical CPUs, unless it is vcpu_unrestricted or may, by
         pinned or affinity, be only on the host that it is on; by default it does. Storage, networks, CPUs and devices
         always decide where it may be (rules.mobility)
@@ -57,6 +60,8 @@ class Constraints(TypedDict, total=False):
     headroom: int | Sequence[int] | Bytes
     priority: Mapping[int, int]
     vm_groups: bool | Literal["strict"]
+    spread: Sequence[Sequence[int]]
+    together: Sequence[Sequence[int]]
     vcpus: bool
     immovable: Mapping[int, str]
 
@@ -155,7 +160,7 @@ def question_of_sizes(
     if len(home) != len(amounts):
         raise ValueError(f"origin: length {len(home)} where sizes has {len(amounts)}")
     check_range("origin", home, -1, len(left) - 1)
-    for name in ("vm_groups", "vcpus", "immovable"):
+    for name in ("vm_groups", "spread", "together", "vcpus", "immovable"):
         if name in constraints:
             raise ValueError(f"{name}: bare sizes have none")
     part = _Part(
@@ -241,11 +246,10 @@ def question_of_fleet(
         in_use[column[stays & (where >= 0) & (column >= 0)]] = True
     groups: list[Rows] = []
     outside: list[Rows] = []
-    if constraints.get("vm_groups", True):
-        for members in _anti_affinity_groups(fleet):
-            inside, others = part.vm_at[members], members[~selected[members]]
-            groups.append(np.sort(inside[inside >= 0]))
-            outside.append(np.concatenate([c[others] for c in (table.resident_on, table.scheduled_to_be_resident_on)]))
+    for members in soft_groups(fleet, constraints):
+        inside, others = part.vm_at[members], members[~selected[members]]
+        groups.append(np.sort(inside[inside >= 0]))
+        outside.append(np.concatenate([c[others] for c in (table.resident_on, table.scheduled_to_be_resident_on)]))
     kinds = _at_home(fleet.mobility.kinds(rows, wanted, pcpus=vcpus), host_at[part.away])
     return _question(
         part,
@@ -377,7 +381,19 @@ def _why_not(fleet: Fleet, still: Mapping[int, str], row: int) -> str:
     return "it is on no host" if whereabouts(table)[row] < 0 else "it is not among the VMs asked for"
 
 
-def _anti_affinity_groups(fleet: Fleet) -> list[Rows]:
+def soft_groups(fleet: Fleet, constraints: Constraints) -> list[Rows]:
+    """The groups that are kept apart as far as can be, those of spread last; equal ones once.
+
+    Raises
+    ------
+    ValueError, TypeError : a row of spread is no guest
+    """
+    groups = [np.sort(_guests(fleet, rows)) for rows in constraints.get("spread", ())]
+    groups += anti_affinity_groups(fleet) if constraints.get("vm_groups", True) else []
+    return list({members.tobytes(): members for members in groups}.values())[::-1]
+
+
+def anti_affinity_groups(fleet: Fleet) -> list[Rows]:
     """The guests of each VM group whose placement is anti_affinity, in ascending order."""
     members: dict[int, list[int]] = {
         group: [] for group in np.flatnonzero(fleet.vm_groups.placement == "anti_affinity").tolist()
@@ -468,7 +484,11 @@ def _question(
     version_left = np.where(part.away >= 0, class_of[part.away] if len(class_of) else -1, -1).astype(np.int32)
     special = _affinity(part, constraints)
     kind_of, masks = _kinds_of_affinity(part, special, _no_older(*kinds, version, version_left, may_follow))
-    same_host = _merged([_members(part, "same_host", rows) for rows in constraints.get("same_host", ())])
+    shared = [_members(part, "same_host", rows) for rows in constraints.get("same_host", ())]
+    for wanted in constraints.get("together", ()):
+        members = part.vm_at[distinct_rows("together", wanted, len(part.vm_at) - 1)]
+        shared.append(np.unique(members[members >= 0]).astype(np.int32))
+    same_host = _merged([members for members in shared if len(members)])
     _check_together(part, same_host, kind_of, masks)
     apart = [_members(part, "anti_affinity", rows) for rows in constraints.get("anti_affinity", ())]
     groups = [*groups, *apart]

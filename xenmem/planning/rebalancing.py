@@ -90,7 +90,7 @@ def rebalance(
     effort = Effort(time_limit, seed, progress)
     taking = hosts_that_take_part(fleet, hosts)
     asked = question_of_fleet(fleet, guests_on(fleet, taking), taking, policy, constraints)
-    question = at_level(asked, constraints, next(levels(constraints, True)))
+    question = at_level(asked, constraints, next(levels(constraints, True)), as_found=True)
     if any((problem.origin < 0).any() for problem in problems(question)):
         raise ValueError("same_host: VMs that are to share a host are on several; pack them first")
     wrong = misplaced(question, constraints)

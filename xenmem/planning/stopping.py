@@ -76,7 +76,7 @@ def forgetting(constraints: Mapping[str, Any], vms: Container[int]) -> Constrain
     for name in ("pinned", "affinity", "priority", "immovable"):
         if name in left:
             left[name] = {vm: value for vm, value in left[name].items() if vm not in vms}
-    for name in ("anti_affinity", "same_host"):
+    for name in ("anti_affinity", "same_host", "spread", "together"):
         if name in left:
             left[name] = [[vm for vm in group if vm not in vms] for group in left[name]]
     return cast(Constraints, left)

@@ -25,7 +25,7 @@ BLUE: Final = "#0072b2"
 GREEN: Final = "#009e73"
 ORANGE: Final = "#e69f00"
 VERMILION: Final = "#d55e00"
-GREY: Final = "#4d4d4d"
+GREY: Final = "#333333"
 PALE: Final = "#f2f2f2"
 
 _LETTERS_PER_INCH: Final = 13
@@ -96,9 +96,9 @@ def styled(draw: Callable[Asked, "Figure"]) -> Callable[Asked, "Figure"]:
 
     @wraps(draw)
     def drawn(*arguments: Asked.args, **more: Asked.kwargs) -> "Figure":
-        import matplotlib as mpl
+        from matplotlib import style
 
-        with mpl.rc_context(_STYLE):
+        with style.context(["default", _STYLE]):
             return draw(*arguments, **more)
 
     return drawn
@@ -128,7 +128,7 @@ def encoded(made: "Figure", suffix: str) -> bytes:
     """
     if suffix not in SUFFIXES:
         raise ValueError(f"suffix: {suffix!r} is none of {', '.join(SUFFIXES)}")
-    import matplotlib as mpl
+    from matplotlib import style
 
     undated: dict[str, Any] = {
         "png": {"Software": None},
@@ -136,6 +136,6 @@ def encoded(made: "Figure", suffix: str) -> bytes:
         "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     }
     file = io.BytesIO()
-    with mpl.rc_context(_STYLE):
+    with style.context(["default", _STYLE]):
         made.savefig(file, format=suffix, dpi=144, metadata=undated[suffix])
     return file.getvalue()

@@ -30,7 +30,7 @@ def overheads(fleet: Fleet) -> "Figure":
     vcpus = np.arange(1, _VCPUS + 1)
     made, (left, right) = figure_of(2, 10, 4.2, "Overhead of HVM guests by version of xapi")
     curves: dict[bytes, list[str]] = {}
-    for name in reversed(tuple(kernel.MODELS)):
+    for name in kernel.MODELS:
         both = np.append(_overhead(name, memory, 2), _overhead(name, _MEMORY, vcpus))
         curves.setdefault(both.tobytes(), []).append(name)
     for (values, names), (colour, dashes) in zip(curves.items(), _LINES, strict=False):

@@ -1,11 +1,11 @@
 """The text of /metrics, as Prometheus reads it. Names of messages and codes only: nothing that clients can make up."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
+from xenmem import exposition
+from xenmem.exposition import Family, Sample
 from xenmem.server.http import Traffic
 from xenmem.server.rpc import Endpoint
-
-Sample = tuple[dict[str, str], float]
 
 
 def text(traffic: Traffic, endpoints: Iterable[tuple[str, Endpoint]]) -> str:
@@ -17,53 +17,39 @@ def text(traffic: Traffic, endpoints: Iterable[tuple[str, Endpoint]]) -> str:
     endpoints : by the uuid of the pool
     """
     served = list(endpoints)
-    families: list[tuple[str, str, str, list[Sample]]] = [
-        ("xenmem_connections", "gauge", "Open connections.", [({}, len(traffic.connections))]),
-        (
+    families = [
+        Family("xenmem_connections", "Open connections.", [Sample({}, len(traffic.connections))]),
+        Family(
             "xenmem_http_answers_total",
-            "counter",
             "Answers by HTTP status.",
-            [({"status": str(status)}, count) for status, count in sorted(traffic.answers.items())],
-        ),
-        (
-            "xenmem_messages_total",
+            [Sample({"status": str(status)}, count) for status, count in sorted(traffic.answers.items())],
             "counter",
+        ),
+        Family(
+            "xenmem_messages_total",
             "Messages by their name and how they ended.",
             [
-                ({"pool": pool, "message": message, "result": result}, count)
+                Sample({"pool": pool, "message": message, "result": result}, count)
                 for pool, endpoint in served
                 for (message, result), count in sorted(endpoint.counts.items())
             ],
-        ),
-        (
-            "xenmem_waiting_clients",
-            "gauge",
-            "Clients that wait for events.",
-            [({"pool": pool}, len(endpoint.hub)) for pool, endpoint in served],
-        ),
-        (
-            "xenmem_sessions",
-            "gauge",
-            "Sessions that are logged in.",
-            [({"pool": pool}, len(endpoint.pool.database.session)) for pool, endpoint in served],
-        ),
-        (
-            "xenmem_generation",
             "counter",
+        ),
+        Family(
+            "xenmem_waiting_clients",
+            "Clients that wait for events.",
+            [Sample({"pool": pool}, len(endpoint.hub)) for pool, endpoint in served],
+        ),
+        Family(
+            "xenmem_sessions",
+            "Sessions that are logged in.",
+            [Sample({"pool": pool}, len(endpoint.pool.database.session)) for pool, endpoint in served],
+        ),
+        Family(
+            "xenmem_generation",
             "Changes of the database.",
-            [({"pool": pool}, endpoint.pool.database.generation) for pool, endpoint in served],
+            [Sample({"pool": pool}, endpoint.pool.database.generation) for pool, endpoint in served],
+            "counter",
         ),
     ]
-    return "".join(_lines(families))
-
-
-def _lines(families: Iterable[tuple[str, str, str, list[Sample]]]) -> Iterator[str]:
-    for name, kind, about, samples in families:
-        yield f"# HELP {name} {about}\n# TYPE {name} {kind}\n"
-        for labels, value in samples:
-            shown = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels.items())
-            yield f"{name}{{{shown}}} {value:g}\n" if shown else f"{name} {value:g}\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return exposition.text(families, openmetrics=False)

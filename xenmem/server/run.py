@@ -201,7 +201,7 @@ class Server:
             for make, address in zip(self._databases, configuration.listen, strict=True):
                 database, keeper = self._open(make)
                 count = len(database.host) if configuration.members else 1
-                own = [sockets.enter_context(_bind(Address(one, address.port))) for one in address.following(count)]
+                own = [sockets.enter_context(bind(Address(one, address.port))) for one in address.following(count)]
                 addresses = [one.getsockname()[0] for one in own]
                 members = take_addresses(database, addresses) if configuration.members else Members(database)
                 clock = ServedClock(loop, configuration.pace)
@@ -331,7 +331,13 @@ class Server:
         self._log("ended")
 
 
-def _bind(address: Address) -> socket.socket:
+def bind(address: Address) -> socket.socket:
+    """A socket at an address, which does not listen yet.
+
+    Raises
+    ------
+    ServeError : it cannot be had
+    """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     try:

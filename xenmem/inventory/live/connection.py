@@ -199,6 +199,7 @@ class Connection:
     def _log_in(self, user: str) -> None:
         first = self.address
         for _ in range(_MAX_HOPS):
+            self._connected()  # nobody is asked for a password of a server that is not trusted
             password = self._access.secret(first, user)
             try:
                 self._session = self._open_session(user, password)
@@ -281,19 +282,24 @@ class Connection:
 
     # ----------------------------------------------------------------------------------------------------------- HTTP
 
-    def _exchange(self, path: str, kind: str, body: bytes, wait: float) -> tuple[str, bytes]:
-        """Type and body of the answer to a POST."""
-        if self._http is None or self._http.sock is None:  # which an answer closes that says so
+    def _connected(self) -> http.client.HTTPConnection:
+        """The connection, made anew where there is none, or the last answer has closed it."""
+        if self._http is None or self._http.sock is None:
             connection = trust.connect(self.address, self._access)
             self._http = http.client.HTTPConnection(self.address.host, self.address.port)
             self._http.auto_open = 0
             self._http.sock = connection
+        return self._http
+
+    def _exchange(self, path: str, kind: str, body: bytes, wait: float) -> tuple[str, bytes]:
+        """Type and body of the answer to a POST."""
+        connection = self._connected()
         source, timeout = str(self.address), self._access.timeout + wait
         headers = {"Content-Type": kind, "Accept": kind, "User-Agent": _user_agent()}
         try:
-            self._http.sock.settimeout(timeout)
-            self._http.request("POST", path, body, headers)
-            with self._http.getresponse() as response:
+            connection.sock.settimeout(timeout)
+            connection.request("POST", path, body, headers)
+            with connection.getresponse() as response:
                 answered = (response.getheader("content-type") or "nothing").partition(";")[0].strip().lower()
                 if response.status != 200:
                     answered = f"status {response.status}"

@@ -103,7 +103,7 @@ class PoolMobility:
         self.rest: Codes = np.full(shape, Step.NONE, np.uint8)
         self.cpu: Codes = np.full(shape, Step.NONE, np.uint8)
         for step, (ids, distinct, decide) in needs.items():
-            plane = np.array([decide(value) for value in distinct], np.uint8).reshape(-1, len(self.hosts))
+            plane = np.array([decide(value) for value in distinct], np.uint8).reshape(len(distinct), len(self.hosts))
             if (plane != Step.NONE).any():
                 target = self.cpu if step == Step.CPU else self.rest
                 np.minimum(target, plane[ids[self.example]], out=target)

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from xenmem.columns import Unknown
+from xenmem.columns import Tables, Unknown
 from xenmem.datamodel import CLASSES, ClassSchema, Field
 from xenmem.datamodel.types import (
     INT64_MAX,
@@ -133,8 +133,13 @@ def read(source: Source, *, lenient: bool = False, seed: int | None = None) -> D
     def build(tables: Mapping[str, RawTable], codec: Codec, origin: Origin) -> Database:
         return _build(tables, codec, origin, seed)
 
+    def of_tables(tables: Tables) -> Database:
+        if len(tables.pools) != 1:
+            raise InventoryError(str(source), "", f"holds {len(tables.pools)} pools, and a database is that of one")
+        return from_fleet(Fleet(*tables), seed=seed)
+
     with _collector_resting():
-        pools = read_pools(source, Target(_SCHEMAS, build, known=CLASSES), lenient=lenient)
+        pools = read_pools(source, Target(_SCHEMAS, build, of_tables, known=CLASSES), lenient=lenient)
     if len(pools) != 1:
         raise InventoryError(str(source), "", f"holds {len(pools)} pools, and a database is that of one")
     return pools[0]

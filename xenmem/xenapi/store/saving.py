@@ -15,9 +15,9 @@ import msgspec
 
 from xenmem.datamodel import ClassSchema
 from xenmem.datamodel.types import BOOL, STRING_MAP, STRINGS
+from xenmem.replacing import replacing
 from xenmem.xenapi.store.database import Database
 from xenmem.xenapi.store.encoding import QUOTE
-from xenmem.xenapi.store.replacing import replacing
 from xenmem.xenapi.store.rows import ROW_CLASSES
 
 FORMATS: Final = ("records", "statedb")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from xenmem.xenapi.store.replacing import replacing
+from xenmem.replacing import replacing
 
 
 def write(path: Path | str, text: bytes = b"new") -> None:
@@ -78,7 +78,7 @@ def test_long_names(tmp_path: Path, name: str) -> None:
 
 def test_what_killed_processes_left_is_removed(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from xenmem.xenapi.store.replacing import replacing\n"
+        "import sys, time; from xenmem.replacing import replacing\n"
         "with replacing(sys.argv[1]) as file: print(file.write(b'half'), flush=True); time.sleep(60)"
     )
     mine = tmp_path / ".file.backup-1"
