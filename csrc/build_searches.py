@@ -19,7 +19,7 @@ PACKAGE = CSRC.parent / "xenmem"
 SEARCHES = PACKAGE / "planning" / "search" / "compiled"
 FLAGS = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fwrapv", "-Wall", "-Wextra"]
 
-translated = translate(SEARCHES, PACKAGE / "columns.py")
+translated = translate(PACKAGE / "columns.py", *sorted(SEARCHES.glob("*.py")))
 digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(SEARCHES.glob("*.py")))).hexdigest()
 
 ffi = FFI()

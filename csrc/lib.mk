@@ -1,5 +1,7 @@
-# The C library by itself, for schedulers that are not written in Python; needs a C11 compiler and make.
-#   lib          build/lib: libxenmem.a and .so, xenmem.h, xenmem.pc; usable there: PKG_CONFIG_PATH=build/lib
+# The C library by itself, for schedulers that are not written in Python; needs a C11 compiler, make, and Python, which
+# makes what the library has from kernel/ (generate.py).
+#   lib          build/lib: libxenmem.a and .so, xenmem.h, xenmem_inline.h, xenmem.pc; usable there:
+#                PKG_CONFIG_PATH=build/lib
 #   install-lib  the same below PREFIX (default /usr/local); DESTDIR is put before it
 #   sanitize     the C tests with the address and undefined behaviour sanitizers, at every SIMD level of this machine
 # Included by the Makefile, whose directory all paths are relative to. The version stands in xenmem.h alone.
@@ -10,20 +12,22 @@ LIB_VERSION := $(shell sed -n 's/^\#define XENMEM_VERSION "\(.*\)"/\1/p' csrc/xe
 LIB_SONAME := libxenmem.so.$(firstword $(subst ., ,$(LIB_VERSION)))
 LIB_HEADERS := $(wildcard csrc/*.h)
 LIB_SOURCES := $(filter-out csrc/example.c,$(wildcard csrc/*.c))
-LIB_OBJECTS := $(LIB_SOURCES:csrc/%.c=$(LIB)/objects/%.o)
+GENERATED := $(LIB)/generated
+LIB_GENERATED := $(GENERATED)/models.c $(GENERATED)/inline.c
+LIB_OBJECTS := $(LIB_SOURCES:csrc/%.c=$(LIB)/objects/%.o) $(LIB_GENERATED:$(GENERATED)/%.c=$(LIB)/objects/%.o)
 LIB_CFLAGS := -std=c11 -O3 -ffp-contract=off -Wall -Wextra -Werror -fPIC
 TEST_CFLAGS := -std=c11 -O2 -g -ffp-contract=off -Wall -Wextra -Werror \
                -fsanitize=address,undefined -fno-sanitize-recover=all
 
 .PHONY: lib install-lib sanitize
 
-lib: $(LIB)/libxenmem.so.$(LIB_VERSION) $(LIB)/libxenmem.a $(LIB)/xenmem.h $(LIB)/xenmem.pc
+lib: $(LIB)/libxenmem.so.$(LIB_VERSION) $(LIB)/libxenmem.a $(LIB)/xenmem.h $(LIB)/xenmem_inline.h $(LIB)/xenmem.pc
 	ln -sf libxenmem.so.$(LIB_VERSION) $(LIB)/$(LIB_SONAME)
 	ln -sf $(LIB_SONAME) $(LIB)/libxenmem.so
 
 install-lib: lib
 	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(PREFIX)/lib/pkgconfig
-	install -m 644 $(LIB)/xenmem.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(LIB)/xenmem.h $(LIB)/xenmem_inline.h $(DESTDIR)$(PREFIX)/include
 	install -m 644 $(LIB)/libxenmem.a $(DESTDIR)$(PREFIX)/lib
 	install -m 755 $(LIB)/libxenmem.so.$(LIB_VERSION) $(DESTDIR)$(PREFIX)/lib
 	cp -P $(LIB)/$(LIB_SONAME) $(LIB)/libxenmem.so $(DESTDIR)$(PREFIX)/lib
@@ -32,9 +36,17 @@ install-lib: lib
 sanitize: build/sanitize/test_kernels
 	for level in scalar avx2 avx512; do echo "XENMEM_SIMD=$$level" && XENMEM_SIMD=$$level $< || exit 1; done
 
-build/sanitize/test_kernels: tests/c/test_kernels.c $(LIB_SOURCES) $(LIB_HEADERS)
+build/sanitize/test_kernels: tests/c/test_kernels.c $(LIB_SOURCES) $(LIB_HEADERS) $(LIB_GENERATED)
 	mkdir -p $(@D)
-	$(CC) $(TEST_CFLAGS) -Icsrc $(filter %.c,$^) -lm -o $@
+	$(CC) $(TEST_CFLAGS) -Icsrc -I$(GENERATED) $(filter %.c,$^) -lm -o $@
+
+$(GENERATED)/models.c $(GENERATED)/inline.c $(GENERATED)/xenmem_inline.h &: csrc/generate.py csrc/translate.py \
+    csrc/numbers.h csrc/xenmem.h $(wildcard kernel/*.py)
+	$(PYTHON) csrc/generate.py $(GENERATED)
+
+$(LIB)/objects/%.o: $(GENERATED)/%.c $(LIB_HEADERS)
+	mkdir -p $(@D)
+	$(CC) $(LIB_CFLAGS) -Icsrc -I$(GENERATED) -c $< -o $@
 
 $(LIB)/objects/%.o: csrc/%.c $(LIB_HEADERS)
 	mkdir -p $(@D)
@@ -49,6 +61,9 @@ $(LIB)/libxenmem.a: $(LIB_OBJECTS)
 
 $(LIB)/xenmem.h: csrc/xenmem.h
 	mkdir -p $(@D)
+	cp $< $@
+
+$(LIB)/xenmem_inline.h: $(GENERATED)/xenmem_inline.h
 	cp $< $@
 
 # prefix, libdir, includedir, file

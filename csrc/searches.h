@@ -4,7 +4,6 @@
 #define XENMEM_SEARCHES_H
 
 #include <errno.h>
-#include <math.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,7 +11,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define XM_UNUSED __attribute__((unused))
+#ifdef XENMEM_CHECKED
+static inline int64_t xm_at(int64_t place, int64_t extent, int line)
+{
+    if (place < 0 || place >= extent) {
+        fprintf(stderr, "searches: line %d: %lld is outside 0..%lld\n", line, (long long)place, (long long)extent - 1);
+        abort();
+    }
+    return place;
+}
+#define XM_AT(place, extent) xm_at(place, extent, __LINE__)
+#endif
+#include "numbers.h"
+
 #define XM_OWNER __attribute__((cleanup(xm_give_back))) void
 
 #if defined(__GNUC__) && !defined(__clang__)
@@ -44,52 +55,9 @@ XM_UNUSED static void *xm_own(void *own, int64_t count, size_t size)
     return *owned;
 }
 
-#ifdef XENMEM_CHECKED
-static inline int64_t xm_at(int64_t place, int64_t extent, int line)
-{
-    if (place < 0 || place >= extent) {
-        fprintf(stderr, "searches: line %d: %lld is outside 0..%lld\n", line, (long long)place, (long long)extent - 1);
-        abort();
-    }
-    return place;
-}
-#define XM_AT(place, extent) xm_at(place, extent, __LINE__)
-#else
-#define XM_AT(place, extent) (place)
-#endif
-
-/* As Python's; by 0 it is 0, as in numba's error model of NumPy. */
-XM_UNUSED static inline int64_t xm_div(int64_t a, int64_t b)
-{
-    return b == 0 ? 0 : a / b - (a % b != 0 && (a < 0) != (b < 0));
-}
-
-XM_UNUSED static inline int64_t xm_mod(int64_t a, int64_t b)
-{
-    const int64_t rest = b == 0 ? 0 : a % b;
-    return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
-}
-
 XM_UNUSED static inline int64_t xm_span(int64_t first, int64_t last)
 {
     return last > first ? last - first : 0;
-}
-
-#define XM_OF_TYPE(type)                                              \
-    XM_UNUSED static inline type xm_min_##type(type a, type b)        \
-    {                                                                 \
-        return b < a ? b : a;                                         \
-    }                                                                 \
-    XM_UNUSED static inline type xm_max_##type(type a, type b)        \
-    {                                                                 \
-        return b > a ? b : a;                                         \
-    }
-XM_OF_TYPE(int64_t)
-XM_OF_TYPE(double)
-
-XM_UNUSED static inline double xm_square(double x)
-{
-    return x * x;
 }
 
 /* The rest needs the types of arrays: XM_ARRAYS stands behind them. A sort puts places in the order of their keys. It is

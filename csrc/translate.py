@@ -22,6 +22,8 @@ ELEMENTS = {
 }
 RANK = ("bool", "int64_t", "double")
 EXTENTS = "nml"
+POINTER = "const int64_t *"
+"""A tuple of a model's constants."""
 COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 OPERATORS = {
     ast.Add: "+",
@@ -51,6 +53,7 @@ class Record(NamedTuple):
 
     c: str
     fields: dict[str, "Type"]
+    access: str = "."
 
 
 class Several(NamedTuple):
@@ -113,7 +116,7 @@ def read(path: Path) -> Module:
         match statement:
             case ast.ImportFrom(module=source, names=names):
                 module.imports |= {alias.asname or alias.name: str(source).rpartition(".")[2] for alias in names}
-            case ast.FunctionDef(decorator_list=[decorator]) if names_of(decorator) == "jit":
+            case ast.FunctionDef(decorator_list=[decorator]) if names_of(decorator) in ("jit", "inlined"):
                 module.functions[statement.name] = statement
             case ast.ClassDef(bases=[base]) if names_of(base) == "NamedTuple":
                 module.records[statement.name] = statement
@@ -123,8 +126,8 @@ def read(path: Path) -> Module:
             ):
                 if element := element_of(value):
                     module.arrays[name] = element
-                elif all(isinstance(node, _CONSTANT) for node in ast.walk(value)):
-                    module.constants[name] = eval(compile(ast.Expression(value), str(path), "eval"), {})
+                elif (constant := _constant(value, module.constants)) is not None:
+                    module.constants[name] = constant
     return module
 
 
@@ -136,7 +139,13 @@ class _InFull(ast.NodeTransformer):
         return ast.fix_missing_locations(ast.copy_location(ast.Assign(targets=[node.target], value=value), node))
 
 
-_CONSTANT = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop)
+def _constant(node: ast.expr, known: dict[str, int | float]) -> int | float | None:
+    """The number that an expression of numbers and known constants is."""
+    try:
+        value = eval(compile(ast.Expression(node), "", "eval"), {"__builtins__": {}, "float": float}, known)
+    except (NameError, TypeError):
+        return None
+    return value if type(value) in (int, float) else None
 
 
 class Translation:
@@ -148,8 +157,8 @@ class Translation:
     declarations : what of it Python may call
     """
 
-    def __init__(self, modules: dict[str, Module]) -> None:
-        self.modules = modules
+    def __init__(self, modules: dict[str, Module], foreign: dict[str, Type] | None = None) -> None:
+        self.modules, self.foreign = modules, foreign or {}
         self.several: dict[str, Several] = {}
         self.records: dict[str, Record] = {}
         self.dimensions: dict[tuple[str, str, str], int] = {}
@@ -158,9 +167,15 @@ class Translation:
             pass
         signatures = [self.signature(*function) for function in functions]
         bodies = [Body(self, *function).text for function in functions]
+        in_records = [kind for record in self.records.values() for kind in record.fields.values()]
         self.types = "\n".join(
             [
-                *(self._array_type(element, count) for element in ELEMENTS.values() for count in (1, 2, 3)),
+                *(
+                    self._array_type(element, count)
+                    for element in ELEMENTS.values()
+                    for count in (1, 2, 3)
+                    if not foreign or Array(element, count) in in_records
+                ),
                 *map(self._record_type, self.records.values()),
                 *map(self._several_type, self.several.values()),
             ]
@@ -225,6 +240,8 @@ class Translation:
     def type_of(self, module: Module, annotation: ast.expr, *key: str) -> Type:
         """What an annotation says; ``key``: the function and the parameter, or the record and its field."""
         name = names_of(annotation)
+        if name in self.foreign:
+            return self.foreign[name]
         if isinstance(annotation, ast.Constant) and annotation.value is None:
             return "void"
         if name in SCALARS:
@@ -347,7 +364,8 @@ class Body:
         }
         declared = [f"    {kind} {local} = {{0}};" for local, kind in {**locals_, **self.locals}.items()]
         declared += [f"    XM_OWNER *own{number} = NULL;" for number in range(self.owners)]
-        begin = [f"static {whole.signature(module, name)}", "{", *declared]
+        says = (ast.get_docstring(self.function) or "").partition("\n")[0]
+        begin = [*([f"/* {says} */"] if says else []), f"static {whole.signature(module, name)}", "{", *declared]
         self.text = "\n".join([*begin, *self.lines, "}\n"])
 
     def fail(self, node: ast.AST, problem: str) -> NoReturn:
@@ -523,6 +541,8 @@ class Body:
     def value(self, node: ast.expr) -> tuple[str, Type]:
         """An expression and its type; what is computed element by element is computed into an array before."""
         match node:
+            case ast.BinOp(op=ast.Pow()) if (power := _constant(node, {})) is not None:
+                return repr(float(power)), "double"
             case ast.Constant(value=bool(constant)):
                 return ("true" if constant else "false"), "bool"
             case ast.Constant(value=int(constant)):
@@ -574,7 +594,7 @@ class Body:
         text, kind = self.value(node.value)
         if not isinstance(kind, Record):
             self.fail(node, "not an attribute of a record")
-        return f"{text}.{node.attr}", kind.fields[node.attr]
+        return f"{text}{kind.access}{node.attr}", kind.fields[node.attr]
 
     def arithmetic(self, node: ast.expr, value: Callable[[ast.expr], tuple[str, Type]]) -> tuple[str, Type]:
         """Operators on numbers; ``value`` gives their operands."""
@@ -615,6 +635,8 @@ class Body:
             assert isinstance(number, int)
             return f"{text}.m{number}", kind.members[number]
         array, kind = self.value(node.value)
+        if kind == POINTER:
+            return f"{array}[{self.scalar(node.slice)}]", "int64_t"
         if not isinstance(kind, Array):
             self.fail(node, "not an array")
         places = list(node.slice.elts) if isinstance(node.slice, ast.Tuple) else [node.slice]
@@ -736,7 +758,11 @@ class Body:
                     text = f"xm_{name}_{c_type(kind)}({text}, {right})"
                 return text, kind
             case ast.Call(func=ast.Name(id=name), args=arguments):
-                return self.own_call(node, name, arguments)
+                return self.own_call(node, self.whole.find(self.module, name, "functions"), arguments)
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=source), attr=name), args=arguments) if (
+                source in self.whole.modules and source in self.module.imports
+            ):
+                return self.own_call(node, (self.whole.modules[source], name), arguments)
             case ast.Call(func=ast.Attribute(value=ast.Name(id="np"), attr=name), args=arguments):
                 return self.numpy(node, name, arguments)
             case ast.Call(func=ast.Attribute(value=array_node, attr="copy"), args=[]):
@@ -761,8 +787,7 @@ class Body:
                     return self.computed(vector)
         self.fail(node, "a call that is not translated")
 
-    def own_call(self, node: ast.Call, name: str, arguments: list[ast.expr]) -> tuple[str, Type]:
-        found = self.whole.find(self.module, name, "functions")
+    def own_call(self, node: ast.Call, found: tuple[Module, str] | None, arguments: list[ast.expr]) -> tuple[str, Type]:
         if not found:
             self.fail(node, "a function that is not translated")
         given = []
@@ -776,9 +801,9 @@ class Body:
         for argument, kind in zip(given, self.whole.parameters(*found).values(), strict=True):
             text, its_kind = self.value(argument)
             if not isinstance(kind, str) and kind != its_kind:
-                self.fail(argument, f"{c_type(its_kind)} where {name} takes {c_type(kind)}")
+                self.fail(argument, f"{c_type(its_kind)} where {found[1]} takes {c_type(kind)}")
             texts.append(text)
-        return f"{found[0].name}_{name}({', '.join(texts)})", self.whole.returned(*found)
+        return f"{found[0].name}_{found[1]}({', '.join(texts)})", self.whole.returned(*found)
 
     def numpy(self, node: ast.Call, name: str, arguments: list[ast.expr]) -> tuple[str, Type]:
         if name in ELEMENTS:
@@ -830,7 +855,6 @@ def _listed(part: object) -> list[ast.expr]:
     return part if isinstance(part, list) else [part] if isinstance(part, ast.expr) else []
 
 
-def translate(folder: Path, *others: Path) -> Translation:
-    """All files of a folder, with what others say of types."""
-    paths = [*others, *sorted(folder.glob("*.py"))]
-    return Translation({path.stem: read(path) for path in paths})
+def translate(*paths: Path, foreign: dict[str, Type] | None = None) -> Translation:
+    """Files together; ``foreign``: types that C has of its own, by their name in Python."""
+    return Translation({path.stem: read(path) for path in paths}, foreign)

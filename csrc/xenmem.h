@@ -130,6 +130,13 @@ xenmem_simd xenmem_set_simd(xenmem_simd level);
 const char *xenmem_version(void);
 /* cdef: end */
 
+/* The model of a xapi of this version ("26.4.0", "1.249.41") or of a product ("xcp-ng-8.3", "xenserver-9"), or one by its
+ * name ("26.3", "pre-26.3", "pre-8.1", "pre-6.0"); NULL if it is none of these. Static: nobody has to free it. */
+const xenmem_model *xenmem_model_for(const char *version);
+
+/* What a status says, in English, such as "static_max: out of range"; "" for XENMEM_OK. */
+const char *xenmem_status_text(xenmem_status status);
+
 #ifdef __cplusplus
 }
 #endif

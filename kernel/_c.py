@@ -6,10 +6,11 @@ The same functions and signatures as _numba.py, and more for one VM; only this f
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 import numpy.typing as npt
 
 from ._ffi import ffi, lib
-from .arguments import empties
+from .arguments import INT64
 from .model import OverheadModel
 
 Array = npt.NDArray[Any]
@@ -46,21 +47,27 @@ def _elementwise(function: Callable[..., int]) -> Callable[..., bool]:
     return call
 
 
-def _of_one(function: Callable[..., int], outputs: int) -> OfOne:
-    """A call for one VM given as Python numbers: cffi copies a number in less time than it takes to make an array."""
-    types = ffi.typeof(function).args[-1 - outputs : -1]
-    from_buffer = ffi.from_buffer
+def _of_one(function: Callable[..., Any]) -> OfOne:
+    """A call for one VM given as Python numbers, which takes less time than making arrays."""
+    returned = ffi.typeof(function).result
+    members = [name for name, _ in returned.fields] if returned.kind == "struct" else []
 
     def call(model: OverheadModel, given: tuple[Any, ...]) -> list[Array] | None:
-        results = empties((), outputs)
         try:
-            status = function(_struct(model), 1, *zip(given), *map(from_buffer, types, results), [0])
-        except OverflowError:  # of the argument's C type
+            result = function(_struct(model), *given)
+        except (OverflowError, TypeError):  # not of the argument's C type
             return None
-        return None if status else results
+        if members:
+            values = [getattr(result, name) for name in members]
+            return None if values[0] == _NOTHING else [_array(value, INT64) for value in values]
+        return None if result == _NOTHING else [_array(result, INT64)]
 
     return call
 
+
+_array = np.array
+_NOTHING: Final = -(1 << 63)
+"""A number was outside the domain."""
 
 overhead = _elementwise(lib.xenmem_overhead)
 required_memory = _elementwise(lib.xenmem_required_memory)
@@ -68,10 +75,10 @@ maximise_memory = _elementwise(lib.xenmem_maximise_memory)
 build_memory = _elementwise(lib.xenmem_build_memory)
 
 OF_ONE: Final[dict[str, OfOne]] = {
-    "overhead": _of_one(lib.xenmem_overhead, 1),
-    "required_memory": _of_one(lib.xenmem_required_memory, 2),
-    "maximise_memory": _of_one(lib.xenmem_maximise_memory, 1),
-    "build_memory": _of_one(lib.xenmem_build_memory, 4),
+    "overhead": _of_one(lib.overhead_of_one),
+    "required_memory": _of_one(lib.required_memory_of_one),
+    "maximise_memory": _of_one(lib.maximise_memory_of_one),
+    "build_memory": _of_one(lib.build_memory_of_one),
 }
 """By function: the results as 0-d arrays, or None where a number is outside the domain."""
 

@@ -5,7 +5,6 @@ the value. What needs a conversion is checked before it, argument by argument; t
 """
 
 from collections.abc import Sequence
-from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -53,11 +52,8 @@ ARGUMENTS: Final = {
 """Of each element-wise function, in the order in which the kernels take them."""
 
 
-NUMBERS: Final = {
-    function: frozenset(product(*(argument.types for argument in arguments)))
-    for function, arguments in ARGUMENTS.items()
-}
-"""Of each element-wise function, the types that Python numbers may have which need no conversion."""
+NUMBERS: Final = frozenset((int, float, DomainType))
+"""The types of Python numbers, of which a call for one VM may have any; the call itself refuses a float for an integer."""
 
 
 def of_residents(hosts: int) -> tuple[Argument, ...]:

@@ -74,6 +74,8 @@ MODELS: Final[Mapping[str, OverheadModel]] = MappingProxyType(
 7.5 to 8.0, whose shim is smaller (xapi-project/xcp-idl, pull requests 207 and 284); 5.6, where pv has no shadow
 (xapi-project/xen-api, b5ab210332)."""
 DEFAULT_MODEL: Final = "26.3"
+SINCE: Final = (((26, 3), "26.3"), ((1, 214), "pre-26.3"), ((1, 78), "pre-8.1"), ((0, 0), "pre-26.3"))
+"""From which major and minor version of xapi on which model holds, the newest first."""
 
 _BUILDS: Final = {
     "xenserver": {
@@ -138,9 +140,7 @@ def model_name_for(version: str) -> str:
             f" and no product ({', '.join(PRODUCTS)})"
         )
     xapi = int(match[1]), int(match[2] or 0)
-    if xapi >= (26, 3):
-        return "26.3"
-    return "pre-8.1" if (1, 78) <= xapi < (1, 214) else "pre-26.3"
+    return next(model for first, model in SINCE if xapi >= first)
 
 
 def newest_build(product: str) -> str:

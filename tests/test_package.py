@@ -81,7 +81,7 @@ LAYERS = {
         "planning",
         "xenapi",
     },
-    "mirror": {"columns", "fleet", "inventory"},
+    "mirror": {"columns", "dataset", "fleet", "inventory", "replacing"},
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "exposition": set(),

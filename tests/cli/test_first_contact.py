@@ -27,6 +27,14 @@ def test_the_readme_says_how_to_get_a_dump_and_what_is_in_it() -> None:
     )
 
 
+def test_an_address_that_is_taken_for_a_file(complaint: Answer) -> None:
+    """F5: `No such file or directory` was all that somebody who typed what ssh takes was told."""
+    told = complaint("report", "root@xen01")
+    assert told == "root@xen01: No such file or directory; a pool that runs is https://root@xen01"
+    told = complaint("report")
+    assert told == "Missing argument 'INVENTORY...' (or set XENMEM_INVENTORY; see xenmem report --help)"
+
+
 @pytest.mark.parametrize(("memory", "vcpus"), [(16 * GIB, 4), (4 * GIB, 2), (64 * GIB, 8)])
 def test_fit_and_capacity_agree(memory: int, vcpus: int) -> None:
     """F12: three by the one and one by the other, and neither said what it had counted as the memory of a VM."""

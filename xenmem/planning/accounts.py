@@ -17,6 +17,7 @@ from xenmem.planning.pool_view import memory_to_start, room
 
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
+    from xenmem.kernel.accounts import Arrays
 
 NOWHERE: Final = -1
 
@@ -42,8 +43,7 @@ class Accounts:
 
     Notes
     -----
-    Lists, as one entry at a time is read and written; ``numpy.array(accounts.left)`` is what a loop of one's own starts
-    from: a start is ``on[vm] = host; left[host] -= amount[vm]``. What a migration under way has reserved stays
+    Lists, as one entry at a time is read and written; `arrays` is what a jitted loop of one's own starts from. What a migration under way has reserved stays
     reserved. Rules: docs/reference/memory-model.md, 4 and 5.
     """
 
@@ -185,6 +185,20 @@ class Accounts:
     def forget(self) -> None:
         """Give up all snapshots: what was done until now is not undone any more, and takes no memory."""
         self._changes.clear()
+
+    def arrays(self, changes: int) -> Arrays:
+        """What is kept now, in arrays for the jitted functions of `kernel.accounts`, and in C; independent from now on.
+
+        Parameters
+        ----------
+        changes : for how many there is room until the caller gives the earlier ones up
+        """
+        from xenmem.kernel.accounts import Arrays  # brings numba along
+
+        bytes_ = (np.array(part, np.int64) for part in (self.left, self.amount, self._next_amount, self.needed))
+        left, amount, next_amount, needed = bytes_
+        journal = np.zeros((changes, 5), np.int64)
+        return Arrays(left, np.array(self.on, np.int32), amount, next_amount, needed, journal, np.zeros(1, np.int64))
 
     def _set(self, values: list[int], row: int, value: int) -> None:
         self._changes.append((values, row, values[row]))
