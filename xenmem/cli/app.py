@@ -256,7 +256,9 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.exceptions.Exit as end:  # --help and --version have printed their answer
         return end.exit_code
     except click.UsageError as error:
-        hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        lacks = error.param.name if isinstance(error, click.MissingParameter) and error.param else ""
+        also = "or set XENMEM_INVENTORY; " if lacks in ("inventory", "inventories") else ""
+        hint = f" ({also}see {error.ctx.command_path} --help)" if error.ctx else ""
         complain(error.format_message().rstrip(".") + hint)
         return Status.MISTAKE
     except click.ClickException as error:

@@ -155,7 +155,9 @@ def _read_one(
         kind = "" if text.startswith("the ") else "the gzip file is damaged or cut short: "
         raise InventoryError(name, "", f"{kind}{text}") from None
     except OSError as error:
-        raise InventoryError(name, "", error.strerror or str(error)) from None
+        may_be_a_host = isinstance(error, FileNotFoundError) and re.fullmatch(r"[\w-]+|[\w-]+@[\w.:-]+", name)
+        address = f"; a pool that runs is https://{name}" if may_be_a_host else ""
+        raise InventoryError(name, "", (error.strerror or str(error)) + address) from None
 
 
 def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
