@@ -70,8 +70,10 @@ LAYERS = {
     },
     "answers": {
         "_lazy",
+        "arrow",
         "columns",
         "datamodel",
+        "dataset",
         "fleet",
         "history",
         "kernel",

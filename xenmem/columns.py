@@ -280,10 +280,11 @@ class VMs(Table):
     current_operations : tuples of str, the operations that are under way on the VM
     is_migration_blocked : blocked_operations has pool_migrate
     is_immobile : nomigrate or nested virtualisation: by its metrics, or by its platform if it has none
-    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next six are False, or None
+    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next seven are False, or None
     has_pv_drivers : its PV_drivers_version is one; the guest can then be migrated
     pv_drivers_detected : PV_drivers_detected, where the server has the field, which is since 7.0; else has_pv_drivers
     os_distro, os_major : str, of the os_version that the guest reports; None if it does not
+    agent_build : str, of its PV_drivers_version; None if it does not report it
     has_feature_suspend : it announces feature-suspend with the value 1
     refuses_suspend : it has a data-cant-suspend-reason: VM_NON_SUSPENDABLE
     VUSBs, VGPUs, attached_PCIs : number of these devices; 0 where the inventory cannot tell it (xe text)
@@ -340,6 +341,7 @@ class VMs(Table):
     pv_drivers_detected: Bools
     os_distro: TextsOrNone
     os_major: TextsOrNone
+    agent_build: TextsOrNone
     has_feature_suspend: Bools
     refuses_suspend: Bools
     VUSBs: Counts

@@ -84,7 +84,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def values(made: Worker, name: str) -> list[float]:
-    text = made.text(openmetrics=True)
+    text = made.text(openmetrics=True).decode()
     return [one.value for family in parsed(text) for one in family.samples if one.name == f"xenmem_{name}"]
 
 
@@ -141,7 +141,7 @@ def test_a_pool_that_cannot_be_read_leaves_what_there_was() -> None:
         assert values(made, "errors_total")[0] >= 2
         mirror.shown = good
         count = len(told)
-        eventually(lambda: made.text(openmetrics=True) != "" and len(told) <= count + 1)
+        eventually(lambda: made.text(openmetrics=True) != b"" and len(told) <= count + 1)
 
 
 def test_a_stage_that_fails_is_counted_and_the_others_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_a_stage_that_fails_is_counted_and_the_others_are_there(monkeypatch: pyt
     with working(Shown()) as (made, told):
         eventually(lambda: made.computed is not None)
         assert told == ["failover: broken"]
-        text = made.text(openmetrics=False)
+        text = made.text(openmetrics=False).decode()
         assert 'xenmem_errors_total{stage="failover"} 1' in text
         assert 'xenmem_errors_total{stage="accounting"} 0' in text
         assert 'xenmem_scrape_duration_seconds{stage="accounting"}' in text

@@ -78,6 +78,17 @@ class Answer(Result, frozen=True):
     verdict: str
     outcome: Outcome
 
+    def to_arrow(self) -> dict[str, Any]:
+        """The lists of results in the answer, by name, each a ``pyarrow.Table``; see `answers.tables.tables`.
+
+        Raises
+        ------
+        ValueError : pyarrow is not installed, or a number is too large for it
+        """
+        from xenmem.answers.tables import tables
+
+        return tables(self)
+
     def _repr_html_(self) -> str:
         """For notebooks: the sentence."""
         return notebook.shown(self.verdict)

@@ -95,7 +95,7 @@ class Paths:
         if not text:
             return notice(503, "nothing has been computed yet", close=False)
         kind = exposition.OPENMETRICS if openmetrics else exposition.PROMETHEUS
-        return Answer(200, kind, text.encode(), compressible=True)
+        return Answer(200, kind, text, compressible=True)
 
     def _health(self) -> Answer:
         pools = [
