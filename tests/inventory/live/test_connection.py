@@ -260,6 +260,22 @@ def test_a_server_before_json() -> None:
     assert b"<value><double>0.0</double></value>" in calls[1]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_of_json_rpc_1(known: bool) -> None:
+    """Its answers are those of XML-RPC in JSON, or failures as lists: it is spoken to in XML-RPC."""
+
+    def old(message: str, parameters: list[Any], number: int) -> bytes:
+        if message == "xml":
+            return xml("<value>OpaqueRef:session</value>" if b"login" in parameters[0] else "<value></value>")
+        value = {"Status": "Success", "Value": "OpaqueRef:session"}
+        answer = {"result": value, "error": None} if known else {"result": None, "error": ["SESSION_INVALID", "x"]}
+        return http(json.dumps(answer | {"id": number}).encode())
+
+    with answering(old) as (url, messages):
+        Connection(Address.of(url), ACCESS).close()
+    assert messages == ["session.login_with_password", "xml", "xml"]
+
+
 def test_no_server_of_xenapi() -> None:
     with (
         answering(lambda *call: http(b"<html>", "text/html", "404 Not Found")) as (url, messages),

@@ -219,10 +219,13 @@ class Connection:
             if failure.code != "MESSAGE_PARAMETER_COUNT_MISMATCH":
                 raise
             value = self._call(LOG_IN, (user, password))
+        if not isinstance(value, msgspec.Raw):
+            return str(value)
         try:
-            return _TEXTS.decode(value) if isinstance(value, msgspec.Raw) else str(value)
-        except msgspec.DecodeError:
-            raise NoXapiError(str(self.address), LOG_IN, "the answer is no session") from None
+            return _TEXTS.decode(value)
+        except msgspec.DecodeError:  # of a server before JSON-RPC 2.0, which puts what XML-RPC answers into JSON
+            self._is_json = False
+            return self._open_session(user, password)
 
     def _explained(self, failure: RefusedError, user: str) -> InventoryError:
         if failure.code == "SESSION_AUTHENTICATION_FAILED":
@@ -239,11 +242,14 @@ class Connection:
         if self._is_json:
             body = {"id": self._number, "jsonrpc": "2.0", "method": message, "params": parameters}
             kind, answer = self._exchange("/jsonrpc", "application/json", msgspec.json.encode(body), wait)
-            if kind == "application/json":
-                return self._json_result(answer)
-            if message != LOG_IN:
+            try:
+                if kind == "application/json":
+                    return self._json_result(answer)
                 raise self._no_xapi(kind)
-            self._is_json = False  # a server before JSON-RPC, or none at all, which the next answer tells
+            except NoXapiError:
+                if message != LOG_IN:
+                    raise
+            self._is_json = False  # a server before JSON-RPC 2.0, or none at all, which the next answer tells
         kind, answer = self._exchange("/", "text/xml", _xml(message, parameters), wait)
         if not kind.endswith("xml"):
             self._is_json = True
