@@ -347,6 +347,21 @@ def test_a_pool_that_changes_while_it_is_read(data: Path) -> None:
         assert next(note.kind for note in fleet.notes) == "changing-pool"
 
 
+def test_progress() -> None:
+    event = {"class": "vm", "operation": "del", "ref": "x" * (1 << 20)}
+    batch = {"events": [event], "valid_ref_counts": {"vm": 1}, "token": "1,0"}
+    seen: list[tuple[int, int | None]] = []
+    with (
+        answering(but("event.from", lambda number: success(batch, number))) as (url, _),
+        pytest.raises(InventoryError, match="holds neither VMs nor hosts"),
+    ):
+        xenmem.read(url, access=ACCESS, progress=lambda done, size: seen.append((done, size)))
+    whole = max(done for done, _ in seen)
+    assert whole > 1 << 20
+    assert (whole, whole) in seen
+    assert len({done for done, size in seen if size == whole}) > 1
+
+
 def test_a_bad_record_names_the_pool() -> None:
     event = {"class": "vm", "operation": "add", "ref": "OpaqueRef:1", "snapshot": {"uuid": "u", "VCPUs_max": "two"}}
     batch = {"events": [event], "valid_ref_counts": {"vm": 1}, "token": "1,0"}
