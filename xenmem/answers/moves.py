@@ -11,7 +11,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
-from xenmem import planning
+from xenmem import notebook, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles, vm_obstacles
 from xenmem.answers.failover import MOMENT
@@ -244,6 +244,22 @@ class MovePlan(Answer, frozen=True):
     warnings: list[Finding]
     checked: list[str]
     not_checked: list[str]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the sentence and the first moves."""
+        moves = [move for pool in self.pools for move in pool.moves]
+        rows = (
+            (
+                move.number,
+                move.action,
+                label(move.vm),
+                move.source and label(move.source),
+                move.target and label(move.target),
+                notebook.Size(move.copied),
+            )
+            for move in moves
+        )
+        return notebook.shown(self.verdict, ("", "what", "VM", "from", "to", "copied"), rows, len(moves))
 
 
 # ----------------------------------------------------------------------------------------------------------- questions

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from xenmem import kernel, planning
+from xenmem import kernel, notebook, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles
 from xenmem.answers.failover import MOMENT
@@ -142,6 +142,21 @@ class RollingPlan(Answer, frozen=True):
     warnings: list[Finding]
     checked: list[str]
     not_checked: list[str]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the sentence and the first steps."""
+        rows = (
+            (
+                step.number,
+                step.action,
+                step.vm and label(step.vm),
+                step.source and label(step.source),
+                label(step.host),
+                notebook.Size(step.copied),
+            )
+            for step in self.steps
+        )
+        return notebook.shown(self.verdict, ("", "what", "VM", "from", "host", "copied"), rows, len(self.steps))
 
 
 def rolling_update(
