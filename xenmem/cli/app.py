@@ -204,6 +204,14 @@ COMMANDS: Final = {
             ("by what was collected, and keep it", "rightsize pool.xml --use answers/ --keep use.parquet"),
         ),
     ),
+    "convert": About(
+        "Other programs",
+        "An inventory in another format: Parquet, Arrow, JSON, XML.",
+        (
+            ("read once, ask often", "convert pool.xml pool.parquet"),
+            ("a snapshot for a history, from cron", "convert pool.xml snapshots/"),
+        ),
+    ),
     "serve": About(
         "Other programs",
         "Pools in memory, for XenAPI clients on the network.",
