@@ -87,6 +87,7 @@ LAYERS = {
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "exposition": set(),
+    "distributed": {"answers", "dataset", "inventory"},
     "server": {"datamodel", "exposition", "kernel", "rules", "xenapi"},
     "exporter": {
         "answers",
