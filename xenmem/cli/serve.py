@@ -31,6 +31,7 @@ from xenmem.cli.streams import Output
 @click.option("--tls-key", metavar="FILE", help="The certificate's key.")
 @click.option("--members", is_flag=True, help="An address for each host, from --listen's on; host.address says so.")
 @click.option("--state", metavar="FILE", help="Keep every change; where the file exists, go on from it.")
+@click.option("--socket", metavar="PATH", help="Also at a socket of the file system, without a password: your own.")
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
 @click.option(
     "--pace",
@@ -50,6 +51,7 @@ def serve(
     tls_key: str | None,
     members: bool,
     state: str | None,
+    socket: str | None,
     read_only: bool,
     pace: str,
     lenient: bool,
@@ -76,6 +78,7 @@ def serve(
         read_only=read_only,
         members=members,
         state_file=state,
+        socket=socket,
     )
     if inventories.count("-") > 1:
         raise click.UsageError("standard input can be read only once", click.get_current_context())
