@@ -55,7 +55,7 @@ def arguments(asked: str, small: str) -> list[str]:
 
 @every_command
 def test_answers_begin_with_a_sentence_and_json_follows_its_schema(xenmem: Command, small: str, asked: str) -> None:
-    """F10, F13: the verdict comes first, JSON has a version and a schema, and the status is the outcome's."""
+    """F8, F10, F13: the verdict comes first, JSON has a version and a schema, the status is the outcome's."""
     done = xenmem(*arguments(asked, small), "--format", "json")
     told = json.loads(done.stdout)
     name = ASKED[asked][0]

@@ -16,6 +16,7 @@ from xenmem.answers.tables import columns
 from xenmem.cli import values
 from xenmem.cli.arguments import (
     again,
+    cluster_option,
     command,
     format_option,
     inventories_argument,
@@ -23,6 +24,7 @@ from xenmem.cli.arguments import (
     model_option,
     read_fleet,
     sizes_option,
+    spread,
 )
 from xenmem.cli.display import display, write_to
 from xenmem.cli.layout import Column
@@ -84,6 +86,7 @@ def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
     "--html", metavar="FILE", help="Write one page that needs nothing else: pictures, and tables to sort and filter."
 )
 @model_option
+@cluster_option
 @lenient_option
 @format_option("table", "json", "csv", "openmetrics")
 def report(
@@ -93,6 +96,7 @@ def report(
     sizes: tuple[tuple[int, int], ...],
     html: str | None,
     model: str | None,
+    cluster: str | None,
     lenient: bool,
     form: str,
 ) -> Output:
@@ -102,13 +106,18 @@ def report(
     anew changes: the VMs' overhead and start memory, and the warnings that compare stored overheads with these.
     With --format openmetrics it is what Prometheus reads of a file; --vms then adds series for each VM.
     """
+    if cluster is not None and (form == "openmetrics" or html is not None):
+        raise click.UsageError("--cluster excludes --html and --format openmetrics", _context())
     if form == "openmetrics":
         return _openmetrics(inventories, lenient, vms, sizes)
     if sizes:
         raise click.UsageError("--size chooses what --format openmetrics counts the room for", _context())
     if html is not None:
         return _page(html, inventories, lenient, model)
-    result = answers.report(read_fleet(inventories, lenient), model=model, vms=vms)
+    if cluster is None:
+        result = answers.report(read_fleet(inventories, lenient), model=model, vms=vms)
+    else:
+        result = spread(inventories, cluster, "report", model=model, vms=vms)
     row_type = VMReport if vms else HostReport
     rows = "vms" if vms else "hosts"
     if sort is not None:
