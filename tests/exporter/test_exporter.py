@@ -272,6 +272,9 @@ def test_a_served_pool_is_scraped_while_it_changes(tmp_path: Path) -> None:
         status, page = scraped(f"{url}/")
         assert status == 200
         assert "alpha" in page
+        asked = urllib.request.Request(f"{url}/what-if", b'{"empty":["delta"]}', {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked, timeout=120) as answer:
+            assert "delta can be emptied" in json.load(answer)["html"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
 

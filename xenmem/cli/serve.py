@@ -33,6 +33,7 @@ from xenmem.cli.streams import Output
 @click.option("--state", metavar="FILE", help="Keep every change; where the file exists, go on from it.")
 @click.option("--socket", metavar="PATH", help="Also at a socket of the file system, without a password: your own.")
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
+@click.option("--web", is_flag=True, help="Show the pool in a browser at /, live, with a panel to ask what if.")
 @click.option(
     "--pace",
     type=click.Choice(("real", "jump")),
@@ -53,6 +54,7 @@ def serve(
     state: str | None,
     socket: str | None,
     read_only: bool,
+    web: bool,
     pace: str,
     lenient: bool,
 ) -> Output:
@@ -78,6 +80,7 @@ def serve(
         read_only=read_only,
         members=members,
         state_file=state,
+        web=web,
         socket=socket,
     )
     if inventories.count("-") > 1:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.datamodel import Role
 from xenmem.server import certificates, history, metrics, passwords, state
@@ -29,6 +29,9 @@ from xenmem.server.members import Members, take_addresses
 from xenmem.server.rpc import Endpoint
 from xenmem.xenapi import Database, Pace, Pool, User
 from xenmem.xenapi.world import roles
+
+if TYPE_CHECKING:
+    from xenmem.server.web import Web
 
 BACKLOG: Final = 2048
 DRAIN_SECONDS: Final = 30.0
@@ -94,6 +97,7 @@ class Configuration:
     read_only : every user's role is read-only
     members : each host of a pool has an address of its own
     state_file : of the one pool; None if it lives in memory
+    web : the live page is at ``/``
     socket : of the one pool in the file system, where no password is asked; None for none
     """
 
@@ -107,6 +111,7 @@ class Configuration:
     read_only: bool = False
     members: bool = False
     state_file: str | None = None
+    web: bool = False
     socket: str | None = None
 
     @property
@@ -215,7 +220,8 @@ class Server:
                 roles.load(database)
                 pool = Pool(database, users=users, clock=clock)
                 endpoint = Endpoint(pool, members, gate, keeper, User(None, configuration.most))
-                application = Application(endpoint, history.History(database, clock.now()), self._metrics)
+                web = _web(pool, gate) if configuration.web else None
+                application = Application(endpoint, history.History(database, clock.now()), self._metrics, web)
                 self._applications.append(application)
                 bound += [(one, application) for one in own]
             if configuration.tls:
@@ -278,6 +284,8 @@ class Server:
             self._tell("changes live in memory: they are gone when the server ends (--state FILE keeps them)")
         else:
             self._tell(f"changes are kept in {self._configuration.state_file}")
+        if self._configuration.web:
+            self._tell("a browser shows the pool at / of each address, to whoever logs in")
         if self._configuration.read_only:
             self._tell("every change is refused (--read-only)")
         self._tell("ready")
@@ -334,6 +342,8 @@ class Server:
             listening.close()
         for application in self._applications:
             application.endpoint.hub.release()
+            if application.web is not None:
+                application.web.close()
         self._traffic.drain()
         end = asyncio.get_running_loop().time() + DRAIN_SECONDS
         while self._traffic.connections and asyncio.get_running_loop().time() < end:
@@ -342,6 +352,13 @@ class Server:
         for one in kept:
             await one
         self._log("ended")
+
+
+def _web(pool: Pool, gate: Gate) -> "Web":
+    """The live page, which brings much that a server without it does not need."""
+    from xenmem.server.web import Web
+
+    return Web(pool, gate)
 
 
 def bind(address: Address) -> socket.socket:
