@@ -1,5 +1,6 @@
 """What somebody who tries xenmem for the first time meets: words, answers that agree, and what README says first."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -99,3 +100,11 @@ def test_next_does_not_say_what_was_asked(answer: Answer) -> None:
     page = answer("evacuate", inventory, "xen01", "--ignore", "immobile", status=1)
     assert "leave it where it is" not in page
     assert page.rstrip().endswith("--ignore immobile --may-stop immobile")
+
+
+def test_a_plan_that_does_not_reach_its_end_moves_nothing(answer: Answer) -> None:
+    """F2: 170 migrations stood there, which put running VMs out, and a state that they did not lead to."""
+    inventory = str(ROOT / "examples" / "pool.xml.gz")
+    told = json.loads(answer("pack", inventory, "--format", "json", status=1))
+    assert told["verdict"] == "8 of 74 VMs find no place."
+    assert [pool["moves"] for pool in told["pools"]] == [[]]
