@@ -22,7 +22,7 @@ OFFLINE := { echo "What xenmem runs on could not be installed. Without a network
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-quick fuzz lint types docs bench bench-quick man install-man wheel release clean
+.PHONY: demo test test-quick fuzz lint types docs pictures bench bench-quick man install-man wheel release clean
 
 demo: $(INSTALLED)
 	@$(BIN)/xenmem report examples/pool.xml.gz
@@ -58,6 +58,12 @@ types: $(INSTALLED) $(TOOLS)
 docs: $(INSTALLED) $(TOOLS)
 	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees -c docs . build/docs
 	@echo build/docs/index.html
+
+# the pictures of README and docs/, which a test compares with what is drawn now
+pictures: $(INSTALLED) $(TOOLS)
+	$(BIN)/xenmem plot examples/pool.xml.gz docs/pictures/hosts.svg
+	$(BIN)/xenmem plot examples/four-hosts.json docs/pictures/update.svg --kind rolling-update
+	$(BIN)/xenmem plot examples/pool.xml.gz docs/pictures/overhead.svg --kind overhead
 
 # What is installed is measured and kept as the results of HEAD; BENCH='overhead free_memory' measures some of it.
 bench: $(INSTALLED) $(TOOLS)

@@ -70,6 +70,18 @@ def test_shell_session(block: str) -> None:
         ], command
 
 
+@pytest.mark.usefixtures("warm")
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs" / "pictures").iterdir()), ids=lambda path: path.name)
+def test_pictures_are_what_is_drawn_now(picture: Path, tmp_path: Path) -> None:
+    """As `make pictures` draws them."""
+    makefile = (ROOT / "Makefile").read_text()
+    (line,) = re.findall(rf"^\t\$\(BIN\)/(xenmem plot .* docs/pictures/{picture.name}.*)$", makefile, re.MULTILINE)
+    drawn = tmp_path / picture.name
+    command = line.replace(f"docs/pictures/{picture.name}", str(drawn)).split()
+    subprocess.run([Path(sys.executable).parent / command[0], *command[1:]], cwd=ROOT, capture_output=True, check=True)
+    assert drawn.read_text() == picture.read_text(), "make pictures"
+
+
 def test_the_columns_of_a_fleet_are_documented() -> None:
     fleet = xenmem.read(ROOT / "examples" / "pool.xml.gz")
     sections = (ROOT / "docs" / "reference" / "fleet.md").read_text().split("\n### ")

@@ -211,7 +211,7 @@ def test_several_pools() -> None:
         ({"num_failures": -1}, "-1 hosts cannot fail"),
         ({"num_failures": 0}, "without failures the question is of a shape of VMs: give memory and vCPUs"),
         ({"shape": Wanted(0, 1)}, "memory: 0 makes no VM"),
-        ({"vms": "all"}, "'all' is none of protected, running"),
+        ({"restart": "all"}, "'all' is none of protected, running"),
         ({"num_failures": 4}, "of no snapshot it can be told"),
     ],
 )

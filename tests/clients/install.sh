@@ -27,6 +27,8 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
 END
 rm -r wheels
 
-apt-get download -q fence-agents > /dev/null 2>&1 || { apt-get update -q > /dev/null && apt-get download -q fence-agents > /dev/null; }
+debs=(fence-agents prometheus)
+apt-get download -q "${debs[@]}" > /dev/null 2>&1 || { apt-get update -q > /dev/null && apt-get download -q "${debs[@]}" > /dev/null; }
 dpkg -x fence-agents_*.deb fence
+dpkg -x prometheus_*.deb prometheus
 touch complete

@@ -182,7 +182,7 @@ def runway(
     shape: Wanted | None = None,
     num_failures: int = 1,
     *,
-    vms: str | None = None,
+    restart: str | None = None,
     policy: str = "static_max",
     time_limit: float = TIME_LIMIT,
     progress: Callable[[int], None] = lambda done: None,
@@ -194,7 +194,7 @@ def runway(
     snapshots : when, and the fleet as it was then; in the order of time, each of any number of pools
     shape : of the VM that is to fit while so many hosts may still fail; None asks of the VMs that there are
     num_failures : hosts that may fail
-    vms, policy : as for failover
+    restart, policy : as for failover
     time_limit : seconds for each snapshot of a pool
     progress : called with the number of snapshots that are done
 
@@ -208,7 +208,7 @@ def runway(
         raise QuestionError("without failures the question is of a shape of VMs: give memory and vCPUs")
     if shape is not None and shape.memory <= 0:
         raise QuestionError(f"memory: {shape.memory} makes no VM")
-    account = _Account(shape, num_failures, vms, policy, time_limit)
+    account = _Account(shape, num_failures, restart, policy, time_limit)
     records: dict[str, _Record] = {}
     for done, (when, fleet) in enumerate(snapshots, 1):
         for pool in range(len(fleet.pools)):
@@ -243,9 +243,9 @@ class _Account:
     """What is followed, of one pool at one time; equal pools are accounted once."""
 
     def __init__(
-        self, shape: Wanted | None, num_failures: int, vms: str | None, policy: str, time_limit: float
+        self, shape: Wanted | None, num_failures: int, restart: str | None, policy: str, time_limit: float
     ) -> None:
-        self.shape, self.num_failures, self.vms = shape, num_failures, vms
+        self.shape, self.num_failures, self.restart = shape, num_failures, restart
         self._policy, self._time_limit = policy, time_limit
         self._known: dict[tuple[object, ...], float | None] = {}
 
@@ -256,9 +256,9 @@ class _Account:
 
     def _restart_pool(self, fleet: Fleet, pool: int) -> planning.RestartPool | None:
         try:
-            found = restart_pool(fleet, pool, self.vms, self._policy)
+            found = restart_pool(fleet, pool, self.restart, self._policy)
         except QuestionError:
-            counted_in(fleet, pool, self.vms)  # which is a mistake of whoever asks
+            counted_in(fleet, pool, self.restart)  # which is a mistake of whoever asks
             return None
         return found if self.num_failures <= len(found.free) else None
 
@@ -322,7 +322,7 @@ def _pool(record: _Record, account: _Account) -> PoolRunway:
     preliminary = line is None or line.is_preliminary
     return PoolRunway(
         pool=pool_head(fleet, pool),
-        counted=counted_in(fleet, pool, account.vms),
+        counted=counted_in(fleet, pool, account.restart),
         first=_date(x[0]),
         last=_date(today),
         days=covered,

@@ -5,7 +5,7 @@ import click
 from xenmem import answers
 from xenmem.answers.capacity import Wanted
 from xenmem.answers.runway import TIME_LIMIT, Point, PoolRunway, Runway, chosen
-from xenmem.cli.arguments import COUNT, command, counted_option, format_option, policy_option, size, time_limit_option
+from xenmem.cli.arguments import COUNT, command, format_option, policy_option, restart_option, size, time_limit_option
 from xenmem.cli.dataset import dates_of, opened, snapshots
 from xenmem.cli.layout import Cell, Column
 from xenmem.cli.page import Page, head
@@ -21,7 +21,7 @@ from xenmem.cli.streams import Output
     "--failures", metavar="N", type=click.IntRange(min=0), default=1, show_default=True, help="Hosts that may fail."
 )
 @click.option("--pool", "pools", metavar="UUID", multiple=True, help="Of this pool only; the beginning does.")
-@counted_option
+@restart_option
 @policy_option("static_max")
 @time_limit_option
 @format_option("table", "json", "csv")
@@ -31,7 +31,7 @@ def runway(
     vcpus: int | None,
     failures: int,
     pools: tuple[str, ...],
-    vms: str | None,
+    restart: str | None,
     policy: str,
     time_limit: float | None,
     form: str,
@@ -49,7 +49,7 @@ def runway(
         snapshots(data, dates),
         None if memory is None or vcpus is None else Wanted(memory, vcpus),
         failures,
-        vms=vms,
+        restart=restart,
         policy=policy,
         time_limit=TIME_LIMIT if time_limit is None else time_limit,
     )

@@ -1,9 +1,11 @@
 """`Mirror`: pools that run as one Fleet that is always that of now; how old it is, what changed, and copies on disk."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, Self
 
 from xenmem.fleet import Fleet
@@ -13,6 +15,7 @@ from xenmem.inventory.live.reading import LivePool
 from xenmem.mirror.changes import Change
 from xenmem.mirror.feeds import Feed, NetworkFeed, SessionFeed
 from xenmem.mirror.follower import Follower, now
+from xenmem.mirror.keeping import Keeper, Records
 
 if TYPE_CHECKING:
     import XenAPI
@@ -177,6 +180,38 @@ class Mirror:
         callback : called in a thread of the mirror; while it runs its pool is not followed
         """
         self._listeners.append(callback)
+
+    def keep(self, path: "str | os.PathLike[str]", every: float) -> None:
+        """Write what the Fleet is to disk, now and again and again: each time all of it, or nothing.
+
+        Parameters
+        ----------
+        path : a file that ends in ``.json``, which is replaced by records that `xenmem.read` reads; or the folder of a
+            `DataSet`, to which a snapshot is added, by the time of the state
+        every : seconds
+
+        Raises
+        ------
+        OSError : it cannot be written now; what fails later is a line of the log ``xenmem``
+        ValueError : `every` is no time, or pyarrow, which a folder needs, is not installed
+
+        Notes
+        -----
+        A state that was kept is not added again; the file is written anew all the same.
+        """
+        if not 0 < every < float("inf"):
+            raise ValueError(f"every: {every} is no number of seconds")
+        keeper = Keeper(Path(path), lambda: self.fleet, self._records, lambda: self.read_at)
+        keeper.keep()
+        ended = threading.Event()
+        thread = threading.Thread(
+            target=keeper.run, args=(every, ended), name=f"xenmem keeps a mirror in {path}", daemon=True
+        )
+        self._keepers.append((thread, ended))
+        thread.start()
+
+    def _records(self) -> list[Records]:
+        return [follower.records() for follower in self._followers if follower.uuid]
 
     def close(self) -> None:
         """Follow no more, and log out."""

@@ -88,7 +88,6 @@ def test_first_use(
     assert known.read_text() == (
         f"# mine\npool.example:443 {other.fingerprint}\n{address.place} {certificate.fingerprint}\n"
     )
-    assert known.stat().st_mode & 0o777 == 0o600
     assert [one.name for one in known.parent.iterdir()] == ["known_hosts"]
     connected(address)
     known.write_text(f"{address.place} {other.fingerprint}\n")

@@ -14,6 +14,7 @@ from typing import Final
 from xenmem.inventory.error import InventoryError, OutOfReachError
 from xenmem.inventory.live.access import Access
 from xenmem.inventory.live.address import Address, folder
+from xenmem.replacing import replacing
 
 _PREFIX: Final = "sha256:"
 _DIGITS: Final = frozenset("0123456789abcdef")
@@ -113,21 +114,15 @@ def remember(place: str, shown: str) -> None:
     InventoryError : it cannot be written
     """
     path = _path()
-    temporary = f"{path}.{os.getpid()}.tmp"
     try:
         os.makedirs(folder(), mode=0o700, exist_ok=True)  # noqa: PTH103
-        before = ""
-        with suppress(FileNotFoundError), open(path, encoding="utf-8") as file:  # noqa: PTH123
-            before = file.read()
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123
-            file.write(f"{before}{'' if before.endswith(chr(10)) or not before else chr(10)}{place} {shown}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)  # noqa: PTH105
+        before = b""
+        with suppress(FileNotFoundError), open(path, "rb") as old:  # noqa: PTH123
+            before = old.read()
+        with replacing(path) as file:
+            ended = before if before.endswith(b"\n") or not before else before + b"\n"
+            file.write(ended + f"{place} {shown}\n".encode())
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
         raise InventoryError(path, "", error.strerror or str(error)) from None
 
 
