@@ -20,7 +20,11 @@ Answer = Callable[..., str]
 def test_the_readme_says_how_to_get_a_dump_and_what_is_in_it() -> None:
     """F5: the command that makes one stood on a page further back, and that it holds secrets nowhere."""
     readme = " ".join((ROOT / "README.md").read_text().split())
-    assert readme.index("xe pool-dump-database file-name=") < readme.index("holds secrets") < readme.index("## Five questions")
+    assert (
+        readme.index("xe pool-dump-database file-name=")
+        < readme.index("holds secrets")
+        < readme.index("## Five questions")
+    )
 
 
 @pytest.mark.parametrize(("memory", "vcpus"), [(16 * GIB, 4), (4 * GIB, 2), (64 * GIB, 8)])

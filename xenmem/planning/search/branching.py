@@ -65,11 +65,7 @@ class Branching:
         self.below = below
         self._arguments = (
             problem.sizes,
-            problem.kind_of,
-            problem.allowed,
-            problem.group_start,
-            problem.group_of,
-            problem.taken.copy(),
+            problem.where(problem.taken.copy()),
             problem.free.copy(),
             skip_cost,
             open_cost,
