@@ -233,13 +233,7 @@ class Walk:
             np.where(stay >= 0, MOVE + (problem.copied[order] >> 20), 0),
             capacity,
             free,
-            Where(
-                kind_of.reshape(-1).astype(np.int32),
-                masks,
-                no_group,
-                no_group[:0],
-                np.zeros((0, len(others)), np.int32),
-            ),
+            Where(kind_of.reshape(-1).astype(np.int32), masks, no_group, no_group[:0], nobody),
         )
         found = fewest_displaced(crowd, self._tries, DIVES).host_of
         if found is None:
