@@ -8,8 +8,8 @@ from math import ceil
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Floats
 from xenmem.inventory.use import Rows, Use
 from xenmem.units import MIB
 
@@ -35,7 +35,6 @@ CONSTANT: Final = 0.05
 RANGE_PERCENT: Final = 110
 _CHANGED: Final = 0.1
 
-Floats = NDArray[np.float64]
 Kind = Literal["over", "under", "idle", "right"]
 
 

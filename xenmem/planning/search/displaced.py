@@ -11,16 +11,12 @@ from itertools import count as endless
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.arrays import MOVE, NEVER, Where
 from xenmem.planning.search.compiled.displace import displace, displaced_at_least, is_valid
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 DIVES: Final = 8
 """Tries without a clock, each by other chances; the first takes none."""

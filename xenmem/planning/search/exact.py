@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search import bounds
 from xenmem.planning.search.branching import (
@@ -29,8 +30,6 @@ from xenmem.planning.search.cutting import Cutting
 from xenmem.planning.search.greedy import filled, greedy
 from xenmem.planning.search.problem import Problem
 from xenmem.planning.xapi.binpack import biggest_fit_decreasing
-
-Rows = NDArray[np.int32]
 
 REPACK_NODES: Final = 150_000
 """Nodes of the local search between two looks at the clock, some 5 ms, and how many such slices without a clock."""

@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.search.compiled.first_fit import closest_fit, first_fit
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
 
 SCAN_CELLS: Final = 200_000_000
 """VMs times hosts up to which every host is looked at for every VM."""

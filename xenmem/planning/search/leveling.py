@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.leveling import even_out, every_way
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
 
 WAYS: Final = 2_000_000
 """Ways that are looked at, some 100 ns each; all of them where two migrations are asked for, or a pool is small."""

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Rows
 from xenmem.planning.search.engine import jit
 
-Rows = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 Random = NDArray[np.uint64]
 
 

@@ -9,12 +9,9 @@ in _repack; `free` and `taken` are changed and restored. Nothing is checked here
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.search.compiled.arrays import NEVER, Where, admits
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @jit

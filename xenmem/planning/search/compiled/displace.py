@@ -8,13 +8,9 @@ each of them and the MiB that it copies. Nothing is checked here.
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Floats, Rows
 from xenmem.planning.search.compiled.arrays import MOVE, NEVER, Where, draw
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 MOST_AT_ONCE = 4
 """VMs that may leave one host for one VM; each takes 15 bits of a way."""

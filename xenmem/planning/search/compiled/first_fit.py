@@ -7,12 +7,9 @@ Nothing is checked here. First fit costs O(log hosts) per VM, the other two O(ho
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.search.compiled.arrays import Where, admits
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @jit

@@ -5,14 +5,10 @@ stands for. What is left on a host is its free memory. Nothing is checked here.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.search.compiled.arrays import Where, admits
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @jit

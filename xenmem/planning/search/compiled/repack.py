@@ -6,12 +6,10 @@ Arrays as in arrays, changed in place; nothing is checked here. Amounts are any 
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.search.compiled.arrays import Where, admits, draw
 from xenmem.planning.search.engine import jit
 
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Random = NDArray[np.uint64]
 
 HOSTS_AT_ONCE = 3
