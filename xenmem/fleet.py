@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem import kernel
+from xenmem import kernel, notebook
 from xenmem.columns import (
     POLICIES,
     Bytes,
@@ -135,6 +135,22 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"<Fleet: {len(self.pools)} pools, {len(self.hosts)} hosts, {len(self.vms)} VMs>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first hosts, and what is free there under each policy."""
+        hosts, pools = self.hosts, self.pools
+        free = {policy: self.free_memory(policy) for policy in POLICIES}
+        rows = (
+            (
+                pools.label(int(hosts.pool[row])),
+                hosts.label(row),
+                notebook.Size(hosts.memory_total[row]),
+                *(notebook.Size(free[policy][row]) for policy in POLICIES),
+            )
+            for row in range(len(hosts))
+        )
+        headings = ("pool", "host", "total", *(f"free, {policy}" for policy in POLICIES))
+        return notebook.shown(repr(self), headings, rows, len(hosts))
 
     @classmethod
     def from_records(

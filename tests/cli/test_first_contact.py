@@ -27,6 +27,14 @@ def test_the_readme_says_how_to_get_a_dump_and_what_is_in_it() -> None:
     )
 
 
+def test_an_address_that_is_taken_for_a_file(complaint: Answer) -> None:
+    """F5: `No such file or directory` was all that somebody who typed what ssh takes was told."""
+    told = complaint("report", "root@xen01")
+    assert told == "root@xen01: No such file or directory; a pool that runs is https://root@xen01"
+    told = complaint("report")
+    assert told == "Missing argument 'INVENTORY...' (or set XENMEM_INVENTORY; see xenmem report --help)"
+
+
 @pytest.mark.parametrize(("memory", "vcpus"), [(16 * GIB, 4), (4 * GIB, 2), (64 * GIB, 8)])
 def test_fit_and_capacity_agree(memory: int, vcpus: int) -> None:
     """F12: three by the one and one by the other, and neither said what it had counted as the memory of a VM."""
@@ -71,7 +79,7 @@ def test_a_pool_is_called_a_pool_once(answer: Answer) -> None:
 def test_one_of_a_thing_is_one(answer: Answer, small: str) -> None:
     """F23: `1 do not fit`, `1 bad VM rows`, `VMs take 0B more`, and a label before a sentence."""
     fleet = library.Fleet.from_records({"VM": {"x": {"memory_static_max": "lots"}}}, lenient=True)
-    assert [note.text for note in fleet.notes] == ["1 bad VM row was skipped"]
+    assert "1 bad VM row was skipped" in [note.text for note in fleet.notes]
     assert "1 is placed" in library_plan_reason()
     same = answers.upgrade_check(library.read(ROOT / "examples" / "three-hosts.json"), "26.3").verdict
     assert same == "With 26.3 nothing changes: every VM still starts where it is."

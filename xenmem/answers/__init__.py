@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from xenmem.answers.balloon import BalloonReport, balloon, with_fair_targets
     from xenmem.answers.capacity import CapacityReport, Wanted, capacity
     from xenmem.answers.check import Check, check
+    from xenmem.answers.convert import Conversion, convert
     from xenmem.answers.explain import Explanation, explain
     from xenmem.answers.failover import Survival, failover, unprotecting
     from xenmem.answers.fit import Fit, Maximum, fit, maximise
@@ -38,6 +39,7 @@ __all__ = [
     "CapacityReport",
     "Changes",
     "Check",
+    "Conversion",
     "Declarations",
     "Explanation",
     "Fit",
@@ -61,6 +63,7 @@ __all__ = [
     "capacity",
     "check",
     "consolidate",
+    "convert",
     "declarations",
     "evacuate",
     "explain",
@@ -92,6 +95,7 @@ __getattr__, __dir__ = attach(
         "balloon": "BalloonReport balloon with_fair_targets",
         "capacity": "CapacityReport Wanted capacity",
         "check": "Check check",
+        "convert": "Conversion convert",
         "explain": "Explanation explain",
         "failover": "Survival failover unprotecting",
         "fit": "Fit Maximum fit maximise",

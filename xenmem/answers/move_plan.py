@@ -5,6 +5,7 @@ Amounts are bytes, times seconds. Knows no search and no Fleet.
 
 from typing import Final
 
+from xenmem import notebook
 from xenmem.answers import script
 from xenmem.answers.naming import (
     Answer,
@@ -194,6 +195,22 @@ class MovePlan(Answer, frozen=True):
     warnings: list[Finding]
     checked: list[str]
     not_checked: list[str]
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the sentence and the first moves."""
+        moves = [move for pool in self.pools for move in pool.moves]
+        rows = (
+            (
+                move.number,
+                move.action,
+                label(move.vm),
+                move.source and label(move.source),
+                move.target and label(move.target),
+                notebook.Size(move.copied),
+            )
+            for move in moves
+        )
+        return notebook.shown(self.verdict, ("", "what", "VM", "from", "to", "copied"), rows, len(moves))
 
 
 def in_words(why: str) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from xenmem import planning
 from xenmem.answers.explain import vm_obstacles
+from xenmem.answers.failover import MOMENT
 from xenmem.answers.move_attempts import Leave, check_hosts, is_nowhere, pools_own_plan, stops_of, warning, work_out
 from xenmem.answers.move_plan import BANDWIDTH, MovePlan
 from xenmem.answers.move_verdicts import answer_of, consolidated, evacuated, levelled, packed
@@ -67,9 +68,9 @@ def pack(
     check_hosts(fleet, hosts)
 
     def ask(fleet: Fleet, more: planning.Constraints) -> planning.Plan:
-        return planning.pack(fleet, taking_part, hosts, objective, policy, **search, **more)
+        return planning.pack(fleet, taking_part, hosts, objective, policy, **search(), **more)
 
-    search: dict[str, Any] = {"time_limit": time_limit, "seed": seed, "progress": progress}
+    search = _searching(time_limit, seed, progress)
     title = f"Place {counted(len(taking_part), 'VM')}, objective {objective}"
     worked_out = work_out(fleet, ask, constraints)
     plan = worked_out.plan
@@ -112,7 +113,7 @@ def evacuate(
         raise QuestionError(f"host {fleet.hosts.label(host)} is the only one of its pool: its VMs have nowhere to go")
     check_hosts(fleet, hosts, emptied=host)
     here = np.flatnonzero(fleet.vms.is_guest & (whereabouts(fleet.vms) == host)).tolist()
-    search: dict[str, Any] = {"time_limit": time_limit, "seed": seed, "progress": progress}
+    search = _searching(time_limit, seed, progress)
     left = {vm for vm in here if leave.ignore.has(vm)}
     alone = {
         vm: "it is to be left alone"
@@ -122,7 +123,7 @@ def evacuate(
     constraints["immovable"] = alone | constraints.get("immovable", {})
 
     def ask(fleet: Fleet, more: planning.Constraints) -> planning.Plan:
-        return planning.evacuate(stopped(fleet, left), host, hosts, policy, **search, **forgetting(more, left))
+        return planning.evacuate(stopped(fleet, left), host, hosts, policy, **search(), **forgetting(more, left))
 
     worked_out = work_out(fleet, ask, constraints, emptied=host)
     held = {vm: why for vm, why in worked_out.plan.stays.items() if vm in here}
@@ -135,14 +136,16 @@ def evacuate(
         able = [vm for vm in here if vm not in left and vm not in dict(stops)]
         may_stop = [vm for vm in able if leave.may_stop.has(vm) or leave.may_suspend.has(vm)]
         gone = stopped(fleet, [vm for vm, _ in stops])
-        quick = {**search, "progress": None}
+        quick = _searching(search()["time_limit"], seed, None)
 
         def ask_quickly(fleet: Fleet) -> planning.Plan:
             gone = {*left, *np.flatnonzero(is_nowhere(fleet)).tolist()}
             more = forgetting(constraints, gone)
-            return planning.evacuate(stopped(fleet, left), host, hosts, policy, **quick, **more)
+            return planning.evacuate(stopped(fleet, left), host, hosts, policy, **quick(), **more)
 
-        advice = least_stopped(gone, may_stop or able, ask_quickly, over=_after(time_limit or LEAST_STOPPED_SECONDS))
+        advice = least_stopped(
+            gone, may_stop or able, ask_quickly, over=_after(search()["time_limit"] or LEAST_STOPPED_SECONDS)
+        )
         if advice is not None and may_stop:
             stops = [*stops, *stops_of(fleet, advice.vms, {}, leave)]
             worked_out = work_out(fleet, ask, constraints, stops, emptied=host)
@@ -183,13 +186,13 @@ def consolidate(
     QuestionError : the question contradicts itself
     """
     check_hosts(fleet, hosts)
-    search: dict[str, Any] = {"time_limit": time_limit, "seed": seed, "progress": progress}
+    search = _searching(time_limit, seed, progress)
     on_hosts = np.flatnonzero(fleet.vms.is_guest & (whereabouts(fleet.vms) >= 0)).tolist()
     alone = {vm: "it is to be left alone" for vm in on_hosts if leave.ignore.has(vm)}
     constraints["immovable"] = alone | constraints.get("immovable", {})
 
     def ask(fleet: Fleet, more: planning.Constraints) -> planning.Plan:
-        return planning.consolidate(fleet, hosts, policy, **search, **more)
+        return planning.consolidate(fleet, hosts, policy, **search(), **more)
 
     worked_out = work_out(fleet, ask, constraints)
     stays = worked_out.plan.stays
@@ -228,10 +231,10 @@ def rebalance(
     QuestionError : the question contradicts itself
     """
     check_hosts(fleet, hosts)
-    search: dict[str, Any] = {"time_limit": time_limit, "seed": seed, "progress": progress}
+    search = _searching(time_limit, seed, progress)
 
     def ask(fleet: Fleet, more: planning.Constraints) -> planning.Plan:
-        return planning.rebalance(fleet, migrations, hosts, policy, **search, **more)
+        return planning.rebalance(fleet, migrations, hosts, policy, **search(), **more)
 
     worked_out = work_out(fleet, ask, constraints)
     warnings = warning(fleet, "stays", worked_out.plan.stays)
@@ -242,6 +245,15 @@ def rebalance(
 def _in_use(fleet: Fleet, plan: planning.Plan) -> set[int]:
     """The hosts with guests after a plan of all guests that are on a host."""
     return {*plan.host[plan.host >= 0].tolist(), *whereabouts(fleet.vms)[list(plan.stays)].tolist()}
+
+
+def _searching(
+    time_limit: float | None, seed: int, progress: Callable[[planning.Progress], None] | None
+) -> Callable[[], dict[str, Any]]:
+    """The keywords of each of several searches, which have one time limit together."""
+    end = time.monotonic() + (time_limit or 0.0)
+    common = {"seed": seed, "progress": progress}
+    return lambda: common | {"time_limit": None if time_limit is None else max(end - time.monotonic(), MOMENT)}
 
 
 def _after(seconds: float) -> Callable[[], bool]:

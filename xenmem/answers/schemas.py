@@ -29,6 +29,7 @@ _ANSWERS: Final = {
     "history": "Changes",
     "runway": "Runway",
     "rightsize": "Rightsizing",
+    "convert": "Conversion",
     "messages": "Declarations",
     "info": "Installation",
     "warm-up": "WarmUpReport",

@@ -204,6 +204,14 @@ COMMANDS: Final = {
             ("by what was collected, and keep it", "rightsize pool.xml --use answers/ --keep use.parquet"),
         ),
     ),
+    "convert": About(
+        "Other programs",
+        "An inventory in another format: Parquet, Arrow, JSON, XML.",
+        (
+            ("read once, ask often", "convert pool.xml pool.parquet"),
+            ("a snapshot for a history, from cron", "convert pool.xml snapshots/"),
+        ),
+    ),
     "serve": About(
         "Other programs",
         "Pools in memory, for XenAPI clients on the network.",
@@ -248,7 +256,9 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.exceptions.Exit as end:  # --help and --version have printed their answer
         return end.exit_code
     except click.UsageError as error:
-        hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        lacks = error.param.name if isinstance(error, click.MissingParameter) and error.param else ""
+        also = "or set XENMEM_INVENTORY; " if lacks in ("inventory", "inventories") else ""
+        hint = f" ({also}see {error.ctx.command_path} --help)" if error.ctx else ""
         complain(error.format_message().rstrip(".") + hint)
         return Status.MISTAKE
     except click.ClickException as error:

@@ -218,9 +218,13 @@ shadow_multiplier_option: Decorator = click.option(
 )
 
 
+OF_ROWS: Final = ("csv", "ndjson", "parquet", "arrow")
+"""The formats that are one table of rows."""
+
+
 def format_option(*formats: str) -> Decorator:
     if "csv" in formats:
-        formats = (*formats, "ndjson")
+        formats = (*formats, *(form for form in OF_ROWS if form != "csv"))
     return click.option(
         "--format",
         "form",
@@ -278,8 +282,9 @@ def policy_option(default: str | None, shown: str | bool = True) -> Decorator:
 
 def rows_of_csv(context: click.Context, parameter: click.Parameter, chosen: bool) -> bool:
     """Refuse a choice of rows where there is no table of rows; whichever option is looked at last sees the other."""
-    if chosen and not {"--format=csv", "--format=ndjson", "csv", "ndjson"} & set(context.meta.get(GIVEN, [])):
-        raise click.UsageError(f"{parameter.opts[0]} chooses the rows of --format csv and ndjson", context)
+    spelled = {*OF_ROWS, *(f"--format={form}" for form in OF_ROWS)}
+    if chosen and not spelled & set(context.meta.get(GIVEN, [])):
+        raise click.UsageError(f"{parameter.opts[0]} chooses the rows of --format {', '.join(OF_ROWS)}", context)
     return chosen
 
 

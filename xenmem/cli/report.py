@@ -11,6 +11,7 @@ import msgspec
 
 from xenmem import answers
 from xenmem.answers.report import HostReport, PoolReport, Report, Usage, VMReport
+from xenmem.answers.tables import columns
 from xenmem.cli import values
 from xenmem.cli.arguments import (
     again,
@@ -54,11 +55,11 @@ _SHORT: Final = {
 
 def _columns(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     kind = VMReport if context.params.get("vms") else HostReport
-    return [name for name in (*_SHORT[kind], *values.columns(kind)) if name.startswith(incomplete)]
+    return [name for name in (*_SHORT[kind], *columns(kind)) if name.startswith(incomplete)]
 
 
 def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
-    known = values.columns(kind)
+    known = columns(kind)
     found = _SHORT[kind].get(name, name)
     if found not in known:
         near = get_close_matches(name, known, 3)

@@ -32,6 +32,7 @@ from xenmem.cli.streams import Output
 @click.option("--members", is_flag=True, help="An address for each host, from --listen's on; host.address says so.")
 @click.option("--state", metavar="FILE", help="Keep every change; where the file exists, go on from it.")
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
+@click.option("--web", is_flag=True, help="Show the pool in a browser at /, live, with a panel to ask what if.")
 @click.option(
     "--pace",
     type=click.Choice(("real", "jump")),
@@ -51,6 +52,7 @@ def serve(
     members: bool,
     state: str | None,
     read_only: bool,
+    web: bool,
     pace: str,
     lenient: bool,
 ) -> Output:
@@ -76,6 +78,7 @@ def serve(
         read_only=read_only,
         members=members,
         state_file=state,
+        web=web,
     )
     if inventories.count("-") > 1:
         raise click.UsageError("standard input can be read only once", click.get_current_context())

@@ -26,9 +26,9 @@ def show(
 
     Parameters
     ----------
-    form : ``table``, ``json``, ``csv`` or ``ndjson``
+    form : ``table``, ``json``, ``csv``, ``ndjson``, ``parquet`` or ``arrow``
     table : writes on a page what stands below the verdict
-    row_type, pools : of csv and ndjson: as for ``values.to_csv``
+    row_type, pools : of all but table and json: as for ``values.to_csv``
     """
     status = OF_OUTCOME[result.outcome] if isinstance(result, Answer) else Status.YES
     if form == "json":
@@ -37,6 +37,8 @@ def show(
         return Output(values.to_csv(row_type, pools), status)
     if form == "ndjson":
         return Output(values.to_ndjson(row_type, pools), status)
+    if form in ("parquet", "arrow"):
+        return Output(values.to_columns(row_type, pools, form), status, is_text=False)
     page = Page()
     if isinstance(result, Answer):
         page.verdict(result)

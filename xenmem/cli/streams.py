@@ -29,13 +29,15 @@ def complain(problem: str) -> None:
 
 
 class Output(bytes):
-    """An answer as it is written, and the exit status that says what it comes to."""
+    """An answer as it is written, the exit status that says what it comes to, and whether people can read it."""
 
     status: Status
+    is_text: bool
 
-    def __new__(cls, content: bytes, status: Status = Status.YES) -> Self:
+    def __new__(cls, content: bytes, status: Status = Status.YES, *, is_text: bool = True) -> Self:
         output = super().__new__(cls, content)
         output.status = status
+        output.is_text = is_text and getattr(content, "is_text", True)
         return output
 
 
@@ -55,6 +57,9 @@ def deliver(answer: Output, path: str | None = None) -> int:
     if sys.stdout is None:
         complain("<stdout>: is closed")
         return 2
+    if not answer.is_text and sys.stdout.isatty():
+        complain("<stdout>: is a terminal, and the answer is binary: write it to a file with -o, or into a pipe")
+        return Status.MISTAKE
     try:
         sys.stdout.buffer.write(answer)
         sys.stdout.buffer.flush()

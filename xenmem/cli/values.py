@@ -1,4 +1,4 @@
-"""Results as rows of named columns: JSON, lines of JSON, CSV and sorting.
+"""Results as rows of named columns: JSON, lines of JSON, CSV, Parquet, Arrow and sorting.
 
 A nested result gives one column for each of its fields, the names joined by an underscore. Amounts stay bytes. Texts
 come from inventories and may hold anything: neither form steers a terminal, and no cell of CSV is a formula.
@@ -9,13 +9,13 @@ import io
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import reduce
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Union, get_args, get_origin
+from typing import Any, Final
 
 import msgspec
 
 from xenmem.answers.naming import FORMAT_VERSION
+from xenmem.answers.tables import cell, columns, to_arrow
+from xenmem.arrow import library
 from xenmem.text import printable
 
 _UNUSUAL: Final = re.compile(r"[^ -~\n]+")
@@ -60,33 +60,6 @@ def _escaped(unusual: re.Match[str]) -> str:
     return unusual[0] if unusual[0].isprintable() else "".join(json.dumps(c)[1:-1] for c in unusual[0])
 
 
-def columns(row_type: type[msgspec.Struct]) -> dict[str, tuple[str, ...]]:
-    """Column names of a type of results, and the attributes that lead to each."""
-    paths: dict[str, tuple[str, ...]] = {}
-    for field in msgspec.structs.fields(row_type):
-        nested = _struct(field.type)
-        if nested is None:
-            paths[field.name] = (field.name,)
-        else:
-            for name, path in columns(nested).items():
-                paths[f"{field.name}_{name}"] = (field.name, *path)
-    return paths
-
-
-def _struct(annotation: Any) -> type[msgspec.Struct] | None:
-    if get_origin(annotation) is Annotated:
-        return _struct(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-        return _struct(kinds[0]) if len(kinds) == 1 else None
-    return annotation if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) else None
-
-
-def cell(row: Any, path: Sequence[str]) -> Any:
-    """A value of a row; None where something on the way to it is."""
-    return reduce(lambda value, name: None if value is None else getattr(value, name), path, row)
-
-
 def to_csv(row_type: type[msgspec.Struct], pools: Iterable[tuple[Any, Sequence[Any]]]) -> bytes:
     """Rows of several pools as CSV, each led by the uuid and name of its pool.
 
@@ -102,6 +75,31 @@ def to_csv(row_type: type[msgspec.Struct], pools: Iterable[tuple[Any, Sequence[A
         for row in rows:
             writer.writerow(map(_text, [head.uuid, head.name_label, *(cell(row, path) for path in paths.values())]))
     return text.getvalue().encode(errors="backslashreplace")
+
+
+def to_columns(row_type: type[msgspec.Struct], pools: Iterable[tuple[Any, Sequence[Any]]], form: str) -> bytes:
+    """The rows of ``to_csv`` with their types, as a Parquet file or a stream of Arrow.
+
+    Parameters
+    ----------
+    form : ``parquet`` or ``arrow``
+
+    Raises
+    ------
+    ValueError : pyarrow is not installed, or a number is too large for it
+    """
+    pa = library()
+    table = to_arrow(row_type, pools)
+    sink = pa.BufferOutputStream()
+    if form == "parquet":
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(table, sink, compression="zstd")
+    else:
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def _text(value: Any) -> Any:

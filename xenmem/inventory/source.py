@@ -140,7 +140,7 @@ def _read_one(
         if name != "<stdin>" and isinstance(source, (str, os.PathLike)) and os.path.isdir(source):  # noqa: PTH112
             return [target.of_tables(snapshots.read_path(Path(source)))]
         with ExitStack() as closing, _opened(source) as file:
-            if (form := _of_columns(source, format)) is not None:
+            if (form := columns_format(source, format)) is not None:
                 return [target.of_tables(_OF_COLUMNS[form](source, name))]
             pieces = _Pieces(file, progress)
             found = unpacked(io.BufferedReader(pieces, _BUFFER_BYTES), file, name, lambda: pieces.done, closing)
@@ -155,7 +155,9 @@ def _read_one(
         kind = "" if text.startswith("the ") else "the gzip file is damaged or cut short: "
         raise InventoryError(name, "", f"{kind}{text}") from None
     except OSError as error:
-        raise InventoryError(name, "", error.strerror or str(error)) from None
+        may_be_a_host = isinstance(error, FileNotFoundError) and re.fullmatch(r"[\w-]+|[\w-]+@[\w.:-]+", name)
+        address = f"; a pool that runs is https://{name}" if may_be_a_host else ""
+        raise InventoryError(name, "", (error.strerror or str(error)) + address) from None
 
 
 def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:
@@ -189,7 +191,7 @@ def _looked_at(stream: io.BufferedReader, name: str) -> tuple[io.BufferedReader,
     return io.BufferedReader(_Pieces(_Rejoined(blanks, stream)), _BUFFER_BYTES), bytes(blanks).lstrip()[:HEAD_BYTES]
 
 
-def _of_columns(source: Source, format: str | None) -> str | None:
+def columns_format(source: Source, format: str | None = None) -> str | None:
     """The format of a file that is read by places, not from its beginning to its end; None of all others."""
     if source == "-" or not isinstance(source, (str, os.PathLike)) or not os.path.isfile(source):  # noqa: PTH113
         return None

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.datamodel import Role
 from xenmem.server import certificates, history, metrics, passwords, state
@@ -27,6 +27,9 @@ from xenmem.server.members import Members, take_addresses
 from xenmem.server.rpc import Endpoint
 from xenmem.xenapi import Database, Pace, Pool, User
 from xenmem.xenapi.world import roles
+
+if TYPE_CHECKING:
+    from xenmem.server.web import Web
 
 BACKLOG: Final = 2048
 DRAIN_SECONDS: Final = 30.0
@@ -92,6 +95,7 @@ class Configuration:
     read_only : every user's role is read-only
     members : each host of a pool has an address of its own
     state_file : of the one pool; None if it lives in memory
+    web : the live page is at ``/``
     """
 
     listen: Sequence[Address]
@@ -104,6 +108,7 @@ class Configuration:
     read_only: bool = False
     members: bool = False
     state_file: str | None = None
+    web: bool = False
 
     @property
     def most(self) -> Role:
@@ -208,7 +213,8 @@ class Server:
                 roles.load(database)
                 pool = Pool(database, users=users, clock=clock)
                 endpoint = Endpoint(pool, members, gate, keeper)
-                application = Application(endpoint, history.History(database, clock.now()), self._metrics)
+                web = _web(pool, gate) if configuration.web else None
+                application = Application(endpoint, history.History(database, clock.now()), self._metrics, web)
                 self._applications.append(application)
                 bound += [(one, application) for one in own]
             if configuration.tls:
@@ -265,6 +271,8 @@ class Server:
             self._tell("changes live in memory: they are gone when the server ends (--state FILE keeps them)")
         else:
             self._tell(f"changes are kept in {self._configuration.state_file}")
+        if self._configuration.web:
+            self._tell("a browser shows the pool at / of each address, to whoever logs in")
         if self._configuration.read_only:
             self._tell("every change is refused (--read-only)")
         self._tell("ready")
@@ -321,6 +329,8 @@ class Server:
             listening.close()
         for application in self._applications:
             application.endpoint.hub.release()
+            if application.web is not None:
+                application.web.close()
         self._traffic.drain()
         end = asyncio.get_running_loop().time() + DRAIN_SECONDS
         while self._traffic.connections and asyncio.get_running_loop().time() < end:
@@ -329,6 +339,13 @@ class Server:
         for one in kept:
             await one
         self._log("ended")
+
+
+def _web(pool: Pool, gate: Gate) -> "Web":
+    """The live page, which brings much that a server without it does not need."""
+    from xenmem.server.web import Web
+
+    return Web(pool, gate)
 
 
 def bind(address: Address) -> socket.socket:

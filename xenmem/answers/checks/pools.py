@@ -444,7 +444,7 @@ def _survives(question: Question, part: Fleet, policy: str) -> tuple[str, list[s
     "one host may not fail",
     text="the failure of {host} is not survived at static_max; at dynamic_min {ballooned}",
     consequence="VMs stay down after it",
-    remedy="xenmem failover --failures 1 --vms running --remedy",
+    remedy="xenmem failover --failures 1 --restart running --remedy",
     source="docs.xenserver.com, reference architecture",
     needs=("hosts", "totals"),
 )
