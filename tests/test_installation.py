@@ -62,7 +62,7 @@ def _assert_answers(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_from_an_sdist_made_below_blanks(checkout: Path, tmp_path: Path) -> None:
-    """F7: an sdist could not be installed. What `make man` has made goes along, and to where a user's man and shells look for it."""
+    """F7: an sdist could not be installed. What `make man` has made goes along, to where man and shells look for it."""
     made = ["share/man/man1/xenmem.1", "share/bash-completion/completions/xenmem", "share/zsh/site-functions/_xenmem"]
     for name in made:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)

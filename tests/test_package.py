@@ -89,6 +89,7 @@ LAYERS = {
     "page": {"_lazy", "answers", "columns", "fleet", "kernel", "planning", "rules", "text", "units"},
     "plot": {"_lazy", "answers", "columns", "fleet", "kernel", "text", "units"},
     "exposition": set(),
+    "distributed": {"answers", "dataset", "inventory"},
     "server": {"datamodel", "exposition", "kernel", "page", "rules", "xenapi"},
     "exporter": {
         "answers",

@@ -76,7 +76,8 @@ def read(
     format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what its first bytes say. Each may
         be packed. A folder is a `DataSet`, of which the latest snapshots are read
     lenient : skip bad rows and count them in ``Fleet.notes``
-    progress : called after each piece of a file with the bytes read so far, and its size where that is known
+    progress : called after each piece of a file, or of a pool's answer, with the bytes so far, and its size where that
+        is known
     access : how to get in where a pool runs; by default the password is that of the environment or of a keyring
 
     Raises

@@ -16,7 +16,6 @@ from xenmem.history.evidence import DAY, Terms
 from xenmem.inventory.use import Rows, Use
 from xenmem.units import GIB
 
-
 HALF = "half of what it has is as far as one step goes"
 
 

@@ -224,9 +224,18 @@ def test_colour(answer: Answer, small: str) -> None:
 # ---------------------------------------------------------------------------------------------------------------- help
 
 
+def test_nothing_says_what_to_type_next(answer: Answer) -> None:
+    lines = answer().splitlines()
+    assert len(lines) <= 10
+    assert max(map(len, lines)) <= 80
+    named = [line.split()[1] for line in lines if line.startswith("  xenmem ")]
+    assert named
+    assert set(named) <= COMMANDS.keys()
+
+
 def test_helps(answer: Answer) -> None:
-    overview = answer()
-    assert overview == answer("--help") == answer("help") == answer("-h")
+    overview = answer("--help")
+    assert overview == answer("help") == answer("-h")
     assert [line.rstrip(":") for line in overview.splitlines() if line.rstrip(":") in GROUPS] == list(GROUPS)
     for name, about in COMMANDS.items():
         assert about.group in GROUPS

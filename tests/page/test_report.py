@@ -8,7 +8,7 @@ import dumps
 import pytest
 from page.documents import Document
 
-from xenmem import Fleet, page
+from xenmem import Fleet, answers, page
 from xenmem.page.table import natural
 
 GIB = dumps.GIB
@@ -133,3 +133,22 @@ def test_many_hosts_have_one_picture() -> None:
 )
 def test_names_are_in_natural_order(names: list[str], ordered: list[str]) -> None:
     assert sorted(names, key=natural) == ordered
+
+
+@pytest.mark.compiled
+def test_advice_is_what_check_finds() -> None:
+    records = dumps.pool(HVM_shadow_multiplier=0.5)
+    fleet = Fleet.from_records(records)
+    document = Document(page.report(fleet))
+    found = [one for pool in answers.check(fleet).pools for one in pool.findings]
+    told = [attributes.get("class") for tag, attributes in document.elements if tag == "details"]
+    assert told.count("error") == len({one.rule for one in found if one.severity == "E"}) > 0
+    assert told.count("warning") == len({one.rule for one in found if one.severity == "W"})
+    assert any("shadow multiplier below 1" in text for text in document.texts["summary"])
+    assert {one.remedy for one in found if one.rule == "M11"} <= set(document.texts["code"])
+
+
+def test_advice_is_not_worked_out_for_very_many_vms() -> None:
+    vms = {"name": ["a"] * 5001, "memory": [GIB] * 5001}
+    document = Document(page.report(Fleet.from_columns(vms, {"name": ["h"], "memory_total": [64 * GIB]})))
+    assert "xenmem check" in document.texts["code"]

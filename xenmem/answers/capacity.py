@@ -222,6 +222,19 @@ def capacity(
     return _report(found, num_failures, counted_vms, policy, domain_type, shadow_multiplier)
 
 
+def joined(parts: Sequence[CapacityReport]) -> CapacityReport:
+    """What all pools take, from what some each do."""
+    first = parts[0]
+    return _report(
+        [pool for part in parts for pool in part.pools],
+        first.num_failures,
+        " or ".join(dict.fromkeys(kind for part in parts for kind in part.counted.split(" or "))),
+        first.policy,
+        kernel.DomainType[first.domain_type.upper()],
+        first.HVM_shadow_multiplier,
+    )
+
+
 def _as_fits(fleet: Fleet, pool: planning.RestartPool, fits: FitInPool, wanted: Wanted) -> PoolCapacity:
     """Where no host fails the question is that of `fit`, and so is the answer."""
     there = {host.ref: host for host in fits.hosts}

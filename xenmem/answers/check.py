@@ -4,15 +4,27 @@ A rule whose fields the inventory lacks is not run, and said not to be. Amounts 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from re import findall
 from typing import Any, Final, Literal
 
 import numpy as np
+from msgspec import structs
 
 from xenmem.answers.checks import hosts, memory, pools, records  # noqa: F401 - they declare the rules
 from xenmem.answers.checks.rule import NEEDS, RULES, Measured, Question, Rule, Settings
-from xenmem.answers.naming import Answer, Named, Outcome, PoolHead, QuestionError, Result, identity, listed, pool_head
+from xenmem.answers.naming import (
+    Answer,
+    Named,
+    Outcome,
+    PoolHead,
+    QuestionError,
+    Result,
+    identity,
+    label,
+    listed,
+    pool_head,
+)
 from xenmem.columns import Table
 from xenmem.fleet import Fleet
 from xenmem.history.evidence import Terms, evidence
@@ -165,12 +177,42 @@ def check(
     by_pool: list[list[CheckFinding]] = [[] for _ in range(len(fleet.pools))]
     for pool, finding in sorted(every, key=lambda one: _ORDER.index(one[1].severity)):
         by_pool[pool].append(finding)
+    checked = [PoolCheck(pool_head(fleet, pool), found) for pool, found in enumerate(by_pool)]
+    return _of_pools(checked, ran, not_run, fail_on)
+
+
+def joined(parts: Sequence[Check], *, fail_on: FailOn = "E") -> Check:
+    """What is amiss in all pools, from what is in some each."""
+    checked = [pool for part in parts for pool in part.pools]
+    ran: dict[str, CheckRule] = {}
+    lacking: dict[tuple[str, str], list[str]] = {}
+    everywhere: dict[tuple[str, str], int] = {}
+    for part in parts:
+        for rule in part.rules:
+            before = ran.get(rule.rule)
+            ran[rule.rule] = (
+                rule
+                if before is None
+                else structs.replace(
+                    before, findings=before.findings + rule.findings, ignored=before.ignored + rule.ignored
+                )
+            )
+        own = [label(pool.pool) or pool.pool.source for pool in part.pools]
+        for one in part.not_run:
+            key = one.rule, one.reason
+            everywhere[key] = everywhere.get(key, 0) + (not one.pools)
+            lacking.setdefault(key, []).extend(one.pools or own)
+    order = [rule.name for rule in rules()]
+    not_run = [
+        NotRun(rule, [] if everywhere[rule, reason] == len(parts) else names, reason)
+        for (rule, reason), names in sorted(lacking.items(), key=lambda item: order.index(item[0][0]))
+    ]
+    return _of_pools(checked, [ran[name] for name in order if name in ran], not_run, fail_on)
+
+
+def _of_pools(checked: list[PoolCheck], ran: list[CheckRule], not_run: list[NotRun], fail_on: FailOn) -> Check:
     return Check(
-        verdict=_verdict(ran, not_run),
-        outcome=_outcome(ran, fail_on),
-        pools=[PoolCheck(pool_head(fleet, pool), found) for pool, found in enumerate(by_pool)],
-        rules=ran,
-        not_run=not_run,
+        verdict=_verdict(ran, not_run), outcome=_outcome(ran, fail_on), pools=checked, rules=ran, not_run=not_run
     )
 
 

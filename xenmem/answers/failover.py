@@ -12,6 +12,7 @@ import numpy as np
 from xenmem import planning
 from xenmem.answers import script
 from xenmem.answers.naming import (
+    UNTOLD,
     Answer,
     Named,
     NamedHost,
@@ -266,13 +267,27 @@ def failover(
                 remedies=remedy,
             )
         )
+    return _of_pools(found, num_failures, restart, policy, untold(fleet))
+
+
+def joined(parts: Sequence[Survival], num_failures: int | None = None, *, restart: str | None = None) -> Survival:
+    """What all pools survive, from what some each do, asked with these arguments."""
+    told = {name for part in parts for name in part.not_checked}
+    unknown = [name for name in UNTOLD if name in told]
+    pools = [pool for part in parts for pool in part.pools]
+    return _of_pools(pools, num_failures, restart, parts[0].policy, unknown)
+
+
+def _of_pools(
+    found: list[PoolSurvival], num_failures: int | None, restart: str | None, policy: str, unknown: list[str]
+) -> Survival:
     outcomes = [_outcome(pool.verdict, num_failures) for pool in found]
     return Survival(
         verdict=_sentence(found, outcomes, num_failures, restart),
         outcome=together(outcomes),
         policy=policy,
         pools=found,
-        not_checked=[*untold(fleet), _SHARED],
+        not_checked=[*unknown, _SHARED],
     )
 
 

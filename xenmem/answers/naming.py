@@ -37,6 +37,9 @@ _UNTOLD: Final = {
 }
 
 
+UNTOLD: Final = tuple(_UNTOLD.values())
+
+
 def untold(fleet: Fleet, vms: Iterable[int] | None = None) -> list[str]:
     """What decides besides memory where VMs, by default all guests, may run, and the inventory does not tell."""
     rows = np.flatnonzero(fleet.vms.is_guest) if vms is None else np.fromiter(vms, np.int64)

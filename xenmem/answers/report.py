@@ -184,7 +184,18 @@ def report(fleet: Fleet, *, model: str | None = None, vms: bool = False) -> Repo
                 vms=_vms(fleet, vm_rows, computed, belongs_to, model) if vms else msgspec.UNSET,
             )
         )
-    return Report(verdict=_verdict(hosts), outcome="yes", pools=pools, notes=list(fleet.notes))
+    return _of_pools(pools, list(fleet.notes))
+
+
+def joined(parts: Sequence[Report]) -> Report:
+    """The report of all pools, from reports of some each."""
+    notes = dict.fromkeys(note for part in parts for note in part.notes)
+    return _of_pools([pool for part in parts for pool in part.pools], list(notes))
+
+
+def _of_pools(pools: list[PoolReport], notes: list[Note]) -> Report:
+    hosts = [host for pool in pools for host in pool.hosts]
+    return Report(verdict=_verdict(hosts), outcome="yes", pools=pools, notes=notes)
 
 
 def _verdict(hosts: list[HostReport]) -> str:

@@ -5,6 +5,8 @@ the target model. With the target, a host's own overhead changes by what its too
 on a host is taken to stay.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from xenmem import kernel
@@ -184,6 +186,15 @@ def upgrade_check(fleet: Fleet, to: str) -> UpgradeCheck:
                 newly_overcommitted=newly_overcommitted,
             )
         )
+    return _of_pools(pools, to, name)
+
+
+def joined(parts: Sequence[UpgradeCheck]) -> UpgradeCheck:
+    """What the model does to all pools, from what it does to some each."""
+    return _of_pools([pool for part in parts for pool in part.pools], parts[0].to, parts[0].to_model)
+
+
+def _of_pools(pools: list[PoolUpgrade], to: str, name: str) -> UpgradeCheck:
     failing = [pool for pool in pools if pool.no_longer_start or pool.newly_overcommitted]
     if len(pools) == 1:
         verdict = pools[0].verdict

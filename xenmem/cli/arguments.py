@@ -3,6 +3,7 @@
 Whatever is wrong with arguments becomes a click exception, hence one line and exit status 2.
 """
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from xenmem import Fleet, kernel, read
+from xenmem import DataSet, Fleet, kernel, read
 from xenmem.answers.naming import Outcome, upgraded
 from xenmem.answers.script import WRITERS, Action
 from xenmem.cli.access import access_options, source
@@ -40,6 +41,18 @@ def read_fleet(inventories: Sequence[str], lenient: bool) -> Fleet:
             fleets.append(read(source(inventory), lenient=lenient, progress=progress))
     fleet = Fleet.concatenate(fleets)
     return fleet if to is None else upgraded(fleet, to)
+
+
+def spread(inventories: Sequence[str], cluster: str, question: str, **keywords: Any) -> Any:
+    """The answer of a cluster, which reads the pools of a data set by itself."""
+    context = click.get_current_context()
+    if len(inventories) != 1 or not os.path.isdir(inventories[0]):  # noqa: PTH112 - `-` is no folder
+        raise click.UsageError("--cluster is for one data set: a folder of snapshots", context)
+    if context.meta.get(_TO) is not None or context.params.get("lenient"):
+        raise click.UsageError("--cluster excludes --lenient, and --to where it is of the pool", context)
+    from xenmem.distributed import ask
+
+    return ask(DataSet(inventories[0]), question, cluster, **keywords)
 
 
 # ------------------------------------------------------------------------------------------------------------ arguments
@@ -220,6 +233,13 @@ shadow_multiplier_option: Decorator = click.option(
 
 OF_ROWS: Final = ("csv", "ndjson", "parquet", "arrow")
 """The formats that are one table of rows."""
+
+
+cluster_option: Decorator = click.option(
+    "--cluster",
+    metavar="ADDRESS",
+    help="Have a cluster of Dask ask the pools of a data set; local for worker processes here.",
+)
 
 
 def format_option(*formats: str) -> Decorator:

@@ -1,5 +1,7 @@
 """The command `capacity`."""
 
+from typing import Any
+
 import click
 
 from xenmem import answers
@@ -7,6 +9,7 @@ from xenmem.answers.capacity import TIME_LIMIT, CapacityReport, HostCapacity, Po
 from xenmem.cli.arguments import (
     COUNT,
     again,
+    cluster_option,
     command,
     domain_type_option,
     format_option,
@@ -17,6 +20,7 @@ from xenmem.cli.arguments import (
     restart_option,
     shadow_multiplier_option,
     size,
+    spread,
     time_limit_option,
     to_option,
 )
@@ -66,6 +70,7 @@ def shapes_of(context: click.Context, parameter: click.Parameter, texts: tuple[s
 @policy_option(None, "static_max with --failures, else dynamic_min")
 @to_option
 @time_limit_option
+@cluster_option
 @lenient_option
 @format_option("table", "json", "csv")
 def capacity(
@@ -79,6 +84,7 @@ def capacity(
     restart: str | None,
     policy: str | None,
     time_limit: float | None,
+    cluster: str | None,
     lenient: bool,
     form: str,
 ) -> Output:
@@ -93,20 +99,21 @@ def capacity(
         if memory is None or vcpus is None:
             raise click.UsageError(f"Missing option '{'--memory' if memory is None else '--vcpus'}'", context)
         shapes = [Wanted(memory, vcpus)]
-    fleet = read_fleet(inventories, lenient)
+    keywords: dict[str, Any] = {
+        "shapes": shapes,
+        "num_failures": failures,
+        "domain_type": domain_type,
+        "shadow_multiplier": shadow_multiplier,
+        "restart": restart,
+        "policy": policy,
+        "time_limit": TIME_LIMIT if time_limit is None else time_limit,
+    }
+    fleet = None if cluster is not None else read_fleet(inventories, lenient)
     with Search(_described) as search:
-        result = answers.capacity(
-            fleet,
-            shapes,
-            failures,
-            domain_type=domain_type,
-            shadow_multiplier=shadow_multiplier,
-            restart=restart,
-            policy=policy,
-            time_limit=TIME_LIMIT if time_limit is None else time_limit,
-            progress=search,
-            interrupted=lambda: search.interrupted,
-        )
+        if fleet is None:
+            result = spread(inventories, cluster or "", "capacity", **keywords)
+        else:
+            result = answers.capacity(fleet, **keywords, progress=search, interrupted=lambda: search.interrupted)
     return search.answer(show(result, form, _table, HostCapacity, ((pool.pool, pool.hosts) for pool in result.pools)))
 
 

@@ -1,11 +1,14 @@
 """The command `check`."""
 
+from typing import Any
+
 import click
 
 from xenmem import answers
 from xenmem.answers.check import DEFAULT_TIME_LIMIT, Check, CheckFinding, FailOn, Settings
 from xenmem.cli.arguments import (
     again,
+    cluster_option,
     command,
     format_option,
     inventories_argument,
@@ -13,6 +16,7 @@ from xenmem.cli.arguments import (
     positive_size,
     read_fleet,
     seconds,
+    spread,
 )
 from xenmem.cli.layout import Column
 from xenmem.cli.page import Page, name_of
@@ -69,6 +73,7 @@ _STYLES = {"E": "red", "W": "yellow", "I": ""}
     show_default=True,
     help="Let the planners that some rules ask take so long in all.",
 )
+@cluster_option
 @format_option("table", "json", "csv")
 def check(
     inventories: tuple[str, ...],
@@ -80,6 +85,7 @@ def check(
     hvm_limit: int,
     dom0_memory: int,
     time_limit: float | None,
+    cluster: str | None,
     form: str,
 ) -> Output:
     """What is amiss in the inventories, will fail or wastes memory: by rule, with consequence and remedy.
@@ -89,15 +95,20 @@ def check(
     """
     from xenmem.inventory.use import read_use
 
-    result = answers.check(
-        read_fleet(list(inventories), lenient),
-        only=only,
-        without=without,
-        settings=Settings(hvm_limit=hvm_limit, dom0_memory=dom0_memory),
-        use=read_use(paths) if paths else None,
-        fail_on=fail_on,
-        time_limit=time_limit,
-    )
+    keywords: dict[str, Any] = {
+        "only": only,
+        "without": without,
+        "settings": Settings(hvm_limit=hvm_limit, dom0_memory=dom0_memory),
+        "fail_on": fail_on,
+        "time_limit": time_limit,
+    }
+    if cluster is None:
+        use = read_use(paths) if paths else None
+        result = answers.check(read_fleet(list(inventories), lenient), use=use, **keywords)
+    elif paths:
+        raise click.UsageError("--cluster excludes --rrd", click.get_current_context())
+    else:
+        result = spread(inventories, cluster, "check", **keywords)
     rows = [(part.pool, part.findings) for part in result.pools]
     return show(result, form, _by_object if only else _by_rule, CheckFinding, rows)
 

@@ -1,12 +1,14 @@
 """The command `failover`."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
 from xenmem import answers
 from xenmem.answers.failover import TIME_LIMIT, OwnPlanner, PoolSurvival, PoolVerdict, Remedies, Survival, VMToRun
 from xenmem.cli.arguments import (
+    cluster_option,
     command,
     emit_option,
     emitted,
@@ -16,6 +18,7 @@ from xenmem.cli.arguments import (
     policy_option,
     read_fleet,
     restart_option,
+    spread,
     time_limit_option,
     to_option,
 )
@@ -38,6 +41,7 @@ from xenmem.units import format_size
 @to_option
 @time_limit_option
 @emit_option
+@cluster_option
 @lenient_option
 @format_option("table", "json", "csv")
 def failover(
@@ -49,6 +53,7 @@ def failover(
     policy: str,
     time_limit: float | None,
     writer: str | None,
+    cluster: str | None,
     lenient: bool,
     form: str,
 ) -> Output:
@@ -70,19 +75,20 @@ def failover(
             return f"survives {max(progress.value, 0)} failures, {progress.bound} not excluded"
         return f"{progress.value} of {progress.bound} decided"
 
-    fleet = read_fleet(inventories, lenient)
+    keywords: dict[str, Any] = {
+        "num_failures": failures,
+        "one_by_one": one_by_one,
+        "restart": restart,
+        "policy": policy,
+        "remedies": remedy,
+        "time_limit": TIME_LIMIT if time_limit is None else time_limit,
+    }
+    fleet = None if cluster is not None else read_fleet(inventories, lenient)
     with Search(describe) as search:
-        result = answers.failover(
-            fleet,
-            failures,
-            one_by_one=one_by_one,
-            restart=restart,
-            policy=policy,
-            remedies=remedy,
-            time_limit=TIME_LIMIT if time_limit is None else time_limit,
-            progress=search,
-            interrupted=lambda: search.interrupted,
-        )
+        if fleet is None:
+            result = spread(inventories, cluster or "", "failover", **keywords)
+        else:
+            result = answers.failover(fleet, **keywords, progress=search, interrupted=lambda: search.interrupted)
     if writer is not None:
         heading = f"HA protects these VMs no more, so that the pool survives {counted(failures or 0, 'host failure')}."
         return search.answer(emitted(writer, [heading], answers.unprotecting(result)))

@@ -10,11 +10,13 @@ import click
 import msgspec
 
 from xenmem import answers
+from xenmem.answers.layers import stack
 from xenmem.answers.report import HostReport, PoolReport, Report, Usage, VMReport
 from xenmem.answers.tables import columns
 from xenmem.cli import values
 from xenmem.cli.arguments import (
     again,
+    cluster_option,
     command,
     format_option,
     inventories_argument,
@@ -22,10 +24,11 @@ from xenmem.cli.arguments import (
     model_option,
     read_fleet,
     sizes_option,
+    spread,
 )
 from xenmem.cli.display import display, write_to
 from xenmem.cli.layout import Column
-from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, are_many, by_policy, head, host_name, name_of
+from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, are_many, bar, by_policy, head, host_name, name_of
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
@@ -83,6 +86,7 @@ def _column(kind: type[HostReport] | type[VMReport], name: str) -> str:
     "--html", metavar="FILE", help="Write one page that needs nothing else: pictures, and tables to sort and filter."
 )
 @model_option
+@cluster_option
 @lenient_option
 @format_option("table", "json", "csv", "openmetrics")
 def report(
@@ -92,6 +96,7 @@ def report(
     sizes: tuple[tuple[int, int], ...],
     html: str | None,
     model: str | None,
+    cluster: str | None,
     lenient: bool,
     form: str,
 ) -> Output:
@@ -101,13 +106,18 @@ def report(
     anew changes: the VMs' overhead and start memory, and the warnings that compare stored overheads with these.
     With --format openmetrics it is what Prometheus reads of a file; --vms then adds series for each VM.
     """
+    if cluster is not None and (form == "openmetrics" or html is not None):
+        raise click.UsageError("--cluster excludes --html and --format openmetrics", _context())
     if form == "openmetrics":
         return _openmetrics(inventories, lenient, vms, sizes)
     if sizes:
         raise click.UsageError("--size chooses what --format openmetrics counts the room for", _context())
     if html is not None:
         return _page(html, inventories, lenient, model)
-    result = answers.report(read_fleet(inventories, lenient), model=model, vms=vms)
+    if cluster is None:
+        result = answers.report(read_fleet(inventories, lenient), model=model, vms=vms)
+    else:
+        result = spread(inventories, cluster, "report", model=model, vms=vms)
     row_type = VMReport if vms else HostReport
     rows = "vms" if vms else "hosts"
     if sort is not None:
@@ -221,6 +231,7 @@ def _host_table(page: Page, pool: PoolReport) -> None:
             Column("host", "name"),
             Column("VMs", "number"),
             Column("total"),
+            *([Column("taken", "text", rank=2)] if page.draws_bars else []),
             Column("host\nitself", rank=3),
             Column("control\ndomain", rank=3),
             Column("VMs\n(static)", rank=1),
@@ -233,6 +244,7 @@ def _host_table(page: Page, pool: PoolReport) -> None:
                 host_name(host),
                 host.vms.count,
                 host.memory_total,
+                *([bar(_taken(host), host.memory_total)] if page.draws_bars else []),
                 host.memory_overhead,
                 *_usages(host.control_domains, host.vms),
                 *by_policy(host.free),
@@ -244,6 +256,7 @@ def _host_table(page: Page, pool: PoolReport) -> None:
             counted(total.hosts, "host"),
             total.vms.count,
             total.memory_total,
+            *([bar(sum(map(_taken, pool.hosts)), total.memory_total)] if page.draws_bars else []),
             total.memory_overhead,
             *_usages(total.control_domains, total.vms),
             *by_policy(total.free),
@@ -254,6 +267,11 @@ def _host_table(page: Page, pool: PoolReport) -> None:
             "red" if host.overcommitted.static_max else "" if host.enabled and host.live else "yellow" for host in hosts
         ],
     )
+
+
+def _taken(host: HostReport) -> int:
+    """What a host has given away if every VM takes its most."""
+    return sum(stack(host).amounts[:-1])
 
 
 def _room(host: HostReport) -> int:

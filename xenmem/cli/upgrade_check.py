@@ -6,7 +6,16 @@ import click
 
 from xenmem import answers
 from xenmem.answers.upgrade_check import HostUpgrade, UpgradeCheck
-from xenmem.cli.arguments import again, command, format_option, inventories_argument, lenient_option, read_fleet
+from xenmem.cli.arguments import (
+    again,
+    cluster_option,
+    command,
+    format_option,
+    inventories_argument,
+    lenient_option,
+    read_fleet,
+    spread,
+)
 from xenmem.cli.layout import Cell, Column
 from xenmem.cli.page import Page, are_many, head, name_of, target
 from xenmem.cli.show import show
@@ -19,11 +28,15 @@ from xenmem.units import format_size
 @click.option(
     "--to", metavar="MODEL", required=True, help="A model (26.3), a xapi version (26.4.0) or a product (xcp-ng-9)."
 )
+@cluster_option
 @lenient_option
 @format_option("table", "json", "csv")
-def upgrade_check(inventories: tuple[str, ...], to: str, lenient: bool, form: str) -> Output:
+def upgrade_check(inventories: tuple[str, ...], to: str, cluster: str | None, lenient: bool, form: str) -> Output:
     """What another version of xapi makes of overheads and free memory, and what no longer starts or fits."""
-    result = answers.upgrade_check(read_fleet(inventories, lenient), to)
+    if cluster is None:
+        result = answers.upgrade_check(read_fleet(inventories, lenient), to)
+    else:
+        result = spread(inventories, cluster, "upgrade-check", to=to)
     return show(result, form, _table, HostUpgrade, ((pool.pool, pool.hosts) for pool in result.pools))
 
 

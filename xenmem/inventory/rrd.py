@@ -1,6 +1,6 @@
 """What a pool has measured: saved RRDs and answers of /rrd_updates, as XML or JSON, to rows of numbers.
 
-XML is parsed as a stream, without document type and entities; JSON is at most 64 MiB. What is kept is bounded, too.
+XML is parsed as a stream, without document type and entities; JSON is at most 48 MiB. What is kept is bounded, too.
 Knows neither Fleet nor what the numbers say. Source: xapi-project/xen-api, ocaml/libs/xapi-rrd/lib/rrd.ml
 (``from_xml``, ``xml_to_output``), rrd_updates.ml.
 """
@@ -19,13 +19,18 @@ from numpy.typing import NDArray
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES
 
-MAX_JSON_BYTES: Final = 64 << 20
+MAX_JSON_BYTES: Final = 48 << 20
+MAX_JSON_PARTS: Final = 1 << 17
+"""Most lists and objects of JSON: an answer has two of each row, and they take many times their text."""
 MAX_VALUES: Final = 1 << 26
 """Most numbers of one file that are kept: an answer of two hours at a minute has 120 of each source."""
 MAX_SOURCES: Final = 1 << 18
 MAX_ROWS: Final = 1 << 20
-MAX_TEXT: Final = 4096
-"""Longest text of an element; a name of a source is the longest."""
+MAX_TEXT: Final = 64
+MAX_NAME: Final = 512
+"""Longest text of an element, and longest name of a source."""
+MAX_NAMES: Final = 1 << 16
+"""Most different names of elements and attributes."""
 
 _READ_BYTES: Final = 1 << 18
 _MOST_SECONDS: Final = 1 << 40
@@ -213,6 +218,8 @@ def _from_json(file: BufferedReader, wanted: Wanted, source: str) -> list[Measur
         raise InventoryError(
             source, "", f"more than {MAX_JSON_BYTES >> 20} MiB of JSON: ask for it as XML, or in parts"
         )
+    if data.count(b"[") + data.count(b"{") > MAX_JSON_PARTS:
+        raise InventoryError(source, "", f"more than {MAX_JSON_PARTS} lists and objects of JSON")
     try:
         tree = json.loads(data)
     except RecursionError:
@@ -328,6 +335,8 @@ class _XML:
                 fed += len(data)
                 if fed - self.parser.CurrentByteIndex > _READ_BYTES * 2:
                     raise self.error("a tag or comment beyond measure")
+                if len(self.parser.intern) > MAX_NAMES:
+                    raise self.error(f"more than {MAX_NAMES} different names")
             complete = True
             self.parser.Parse(b"", True)
             if "xport" in self.children:
@@ -393,8 +402,9 @@ class _XML:
     def characters(self, data: str) -> None:
         if self.text is not None and not self.skipped:
             self.length += len(data)
-            if self.length > MAX_TEXT:
-                raise self.error(f"a text of more than {MAX_TEXT} characters")
+            most = MAX_NAME if self.open[-1] in ("name", "entry") else MAX_TEXT
+            if self.length > most:
+                raise self.error(f"a text of more than {most} characters")
             self.text.append(data)
 
     def end(self, name: str) -> None:

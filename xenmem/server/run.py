@@ -7,13 +7,15 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import os
 import secrets
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.datamodel import Role
@@ -96,6 +98,7 @@ class Configuration:
     members : each host of a pool has an address of its own
     state_file : of the one pool; None if it lives in memory
     web : the live page is at ``/``
+    socket : of the one pool in the file system, where no password is asked; None for none
     """
 
     listen: Sequence[Address]
@@ -109,6 +112,7 @@ class Configuration:
     members: bool = False
     state_file: str | None = None
     web: bool = False
+    socket: str | None = None
 
     @property
     def most(self) -> Role:
@@ -128,6 +132,8 @@ class Configuration:
             raise ServeError("--tls-cert and --tls-key need each other")
         if self.state_file is not None and pools != 1:
             raise ServeError("a state file is one pool's")
+        if self.socket is not None and pools != 1:
+            raise ServeError("a socket is one pool's")
         for address in self.listen:
             if not address.is_loopback and not (self.tls and self.password_file):
                 raise ServeError(f"{address.host} is no loopback address: it takes TLS and a password file")
@@ -190,6 +196,7 @@ class Server:
         self._applications: list[Application] = []
         self._keepers: list[state.StateFile] = []
         self._listening: list[asyncio.Server] = []
+        self._at_path: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
         self._certificate = ""
         self._ended = asyncio.Event()
@@ -212,7 +219,7 @@ class Server:
                 clock = ServedClock(loop, configuration.pace)
                 roles.load(database)
                 pool = Pool(database, users=users, clock=clock)
-                endpoint = Endpoint(pool, members, gate, keeper)
+                endpoint = Endpoint(pool, members, gate, keeper, User(None, configuration.most))
                 web = _web(pool, gate) if configuration.web else None
                 application = Application(endpoint, history.History(database, clock.now()), self._metrics, web)
                 self._applications.append(application)
@@ -228,6 +235,10 @@ class Server:
                     ssl_handshake_timeout=10 if self._context else None,
                 )
                 self._listening.append(listening)
+            if configuration.socket is not None:
+                at_path = sockets.enter_context(socket_at(configuration.socket))
+                made_for = partial(Connection, self._applications[0].handle, self._traffic)
+                self._at_path = await loop.create_unix_server(made_for, sock=at_path, backlog=BACKLOG)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ended.set)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -263,6 +274,8 @@ class Server:
             host = f"[{address.host}]" if ":" in address.host else address.host
             self._tell(f"{pool.name_label or 'a pool'} ({pool.uuid}) at {scheme}://{host}:{port}")
             self._log("serving", pool=pool.uuid, host=address.host, port=port, scheme=scheme)
+        if self._configuration.socket is not None:
+            self._tell(f"whoever may use {self._configuration.socket} logs in there without a password")
         if made:
             self._tell(f"user {self._configuration.user or 'root'}, password {made} (made now, and told only here)")
         if self._certificate:
@@ -325,7 +338,7 @@ class Server:
     async def _drain(self) -> None:
         """Take no more connections, answer what is under way, and see that all is kept."""
         self._log("draining", connections=len(self._traffic.connections))
-        for listening in self._listening:
+        for listening in (*self._listening, *filter(None, [self._at_path])):
             listening.close()
         for application in self._applications:
             application.endpoint.hub.release()
@@ -367,3 +380,42 @@ def bind(address: Address) -> socket.socket:
         raise ServeError(f"{address.host}:{address.port}: {error.strerror}") from None
     made.setblocking(False)
     return made
+
+
+@contextlib.contextmanager
+def socket_at(path: str) -> Iterator[socket.socket]:
+    """A socket in the file system that its owner alone may use; it is gone afterwards.
+
+    Raises
+    ------
+    ServeError : it cannot be had, or another server answers there
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if Path(path).is_socket():
+            _remove_left_over(path)
+        before = os.umask(0o177)
+        try:
+            made.bind(path)
+        finally:
+            os.umask(before)
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        raise ServeError(f"{path}: {error.strerror or error}") from None
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+
+
+def _remove_left_over(path: str) -> None:
+    """A socket that a server left when it was killed."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        try:
+            tried.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+        else:
+            raise ServeError(f"{path}: another server answers there")
