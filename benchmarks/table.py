@@ -212,6 +212,16 @@ def endpoint() -> Iterator[Row]:
     yield Row("first answer from a dump of 2,000 VMs", first, "{}", 1.5, "≤ 1")
 
 
+def live() -> Iterator[Row]:
+    """Pools that run, over TLS."""
+    report, official, bare = (Of("mirror.Report.time_process", (one,)) for one in ("xenmem report", "XenAPI", "json"))
+    what = "`xenmem report https://...`, 64 hosts, 2,000 VMs"
+    yield Row(what, report, "PyPI's XenAPI fetches the same records, {}", official, "≤ 1.5")
+    yield Row(what, report, "a bare client of JSON-RPC, {}", bare, "")
+    yield Row("a mirror's lag, 500 changes a second", Of("mirror.Load.track_lag"), "{}", 0.2, "≤ 1")
+    yield Row("CPU of the mirror in each second of it", Of("mirror.Load.track_cpu"), "{}", 0.3, "≤ 1")
+
+
 def newest(commit: str) -> Values:
     """Values by benchmark and parameters, of the newest run of a commit whose hash begins so."""
     folder = HERE / Config.load(str(HERE / "asv.conf.json")).results_dir
@@ -233,7 +243,7 @@ def main() -> None:
     values = newest(*sys.argv[1:2] or [""])
     measured = (f"C {level}" for level in LEVELS[::-1] if any(f"'c-{level}'" in key for key in values))
     widest = next(measured, "C scalar")
-    for table in (numbers(widest), messages(), plans(), endpoint()):
+    for table in (numbers(widest), messages(), plans(), endpoint(), live()):
         print("\n| what | measured | compared with | ratio | target |\n| --- | --- | --- | --- | --- |")
         for row in table:
             try:

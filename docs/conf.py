@@ -33,6 +33,8 @@ autodoc_member_order = "bysource"
 
 html_theme = "furo"
 html_title = f"xenmem {release}"
+html_static_path = [str(ROOT / "docs" / "site.css")]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
 

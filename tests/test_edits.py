@@ -18,6 +18,7 @@ def plain() -> Fleet:
 
 
 def test_plain_columns_are_a_fleet() -> None:
+    """F14, F15: a Fleet could not be made from a table, nor changed."""
     fleet = plain()
     taken = kernel.overhead(kernel.DomainType.HVM, [4 * GIB, 2 * GIB, GIB], [2, 1, 4], 1.0)
     assert fleet.vms.memory_overhead.tolist() == taken.tolist()

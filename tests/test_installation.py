@@ -62,7 +62,7 @@ def _assert_answers(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_from_an_sdist_made_below_blanks(checkout: Path, tmp_path: Path) -> None:
-    """What `make man` has made goes along, and to where a user's man and shells look for it."""
+    """F7: an sdist could not be installed. What `make man` has made goes along, to where man and shells look for it."""
     made = ["share/man/man1/xenmem.1", "share/bash-completion/completions/xenmem", "share/zsh/site-functions/_xenmem"]
     for name in made:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ def test_from_a_read_only_checkout(checkout: Path, tmp_path: Path) -> None:
 
 
 def test_python_at_the_root_of_the_checkout_has_both_backends() -> None:
-    """As README's examples are run: the folder xenmem of the checkout is found before what is installed."""
+    """F6, as README's examples are run: the folder xenmem of the checkout is found before what is installed."""
     program = "from xenmem import kernel; print(kernel.backends(), kernel.__file__)"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=_environment(), capture_output=True, text=True)
     assert done.stdout == f"('c', 'numba') {ROOT / 'xenmem' / 'kernel' / '__init__.py'}\n", done.stderr

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, NamedTuple, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem import notebook
 from xenmem.arrow import Cell, Held, Spelled, held, library, schema_of, to_array
 from xenmem.kernel import DomainType
 
@@ -117,6 +118,30 @@ class _Deferred:
         return True
 
 
+_IN_NOTEBOOKS: Final = {
+    "VMs": (
+        "name_label",
+        "power_state",
+        "resident_on",
+        "VCPUs_max",
+        "memory_static_max",
+        "memory_dynamic_max",
+        "memory_dynamic_min",
+        "memory_overhead",
+    ),
+    "Hosts": ("name_label", "enabled", "live", "memory_total", "memory_overhead", "memory_free", "xapi_version"),
+    "Pools": ("name_label", "uuid", "model", "source", "format", "schema"),
+}
+"""Columns that notebooks show, by the name of the table's class."""
+
+
+def _in_notebook(name: str, column: NDArray[Any]) -> list[Any]:
+    """The values of a column as notebooks show them."""
+    if name == "power_state":
+        return [PowerState(value).name.lower() for value in column]
+    return [notebook.Size(value) for value in column] if name.startswith("memory_") else column.tolist()
+
+
 @dataclass(frozen=True, eq=False, repr=False, slots=True)
 class Table(_Deferred):
     """Columns of equal length. Every table has these three.
@@ -158,6 +183,12 @@ class Table(_Deferred):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {len(self)} rows>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first rows of the columns that are asked for most."""
+        names = _IN_NOTEBOOKS.get(type(self).__name__, ("name_label", "uuid"))
+        columns = [_in_notebook(name, getattr(self, name)[: notebook.ROWS]) for name in names]
+        return notebook.shown(repr(self), ("row", *names), zip(range(len(self)), *columns, strict=False), len(self))
 
     def find(self, name: str) -> NDArray[np.int64]:
         """The rows whose ref or uuid is `name` or, if there is none, whose name_label is.
@@ -249,10 +280,11 @@ class VMs(Table):
     current_operations : tuples of str, the operations that are under way on the VM
     is_migration_blocked : blocked_operations has pool_migrate
     is_immobile : nomigrate or nested virtualisation: by its metrics, or by its platform if it has none
-    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next six are False, or None
+    has_guest_metrics : the inventory has its VM_guest_metrics, without which the next seven are False, or None
     has_pv_drivers : its PV_drivers_version is one; the guest can then be migrated
     pv_drivers_detected : PV_drivers_detected, where the server has the field, which is since 7.0; else has_pv_drivers
     os_distro, os_major : str, of the os_version that the guest reports; None if it does not
+    agent_build : str, of its PV_drivers_version; None if it does not report it
     has_feature_suspend : it announces feature-suspend with the value 1
     refuses_suspend : it has a data-cant-suspend-reason: VM_NON_SUSPENDABLE
     VUSBs, VGPUs, attached_PCIs : number of these devices; 0 where the inventory cannot tell it (xe text)
@@ -309,6 +341,7 @@ class VMs(Table):
     pv_drivers_detected: Bools
     os_distro: TextsOrNone
     os_major: TextsOrNone
+    agent_build: TextsOrNone
     has_feature_suspend: Bools
     refuses_suspend: Bools
     VUSBs: Counts

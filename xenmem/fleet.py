@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem import kernel
+from xenmem import kernel, notebook
 from xenmem.columns import (
     POLICIES,
     Bytes,
@@ -76,7 +76,8 @@ def read(
     format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what its first bytes say. Each may
         be packed. A folder is a `DataSet`, of which the latest snapshots are read
     lenient : skip bad rows and count them in ``Fleet.notes``
-    progress : called after each piece of a file with the bytes read so far, and its size where that is known
+    progress : called after each piece of a file, or of a pool's answer, with the bytes so far, and its size where that
+        is known
     access : how to get in where a pool runs; by default the password is that of the environment or of a keyring
 
     Raises
@@ -135,6 +136,22 @@ class Fleet:
 
     def __repr__(self) -> str:
         return f"<Fleet: {len(self.pools)} pools, {len(self.hosts)} hosts, {len(self.vms)} VMs>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the first hosts, and what is free there under each policy."""
+        hosts, pools = self.hosts, self.pools
+        free = {policy: self.free_memory(policy) for policy in POLICIES}
+        rows = (
+            (
+                pools.label(int(hosts.pool[row])),
+                hosts.label(row),
+                notebook.Size(hosts.memory_total[row]),
+                *(notebook.Size(free[policy][row]) for policy in POLICIES),
+            )
+            for row in range(len(hosts))
+        )
+        headings = ("pool", "host", "total", *(f"free, {policy}" for policy in POLICIES))
+        return notebook.shown(repr(self), headings, rows, len(hosts))
 
     @classmethod
     def from_records(

@@ -16,6 +16,8 @@ from xenmem.history.evidence import DAY, Terms
 from xenmem.inventory.use import Rows, Use
 from xenmem.units import GIB
 
+HALF = "half of what it has is as far as one step goes"
+
 
 def use_of(
     fleet: xenmem.Fleet, vm: int, share: float, *, step: int = 60, days: float = 8, cpu: float = math.nan
@@ -50,7 +52,7 @@ def test_what_shrinking_does(three: xenmem.Fleet) -> None:
     has = int(three.vms.memory_static_max[0])
     to = 12 * GIB
     assert (large.kind, large.quality, large.memory_static_max, large.recommended) == ("over", "good", has, to)
-    assert large.caveats == []
+    assert large.caveats == [HALF]
     after = three.resized({0: to})
     for policy in POLICIES:
         gained = int((after.free_memory(policy) - three.free_memory(policy))[0])
@@ -110,7 +112,8 @@ def test_hourly_means_are_said(three: xenmem.Fleet) -> None:
     assert large.measured is not None
     assert large.measured.resolution == "hourly"
     assert large.caveats == [
-        "hourly means hide peaks that are shorter: the largest mean and 15 % stand for the percentile"
+        "hourly means hide peaks that are shorter: the largest mean and 15 % stand for the percentile",
+        HALF,
     ]
     assert result.caveats == [
         "of 1 VM of 2 there are hourly means alone, which hide shorter peaks: collect minutes every 2 hours"
@@ -120,7 +123,7 @@ def test_hourly_means_are_said(three: xenmem.Fleet) -> None:
 def test_a_short_record_is_preliminary(three: xenmem.Fleet) -> None:
     result = rightsize(three, [use_of(three, 0, 0.2, days=2)])
     (large,) = (vm for vm in result.pools[0].vms if vm.name_label == "p-v0")
-    assert (large.quality, large.caveats) == ("preliminary", ["preliminary: 2.0 days, and 7 are needed"])
+    assert (large.quality, large.caveats) == ("preliminary", ["preliminary: 2.0 days, and 7 are needed", HALF])
     assert result.caveats == ["of 1 VM the record is shorter than 7 days: preliminary"]
 
 
@@ -152,6 +155,42 @@ def test_a_vm_that_cannot_balloon() -> None:
     fleet = xenmem.Fleet.from_records(inventory)
     found = sizings(asked(fleet, [0.2], ranges=True))["p-v0"]
     assert (found.range, found.not_to_balloon) == (None, ["a vGPU, a PCI device or a virtual function is attached"])
+
+
+@pytest.mark.parametrize(
+    ("guest", "platform", "obstacle"),
+    [
+        ({"os_version": {"distro": "Rocky", "major": "9"}}, {}, "the kernel of Rocky 9 has no balloon driver"),
+        ({"os_version": {"distro": "rocky", "major": "10"}}, {}, None),
+        ({}, {"nested-virt": "true"}, "it runs with nested virtualisation"),
+    ],
+)
+def test_guests_that_do_not_balloon(guest: dict[str, object], platform: dict[str, str], obstacle: str | None) -> None:
+    inventory = pools.records([32 * 1024] * 2, [(8192, 0)])
+    inventory["VM"]["p-v0"].update(guest_metrics="g", platform=platform)
+    inventory["VM_guest_metrics"] = {"g": {"uuid": "g", "PV_drivers_version": {}, "other": {}, **guest}}
+    found = sizings(asked(xenmem.Fleet.from_records(inventory), [0.2], ranges=True))["p-v0"]
+    assert found.not_to_balloon == ([] if obstacle is None else [obstacle])
+
+
+def test_an_agent_that_may_count_caches() -> None:
+    """What is used is then an upper bound, which is said, and no less than was seen is advised."""
+    inventory = pools.records([32 * 1024] * 2, [(16 * 1024, 0)])
+    inventory["VM"]["p-v0"]["guest_metrics"] = "g"
+    version = {"major": "1", "minor": "0", "micro": "0", "build": "proto-0.4.0"}
+    inventory["VM_guest_metrics"] = {"g": {"uuid": "g", "PV_drivers_version": version, "other": {}}}
+    fleet = xenmem.Fleet.from_records(inventory)
+    assert fleet.vms.agent_build.tolist() == ["proto-0.4.0"]
+    use = use_of(fleet, 0, 0.2)
+    rows = use.rows[60]
+    rows.memory_internal_free[100] = 0.3 * rows.memory[100]
+    found = sizings(rightsize(fleet, [use]))["p-v0"]
+    assert found.kind == "over"
+    assert found.recommended == int(11.25 * GIB)
+    assert found.caveats == ["upper bound of use: caches counted, for its agent may tell MemFree"]
+    inventory["VM_guest_metrics"]["g"]["PV_drivers_version"] = version | {"build": "123"}
+    found = sizings(rightsize(xenmem.Fleet.from_records(inventory), [use]))["p-v0"]
+    assert (found.recommended, found.caveats) == (8 * GIB, [HALF])
 
 
 def test_limits_follow_static_max() -> None:

@@ -186,6 +186,14 @@ def test_several_snapshots_of_a_day_are_one_value(told: list[float]) -> None:
     assert [point.value for point in pool.points] == [5, 7]
 
 
+def test_only_the_last_days_count(told: list[float]) -> None:
+    told += [float(1000 - number) * GIB for number in range(410)]
+    fleet = pools.pool([64 * 1024] * 2, [(8 * 1024, 0)])
+    pool = only(runway([(day(number), fleet) for number in range(410)]))
+    assert (len(pool.points), pool.days) == (400, 399)
+    assert pool.runway == pytest.approx(591)
+
+
 def test_which_snapshots_are_looked_at() -> None:
     many = [day(0) + timedelta(minutes=minute) for minute in range(0, 20 * 60, 5)]
     found = chosen([*many[::-1], day(3)])

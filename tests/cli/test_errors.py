@@ -159,7 +159,7 @@ def test_unreadable_paths(complaint: Complaint, path: str, problem: str) -> None
 
 
 def test_one_bad_file_among_good_ones_prints_no_result(complaint: Complaint, small: str) -> None:
-    assert complaint("report", small, "missing") == "missing: No such file or directory"
+    assert complaint("report", small, "missing.xml") == "missing.xml: No such file or directory"
 
 
 @pytest.mark.parametrize("arguments", [["info"], ["report", "SMALL"]])

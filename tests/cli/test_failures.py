@@ -90,6 +90,7 @@ def test_failover_table(answer: Answer, small: str) -> None:
 def test_failover_of_a_pool_without_protected_vms_asks_of_those_that_run(
     answer: Answer, small: str, tmp_path: Path
 ) -> None:
+    """F3: where HA protects nobody, it said `survives`, of nobody."""
     records = json.loads(Path(small).read_text())
     for vm in records["VM"].values():
         vm["ha_restart_priority"] = ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_pools import answering, http
+from live_pools import PoolServer, answering, http, success
 from servers import EXAMPLE, PASSWORD, Served, served
 from terminals import drained, terminal
 
@@ -122,13 +122,22 @@ def test_what_is_wrong(server: Served, run: Run, password: Path, tmp_path: Path)
     wrong.write_text("hunter2\n")
     wrong.chmod(0o600)
     named = ("--password-file", password)
-    with answering(lambda *call: http(b"<html>", "text/html", "404 Not Found")) as (no_xapi, _):
+
+    def cut_short(message: str, parameters: list[Any], number: int) -> bytes:
+        answer = success("OpaqueRef:session", number)
+        return answer if message.startswith("session.") else answer.replace(b"content-length", b"Content-Length")[:-9]
+
+    with (
+        answering(lambda *call: http(b"<html>", "text/html", "404 Not Found")) as (no_xapi, _),
+        answering(cut_short) as (broken, _),
+    ):
         cases: list[tuple[tuple[object, ...], int, str]] = [
             ((server.url, *named), 2, "shows a certificate of no known authority, sha256:"),
             ((server.url, *named, "--fingerprint", "00" * 32), 2, "shows a certificate with another fingerprint"),
             ((server.url, "--password-file", wrong, *ca), 2, "the password, or the user root, is wrong"),
             ((server.url, *ca), 2, "needs the password of root: --password-file FILE"),
             ((no_xapi, *named), 2, "is no xapi: a message is answered with 'status 404'"),
+            ((broken, *named), 2, "the answer was cut short after "),
             (("https://127.0.0.1:1", *named), 3, "cannot be reached: Connection refused"),
             (("https://root:hunter2@127.0.0.1", *named), 2, "holds a password"),
         ]
@@ -245,6 +254,28 @@ def test_watch_on_a_terminal(server: Served, environment: dict[str, str]) -> Non
     assert "\x1b[7" in shown or ";7m" in shown  # reverse: what changed
     assert shown.rstrip().endswith("\x1b[?25h")  # the cursor is back
     assert "4 hosts" in shown
+
+
+def test_watch_ends_where_another_pool_is(environment: dict[str, str], tmp_path: Path) -> None:
+    pool = PoolServer(EXAMPLE.parent / "four-hosts.json")
+    with answering(pool) as (url, _):
+        watched = subprocess.Popen(
+            [sys.executable, "-m", "xenmem", "watch", url, "--interval", "0.1"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=environment | {"XENMEM_PASSWORD": PASSWORD},
+        )
+        assert watched.stdout is not None
+        watched.stdout.readline()
+        pool.load(EXAMPLE.parent / "three-hosts.json")
+        pool.valid.clear()
+        said = watched.communicate(timeout=60)[1].decode()
+        pool.closing.set()
+    assert watched.returncode == 2
+    assert said.startswith(f"xenmem: error: {url}: is the pool ")
+    assert len(said.splitlines()) == 1
 
 
 def test_watch_writes_no_file(server: Served, run: Run, tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ def test_rolling_update_in_every_format(answers: Answers, busy: str) -> None:
 
 
 def test_vms_that_cannot_migrate_are_known_from_the_inventory(answer: Answer, tmp_path: Path) -> None:
+    """F1: one of them refused the whole plan, and the answer said neither what to do nor who else could move."""
     records = four_hosts()
     without_drivers(records, "p-vm-wiki")
     path = tmp_path / "busy.json"
@@ -390,7 +391,7 @@ def test_every_plan_says_what_it_does_not_know(answers: Answers, tmp_path: Path)
 
 
 def test_standard_input_and_a_file_give_one_plan(xenmem: Command, tmp_path: Path) -> None:
-    """What keeps a VM where it is comes from the one reading of an inventory."""
+    """F1: by standard input nothing was known of what keeps a VM where it is."""
     records = four_hosts()
     without_drivers(records, "p-vm-wiki")
     path = tmp_path / "without.json"

@@ -189,6 +189,23 @@ def test_table_on_a_terminal_is_no_wider_than_it(environment: Environment, small
     assert any("114.52" in line for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("term", "encoding", "bars"), [("xterm", "utf-8", 4), ("dumb", "utf-8", 0), ("xterm", "ascii", 0)]
+)
+def test_shares_are_bars_on_a_terminal(
+    environment: Environment, small: str, term: str, encoding: str, bars: int
+) -> None:
+    """One for each of three hosts, and one for all; no colour without need, and none with NO_COLOR."""
+    ours, theirs = terminal(120)
+    given = environment | {"TERM": term, "PYTHONIOENCODING": encoding, "NO_COLOR": "1"}
+    with subprocess.Popen([*XENMEM, "report", small], stdout=theirs, stderr=theirs, env=given) as process:
+        os.close(theirs)
+        shown = drained(ours)
+    assert process.returncode == 0
+    assert len(re.findall(r"[\u2588\u2591]{10}", shown)) == bars
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", shown)
+
+
 def test_start_up_imports_no_more_than_is_needed(environment: Environment, small: str) -> None:
     from xenmem import kernel
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from clients_at import CLIENTS, Run
-from servers import PASSWORD, USER, Served
+from servers import PASSWORD, USER, Served, served
 
 pytestmark = [pytest.mark.slow, pytest.mark.client("community.general", "11.4.2")]
 
@@ -160,3 +160,26 @@ def test_the_playbook_of_the_page(server: Served, run: Run, tmp_path: Path) -> N
     )
     refused = play(text.replace("16384", "262144"))
     assert re.search(r"NO_HOSTS_AVAILABLE|HOST_NOT_ENOUGH_FREE_MEMORY", refused), refused
+
+
+def test_facts_of_the_host_itself(run: Run, tmp_path: Path) -> None:
+    """xenserver_facts asks at /var/lib/xcp/xapi, which a file system of the test's own has."""
+    at = tmp_path / "xapi"
+    facts = (CLIENTS / "venv/bin/ansible", "localhost", "-m", "community.general.xenserver_facts")
+    python = ("-e", f"ansible_python_interpreter={CLIENTS}/venv/bin/python")
+    mounted = 'mount -t tmpfs own /var/lib && mkdir /var/lib/xcp && ln -s "$0" /var/lib/xcp/xapi && exec "$@"'
+    with served(tmp_path, "--socket", str(at)) as server:
+        printed = run(
+            *("unshare", "--map-root-user", "--mount", "sh", "-c", mounted, at, *facts, *python),
+            ANSIBLE_COLLECTIONS_PATH=str(CLIENTS / "collections"),
+            ANSIBLE_LOCALHOST_WARNING="False",
+            HOME=str(tmp_path),
+        )
+        told = json.loads(printed.partition("=> ")[2])["ansible_facts"]
+        session = server.log_in()
+        known = {one["uuid"] for one in server.call("VM.get_all_records", session).values()}
+        assert {one["uuid"] for one in told["xs_vms"].values()} <= known
+        assert len(told["xs_vms"]) > 10
+        storage = server.call("SR.get_all_records", session).values()
+        assert set(told["xs_srs"]) == {one["name_label"] for one in storage}  # the last of each name
+        assert len(told["xs_networks"]) > 0

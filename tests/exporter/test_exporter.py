@@ -84,7 +84,7 @@ def eventually(holds: Callable[[], bool]) -> None:
 
 
 def values(made: Worker, name: str) -> list[float]:
-    text = made.text(openmetrics=True)
+    text = made.text(openmetrics=True).decode()
     return [one.value for family in parsed(text) for one in family.samples if one.name == f"xenmem_{name}"]
 
 
@@ -141,7 +141,7 @@ def test_a_pool_that_cannot_be_read_leaves_what_there_was() -> None:
         assert values(made, "errors_total")[0] >= 2
         mirror.shown = good
         count = len(told)
-        eventually(lambda: made.text(openmetrics=True) != "" and len(told) <= count + 1)
+        eventually(lambda: made.text(openmetrics=True) != b"" and len(told) <= count + 1)
 
 
 def test_a_stage_that_fails_is_counted_and_the_others_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_a_stage_that_fails_is_counted_and_the_others_are_there(monkeypatch: pyt
     with working(Shown()) as (made, told):
         eventually(lambda: made.computed is not None)
         assert told == ["failover: broken"]
-        text = made.text(openmetrics=False)
+        text = made.text(openmetrics=False).decode()
         assert 'xenmem_errors_total{stage="failover"} 1' in text
         assert 'xenmem_errors_total{stage="accounting"} 0' in text
         assert 'xenmem_scrape_duration_seconds{stage="accounting"}' in text
@@ -272,6 +272,9 @@ def test_a_served_pool_is_scraped_while_it_changes(tmp_path: Path) -> None:
         status, page = scraped(f"{url}/")
         assert status == 200
         assert "alpha" in page
+        asked = urllib.request.Request(f"{url}/what-if", b'{"empty":["delta"]}', {"Content-Type": "application/json"})
+        with urllib.request.urlopen(asked, timeout=120) as answer:
+            assert "delta can be emptied" in json.load(answer)["html"]
         process.send_signal(signal.SIGTERM)
         assert process.wait(timeout=20) == 0
 

@@ -197,6 +197,11 @@ def _matrix(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) ->
     """It has no options of its own."""
 
 
+def _history(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) -> None:
+    given.append(given[1])
+    maybe(0.3, "--policy", random.choice(POLICIES))
+
+
 def _rightsize(random: Random, given: list[str], maybe: Any, vm: Any, host: Any) -> None:
     maybe(1, "--use", str(USE))
     maybe(0.3, "--ranges")
@@ -217,6 +222,7 @@ COMMANDS: dict[str, Options] = {
     **dict.fromkeys(("pack", "evacuate", "consolidate", "rebalance"), _moves),
     "rolling-update": _rolling_update,
     "failover": _failover,
+    "history": _history,
     "rightsize": _rightsize,
     "what-if": _what_if,
 }

@@ -125,6 +125,7 @@ def test_a_bug_report(tmp_path: Path) -> None:
         "bug-report/xapi-db.xml": b"<database><table name='VM'/></database>",
         f"bug-report/rrd/{A}.xml": text,
         f"bug-report/blobs/rrds/{B}.gz": gzip.compress(text),
+        "bug-report/xapi_rrd-host.out": saved([(12, {"memory_total_kib": [1.0], "cpu0": [1.0]})]).encode(),
         "bug-report/empty": b"",
     }
     tar, archive, folder = io.BytesIO(), io.BytesIO(), tmp_path / "folder"
@@ -209,7 +210,13 @@ RRD = saved([(12, {"memory": [1.0, 2.0]})])
         (GOOD.replace("AVERAGE:vm", "AVERAGE-vm"), "is not FUNCTION:CLASS:UUID:NAME"),
         (GOOD.replace("<xport>", "<!DOCTYPE x [<!ENTITY a 'b'>]><xport>"), "a document type declaration is refused"),
         (GOOD.replace("<v>2</v>", "<v>&a;</v>"), "undefined entity"),
-        (GOOD.replace("<v>2</v>", f"<v>{'1' * 5000}</v>"), "a text of more than 4096 characters"),
+        (GOOD.replace("<v>2</v>", f"<v>{'1' * 5000}</v>"), "a text of more than 64 characters"),
+        (GOOD.replace(":memory<", f":{'m' * 600}<"), "a text of more than 512 characters"),
+        (
+            RRD.replace("<cdp_prep>", "<cdp_prep>" + "".join(f"<n{n}/>" for n in range(70_000)), 1),
+            "more than 65536 different names",
+        ),
+        ('{"meta": [' + "[]," * 140_000 + "0]}", "more than 131072 lists and objects of JSON"),
         (RRD.replace("<lastupdate>", "<updated>"), "<updated> within <rrd>"),
         (RRD.replace("<pdp_per_row>12</pdp_per_row>", ""), "<pdp_per_row> is missing"),
         (GOOD_JSON.replace('"60"', '"x"'), "'x' is not a number"),

@@ -2,66 +2,17 @@
 
 import base64
 import hashlib
-import json
 import re
-from html.parser import HTMLParser
-from typing import Any
 
 import dumps
 import pytest
+from page.documents import Document
 
-from xenmem import Fleet, page
+from xenmem import Fleet, answers, page
 from xenmem.page.table import natural
 
 GIB = dumps.GIB
 NASTY = '<script>alert(1)</script><img src=x onerror="alert(2)">&amp;</style>\'"\u2028\u202e'
-VOID = {"meta", "rect", "path"}
-
-
-class Document(HTMLParser):
-    """A document's elements: tags with their attributes, and the text of each kind of element."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open:
-            self.texts.setdefault(self.open[-1], []).append(data)
-
-    def tables(self) -> dict[str, dict[str, list[Any]]]:
-        """The columns of each table, decoded."""
-        text = next(text for text in self.texts["script"] if text.startswith("["))
-        return {one["name"]: {column["key"]: decoded(column) for column in one["columns"]} for one in json.loads(text)}
-
-
-def decoded(column: dict[str, Any]) -> list[Any]:
-    """The values of a column as the script reads them."""
-    if "packed" in column:
-        packed = base64.b64decode(column["packed"]).hex()
-        return [packed[start : start + 32] for start in range(0, len(packed), 32)]
-    if "values" in column:
-        return [value * column["unit"] if value >= 0 else None for value in column["values"]]
-    words = column["words"]
-    if "unit" in column:
-        words = [word * column["unit"] if word >= 0 else None for word in words]
-    codes = column.get("codes", range(len(words)))
-    return [words[ord(code) - ord("a") if isinstance(code, str) else code] for code in codes]
 
 
 @pytest.fixture
@@ -182,3 +133,22 @@ def test_many_hosts_have_one_picture() -> None:
 )
 def test_names_are_in_natural_order(names: list[str], ordered: list[str]) -> None:
     assert sorted(names, key=natural) == ordered
+
+
+@pytest.mark.compiled
+def test_advice_is_what_check_finds() -> None:
+    records = dumps.pool(HVM_shadow_multiplier=0.5)
+    fleet = Fleet.from_records(records)
+    document = Document(page.report(fleet))
+    found = [one for pool in answers.check(fleet).pools for one in pool.findings]
+    told = [attributes.get("class") for tag, attributes in document.elements if tag == "details"]
+    assert told.count("error") == len({one.rule for one in found if one.severity == "E"}) > 0
+    assert told.count("warning") == len({one.rule for one in found if one.severity == "W"})
+    assert any("shadow multiplier below 1" in text for text in document.texts["summary"])
+    assert {one.remedy for one in found if one.rule == "M11"} <= set(document.texts["code"])
+
+
+def test_advice_is_not_worked_out_for_very_many_vms() -> None:
+    vms = {"name": ["a"] * 5001, "memory": [GIB] * 5001}
+    document = Document(page.report(Fleet.from_columns(vms, {"name": ["h"], "memory_total": [64 * GIB]})))
+    assert "xenmem check" in document.texts["code"]

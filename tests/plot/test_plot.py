@@ -3,10 +3,13 @@
 import io
 import re
 import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pools
 import pytest
 from twins import reference
 
@@ -95,15 +98,34 @@ def test_a_rolling_update_is_as_long_as_its_steps() -> None:
 @pytest.mark.compiled
 def test_margins_stand_beside_what_is_proved() -> None:
     fleet = read(ROOT / "examples" / "three-hosts.json")
-    survivals = [answers.failover(fleet, number) for number in range(3)]
-    (axes,) = plot.failures(survivals, [2 * GIB, GIB, None]).axes
+    survivals = [answers.failover(fleet, number) for number in (1, 2, 3)]
+    (axes,) = plot.failures(survivals, [GIB, -2 * GIB, None]).axes
+    marks = {"survives": "\u2713", "loses": "\u2717", "unknown": "?"}
+    answered = [survival.pools[0].verdict.answer for survival in survivals]
+    assert answered[:2] == ["survives", "loses"]
     texts = [text.get_text().splitlines()[0] for text in axes.texts]
-    assert texts == ["2.0", "1.0", "no margin"]
-    told = {"all run again": "survives", "not all run again": "loses", "not found out": "unknown"}
-    for bars in axes.containers:
-        for bar in bars:
-            number = round(bar.get_x() + bar.get_width() / 2)
-            assert survivals[number].pools[0].verdict.answer == told[bars.get_label()]
+    assert texts == ["\u2713 1.0", "\u2717 -2.0", f"{marks[answered[2]]} not known"]
+    heights = {bar.get_x() + 0.3: bar.get_height() for bars in axes.containers for bar in bars}
+    assert heights == pytest.approx({1: 1, 2: -2, 3: 0})
+
+
+@pytest.mark.compiled
+def test_a_runway_ends_where_it_is_said_to() -> None:
+    """A VM that gets a GiB and sometimes two a day, in a pool of three hosts."""
+
+    def days() -> Iterator[tuple[datetime, Fleet]]:
+        for number in range(20):
+            vms: list[tuple[int, int | None]] = [((20 + number + number % 3 // 2) * 1024, 0), (8192, 1), (8192, 2)]
+            yield datetime(2026, 3, 1, tzinfo=UTC) + timedelta(days=number), pools.pool([64 * 1024] * 3, vms)
+
+    found = answers.runway(days())
+    (axes,) = plot.runway(found).axes
+    (pool,) = found.pools
+    lines = {line.get_label(): line for line in axes.get_lines()}
+    assert list(lines["a day"].get_ydata()) == [point.value / GIB for point in pool.points]
+    assert list(lines[f"until {pool.date}"].get_ydata())[-1] == 0
+    assert lines[f"until {pool.date}"].get_xdata()[-1].isoformat() == pool.date
+    assert axes.get_ylabel() == "what every host could lose, GiB"
 
 
 def test_overheads_are_the_models(fleet: Fleet) -> None:

@@ -3,13 +3,16 @@
 import signal
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+from xmlrpc.client import dumps, loads
 
 import pytest
-from servers import LINE, USER, Served, request, served, split
+from servers import LINE, PASSWORD, USER, Served, read_all, request, served, split
 from XenAPI import Failure
 
 from xenmem.server import passwords
@@ -206,3 +209,73 @@ def test_password_files(tmp_path: Path) -> None:
         passwords.read(file, "adam")
     with pytest.raises(ValueError, match="cannot stand in a password file"):
         passwords.line("a:b", "x", Role.VM_ADMIN)
+
+
+def over(path: Path, method: str, *parameters: str) -> Any:
+    """The result of a message at a socket of the file system, as clients of the host itself send it."""
+    body = dumps(parameters, method).encode()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(30)
+        connection.connect(str(path))
+        connection.sendall(request("POST", "/", body))
+        status, _, answer = split(read_all(connection))
+    assert status == 200
+    (result,), _ = loads(answer)
+    assert isinstance(result, dict)
+    return result.get("Value", result.get("ErrorDescription"))
+
+
+def test_a_socket_of_the_file_system_asks_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "xapi"
+    with served(tmp_path, "--socket", str(path)) as server:
+        assert f"whoever may use {path} logs in there without a password" in server.told
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        session = over(path, "session.login_with_password", "", "")
+        assert session.startswith("OpaqueRef:")
+        assert over(path, "session.get_is_local_superuser", session, session) is True
+        assert len(over(path, "VM.get_all", session)) > 0
+        with pytest.raises(Failure):
+            server.log_in("", "")
+        assert server.stop() == 0
+    assert not path.exists()
+
+
+def test_a_socket_that_a_killed_server_left_is_taken_and_that_of_another_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "xapi"
+    with served(tmp_path, "--socket", str(path)) as server:
+        server.stop(signal.SIGKILL)
+    assert path.is_socket()
+    with served(tmp_path, "--socket", str(path), "--read-only"):
+        session = over(path, "session.login_with_password", "root", "any")
+        vm = over(path, "VM.get_all", session)[0]
+        assert over(path, "VM.set_name_label", session, vm, "x")[0] == "RBAC_PERMISSION_DENIED"
+        with (
+            pytest.raises(AssertionError, match="another server answers there"),
+            served(tmp_path, "--socket", str(path)),
+        ):
+            pass
+        assert over(path, "VM.get_all", session)
+    (tmp_path / "file").write_text("mine")
+    with (
+        pytest.raises(AssertionError, match="Address already in use"),
+        served(tmp_path, "--socket", str(tmp_path / "file")),
+    ):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_password_is_changed(tmp_path: Path) -> None:
+    with served(tmp_path, users=USERS) as server:
+        root, viewer = server.log_in(), server.log_in("viewer")
+        assert failure(server, "session.change_password", viewer, PASSWORD, "new")[0] == "RBAC_PERMISSION_DENIED"
+        assert failure(server, "session.change_password", root, "wrong", "new")[0] == "SESSION_AUTHENTICATION_FAILED"
+        server.call("session.change_password", root, PASSWORD, "a new one")
+        assert failure(server, "session.login_with_password", USER, PASSWORD)[0] == "SESSION_AUTHENTICATION_FAILED"
+        assert server.call("session.get_uuid", root, server.log_in(USER, "a new one"))
+        assert server.call("session.get_uuid", root, root)
+        assert "a new one" not in server.log()
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 20
+        while "reloaded" not in server.log() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert server.log_in()

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem import kernel
+from xenmem import kernel, notebook
 from xenmem.columns import Bools, Bytes, Rows, Unknown
 from xenmem.fleet import POLICIES, Fleet, Table
 from xenmem.rules.hosts import is_known
@@ -91,6 +91,10 @@ class Answer(Result, frozen=True):
         from xenmem.answers.tables import tables
 
         return tables(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the sentence."""
+        return notebook.shown(self.verdict)
 
 
 def together(outcomes: Iterable[Outcome]) -> Outcome:

@@ -37,10 +37,13 @@ from xenmem.history.evidence import (
     Size,
     Terms,
     evidence,
+    half_of,
+    in_steps,
     size_of,
 )
 from xenmem.inventory.use import Use
 from xenmem.planning.effort import Effort
+from xenmem.rules.guest import lacks_balloon_driver, may_count_caches
 from xenmem.text import counted
 from xenmem.units import format_size
 
@@ -181,6 +184,7 @@ class _Found:
         self.row = row
         self.evidence: Evidence | None = None
         self.size: Size | None = None
+        self.counts_caches = False
 
 
 def rightsize(
@@ -247,7 +251,8 @@ def _judge(fleet: Fleet, one: _Found, use: Use, terms: Terms) -> None:
     one.evidence = evidence(use, terms, int(vms.memory_dynamic_min[row]), int(vms.memory_dynamic_max[row]))
     if one.evidence is not None and not one.evidence.lacks:
         most, least = int(vms.memory_static_max[row]), int(vms.memory_static_min[row])
-        one.size = size_of(one.evidence, terms, most, least if least < most else 0)
+        one.counts_caches = may_count_caches(vms.agent_build[row])
+        one.size = size_of(one.evidence, terms, most, least if least < most else 0, counts_caches=one.counts_caches)
 
 
 def _advised(fleet: Fleet, one: _Found) -> int | None:
@@ -467,8 +472,11 @@ def _caveats_of(fleet: Fleet, one: _Found, to: int | None) -> list[str]:
     if found.changed is not None:
         caveats.append(f"only what was measured since its memory changed, {_moment(found.changed)}, counts")
     assert one.size is not None
-    if one.size.kind == "over" and to is not None and to * 2 <= int(fleet.vms.memory_static_max[one.row]) + 1:
+    half = in_steps(half_of(int(fleet.vms.memory_static_max[one.row])))
+    if one.size.kind == "over" and one.size.wanted < half == to:
         caveats.append("half of what it has is as far as one step goes")
+    if one.counts_caches and one.size.kind in ("over", "under"):
+        caveats.append("upper bound of use: caches counted, for its agent may tell MemFree")
     if one.size.kind == "under" and to is None:
         caveats.append("its static_max would do, but it does not have all of it")
     return caveats
@@ -484,7 +492,9 @@ def _range(fleet: Fleet, one: _Found) -> tuple[Range | None, list[str]]:
         obstacles.append("ballooning is not licensed")
     if vms.VGPUs[row] or vms.attached_PCIs[row] or vms.vf_hosts[row] is not None:
         obstacles.append("a vGPU, a PCI device or a virtual function is attached")
-    if vms.nested_virt[row]:
+    if lacks_balloon_driver(vms.os_distro[row], vms.os_major[row]):
+        obstacles.append(f"the kernel of {vms.os_distro[row]} {vms.os_major[row]} has no balloon driver")
+    if vms.nested_virt[row] or vms.asks_for_nested_virt[row]:
         obstacles.append("it runs with nested virtualisation")
     if one.size.dynamic_min >= vms.memory_static_max[row]:
         obstacles.append("it uses all that it has")

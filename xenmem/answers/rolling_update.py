@@ -10,10 +10,13 @@ from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 
-from xenmem import kernel, planning
+from xenmem import kernel, notebook, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles
-from xenmem.answers.moves import BANDWIDTH, HeldVM, Leave, checks, in_words, overcommitments, stops_of
+from xenmem.answers.failover import MOMENT
+from xenmem.answers.move_attempts import Leave, stops_of
+from xenmem.answers.move_plan import BANDWIDTH, HeldVM, in_words
+from xenmem.answers.move_verdicts import checks, overcommitments
 from xenmem.answers.naming import (
     Answer,
     Finding,
@@ -35,7 +38,6 @@ from xenmem.answers.naming import (
 )
 from xenmem.answers.replay import Refusal, Replay, Step
 from xenmem.answers.upgrade_check import build_called, model_called
-from xenmem.columns import Bools
 from xenmem.fleet import Fleet
 from xenmem.planning.pool_view import place_in
 from xenmem.planning.question import cannot_move
@@ -143,6 +145,21 @@ class RollingPlan(Answer, frozen=True):
     checked: list[str]
     not_checked: list[str]
 
+    def _repr_html_(self) -> str:
+        """For notebooks: the sentence and the first steps."""
+        rows = (
+            (
+                step.number,
+                step.action,
+                step.vm and label(step.vm),
+                step.source and label(step.source),
+                label(step.host),
+                notebook.Size(step.copied),
+            )
+            for step in self.steps
+        )
+        return notebook.shown(self.verdict, ("", "what", "VM", "from", "host", "copied"), rows, len(self.steps))
+
 
 def rolling_update(
     fleet: Fleet,
@@ -188,12 +205,12 @@ def rolling_update(
     held = {vm: still[vm] for vm in where if vm in still}
     down = dict(stops_of(fleet, held, held, leave))
     end = time.monotonic() + time_limit
-    allowed = _may_run(fleet)
+    allowed = np.ones((len(fleet.vms), len(fleet.hosts)), np.bool_)
     replay = Replay(fleet, 0)
-    for attempt in range(REPLANS):
+    for _ in range(REPLANS):
         with as_question():
             problem = planning.UpdateProblem.from_fleet(fleet, model=model, allowed=allowed, down=down)
-        left = max(end - time.monotonic(), 0.1) if attempt else time_limit
+        left = max(end - time.monotonic(), MOMENT)
         update = planning.rolling_update(problem, order, time_limit=left, progress=progress)
         steps = _with_stops(fleet, update, down)
         refusal = replay.refusal(_carried(fleet, steps)) if steps else None
@@ -331,18 +348,6 @@ def heading(plan: RollingPlan) -> list[str]:
     """What a script says of the update that it carries out."""
     order = ", ".join(label(host) for host in plan.hosts)
     return [f"Rolling update of pool {label(plan.pool)}, {plan.pool.source}: {order}.", plan.proof]
-
-
-def _may_run(fleet: Fleet) -> Bools:
-    """Where each guest may run, memory aside, shape (vms, hosts); one that is there already may stay."""
-    guests = np.flatnonzero(fleet.vms.is_guest).astype(np.int32)
-    kind_of, masks = fleet.mobility.kinds(guests, np.arange(len(fleet.hosts), dtype=np.int32))
-    allowed = np.ones((len(fleet.vms), len(fleet.hosts)), np.bool_)
-    if len(guests):
-        allowed[guests] = np.array(masks, np.bool_)[kind_of]
-    here = whereabouts(fleet.vms)
-    allowed[np.flatnonzero(here >= 0), here[here >= 0]] = True
-    return allowed
 
 
 def _check_order(fleet: Fleet, order: Sequence[int], able: Sequence[int]) -> None:

@@ -305,6 +305,7 @@ def _pool(record: _Record, account: _Account) -> PoolRunway:
     assert record.last is not None
     fleet, pool = record.last
     days, values = daily([one.when for one in record.seen], [one.value for one in record.seen])
+    days, values = days[-MOST_POINTS:], values[-MOST_POINTS:]
     start, broken = _start(record.seen, days, values, 0.0 if account.shape is None else 1.0)
     x, y = days[start:], values[start:]
     line = trend(x, y) if len(x) > 1 else None

@@ -242,13 +242,28 @@ GROUPS: Final = (
 )
 
 
+_FIRST_WORDS: Final = """\
+xenmem answers the memory questions of Xen pools, and changes nothing. Try:
+
+  xenmem report POOL                          where memory is, what is free
+  xenmem check POOL                           what will fail, and what to do
+  xenmem fit POOL --memory 16GiB --vcpus 4    how many more VMs fit, and where
+  xenmem failover POOL --failures 1           whether any host may fail
+
+POOL is the file of `xe pool-dump-database file-name=FILE`, or an address such
+as https://root@pool.example. `xenmem help` names all commands.
+"""
+
+
 def run(arguments: Sequence[str] | None) -> int:
     """Run a command and print its answer; see ``xenmem.cli.main``."""
     if "_XENMEM_COMPLETE" in os.environ:
         from xenmem.cli.completion import complete
 
         return complete(app, os.environ["_XENMEM_COMPLETE"])
-    given = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        return deliver(Output(_FIRST_WORDS.encode()))
     try:
         with app.make_context("xenmem", given) as context:
             answer: Output = app.invoke(context)
@@ -256,7 +271,9 @@ def run(arguments: Sequence[str] | None) -> int:
     except click.exceptions.Exit as end:  # --help and --version have printed their answer
         return end.exit_code
     except click.UsageError as error:
-        hint = f" (see {error.ctx.command_path} --help)" if error.ctx else ""
+        lacks = error.param.name if isinstance(error, click.MissingParameter) and error.param else ""
+        also = "or set XENMEM_INVENTORY; " if lacks in ("inventory", "inventories") else ""
+        hint = f" ({also}see {error.ctx.command_path} --help)" if error.ctx else ""
         complain(error.format_message().rstrip(".") + hint)
         return Status.MISTAKE
     except click.ClickException as error:

@@ -29,6 +29,7 @@ MOST_ROWS: Final = 40
 """A table with more shows the first and the last of them, unless it is to show all."""
 _FIRST: Final = 20
 _LAST: Final = 10
+_BAR: Final = 10
 _STYLES: Final[dict[str, dict[str, Any]]] = {
     "": {},
     "bold": {"bold": True},
@@ -42,7 +43,12 @@ _STYLES: Final[dict[str, dict[str, Any]]] = {
 
 
 class Page:
-    """What is to be printed, for the kind of standard output there is."""
+    """What is to be printed, for the kind of standard output there is.
+
+    Attributes
+    ----------
+    draws_bars : whether a share may be shown as a bar: to people at a terminal that has the characters
+    """
 
     def __init__(self) -> None:
         asked = display()
@@ -58,6 +64,7 @@ class Page:
         self._encoding = "utf-8" if to_file else (sys.stdout and sys.stdout.encoding) or "utf-8"
         self._is_unicode = self._encoding.lower().startswith("utf")
         dumb = os.environ.get("TERM") == "dumb"
+        self.draws_bars = is_terminal and self._is_unicode and not dumb
         self._styled = asked.color == "always" or (asked.color == "auto" and is_terminal and not dumb)
         self._colored = asked.color == "always" or not os.environ.get("NO_COLOR")
         self._lines: list[str] = []
@@ -179,6 +186,14 @@ def _kind(number: int, heading: str) -> Any:
 def amount(size: int | None) -> str:
     """An amount, or that it is unknown."""
     return "unknown" if size is None else format_size(size)
+
+
+def bar(part: int, whole: int | None) -> str:
+    """A share as a bar, full where it is more than there is; nothing where that is unknown."""
+    if not whole:
+        return ""
+    filled = min(_BAR, (2 * _BAR * part + whole) // (2 * whole))
+    return "\u2588" * filled + "\u2591" * (_BAR - filled)
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from xenmem import answers
+from xenmem.answers.layers import stack
 from xenmem.answers.report import HostReport, PoolReport, Report, Usage, VMReport
 from xenmem.answers.tables import columns
 from xenmem.cli import values
@@ -27,7 +28,7 @@ from xenmem.cli.arguments import (
 )
 from xenmem.cli.display import display, write_to
 from xenmem.cli.layout import Column
-from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, are_many, by_policy, head, host_name, name_of
+from xenmem.cli.page import MOST_ROWS, POLICY_LINES, Page, are_many, bar, by_policy, head, host_name, name_of
 from xenmem.cli.show import show
 from xenmem.cli.streams import Output
 from xenmem.fleet import POLICIES
@@ -230,6 +231,7 @@ def _host_table(page: Page, pool: PoolReport) -> None:
             Column("host", "name"),
             Column("VMs", "number"),
             Column("total"),
+            *([Column("taken", "text", rank=2)] if page.draws_bars else []),
             Column("host\nitself", rank=3),
             Column("control\ndomain", rank=3),
             Column("VMs\n(static)", rank=1),
@@ -242,6 +244,7 @@ def _host_table(page: Page, pool: PoolReport) -> None:
                 host_name(host),
                 host.vms.count,
                 host.memory_total,
+                *([bar(_taken(host), host.memory_total)] if page.draws_bars else []),
                 host.memory_overhead,
                 *_usages(host.control_domains, host.vms),
                 *by_policy(host.free),
@@ -253,6 +256,7 @@ def _host_table(page: Page, pool: PoolReport) -> None:
             counted(total.hosts, "host"),
             total.vms.count,
             total.memory_total,
+            *([bar(sum(map(_taken, pool.hosts)), total.memory_total)] if page.draws_bars else []),
             total.memory_overhead,
             *_usages(total.control_domains, total.vms),
             *by_policy(total.free),
@@ -263,6 +267,11 @@ def _host_table(page: Page, pool: PoolReport) -> None:
             "red" if host.overcommitted.static_max else "" if host.enabled and host.live else "yellow" for host in hosts
         ],
     )
+
+
+def _taken(host: HostReport) -> int:
+    """What a host has given away if every VM takes its most."""
+    return sum(stack(host).amounts[:-1])
 
 
 def _room(host: HostReport) -> int:

@@ -60,7 +60,8 @@ def _table(page: Page, result: Runway) -> None:
     """The series of each pool, and what is said of it."""
     for pool in result.pools:
         head(page, pool.pool)
-        page.line(f"{pool.reason[0].upper()}{pool.reason[1:]}.")
+        if len(result.pools) > 1:
+            page.line(f"{pool.reason[0].upper()}{pool.reason[1:]}.")
         if pool.broken:
             page.line(f"The series begins anew at {pool.broken}.")
         if pool.skipped:

@@ -31,7 +31,9 @@ from xenmem.cli.streams import Output
 @click.option("--tls-key", metavar="FILE", help="The certificate's key.")
 @click.option("--members", is_flag=True, help="An address for each host, from --listen's on; host.address says so.")
 @click.option("--state", metavar="FILE", help="Keep every change; where the file exists, go on from it.")
+@click.option("--socket", metavar="PATH", help="Also at a socket of the file system, without a password: your own.")
 @click.option("--read-only", is_flag=True, help="Refuse every change.")
+@click.option("--web", is_flag=True, help="Show the pool in a browser at /, live, with a panel to ask what if.")
 @click.option(
     "--pace",
     type=click.Choice(("real", "jump")),
@@ -50,7 +52,9 @@ def serve(
     tls_key: str | None,
     members: bool,
     state: str | None,
+    socket: str | None,
     read_only: bool,
+    web: bool,
     pace: str,
     lenient: bool,
 ) -> Output:
@@ -76,6 +80,8 @@ def serve(
         read_only=read_only,
         members=members,
         state_file=state,
+        web=web,
+        socket=socket,
     )
     if inventories.count("-") > 1:
         raise click.UsageError("standard input can be read only once", click.get_current_context())

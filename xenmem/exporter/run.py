@@ -4,15 +4,16 @@ import asyncio
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
 import msgspec
 
-from xenmem import exposition, page
-from xenmem.exporter.worker import Source, Worker
+from xenmem import exposition
+from xenmem.exporter.worker import Computed, Source, Worker
 from xenmem.fleet import Fleet
+from xenmem.page.live import Live
+from xenmem.server import live
 from xenmem.server.http import Answer, Connection, Request, Traffic
 from xenmem.server.http import page as notice
 from xenmem.server.logs import Log
@@ -39,13 +40,13 @@ def export(mirror: Source, worker: Worker, listen: Address, tell: Callable[[str]
     ServeError : the address cannot be had
     """
     with bind(listen) as bound:
-        asyncio.run(_run(Paths(mirror, worker), bound, tell))
+        asyncio.run(_run(mirror, worker, bound, tell))
     worker.close()
     log("ended")
 
 
-async def _run(paths: "Paths", bound: socket.socket, tell: Callable[[str], None]) -> None:
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+async def _run(mirror: Source, worker: Worker, bound: socket.socket, tell: Callable[[str], None]) -> None:
+    loop, ended, paths = asyncio.get_running_loop(), asyncio.Event(), Paths(mirror, worker)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     traffic = Traffic(lambda request, status, seconds: None, max_connections=MOST_CONNECTIONS)
@@ -55,6 +56,7 @@ async def _run(paths: "Paths", bound: socket.socket, tell: Callable[[str], None]
     tell("ready")
     await ended.wait()
     listening.close()
+    paths.close()
     traffic.drain()
     until = loop.time() + DRAIN_SECONDS
     while traffic.connections and loop.time() < until:
@@ -71,10 +73,13 @@ class Paths:
 
     def __init__(self, mirror: Source, worker: Worker) -> None:
         self._mirror, self._worker = mirror, worker
-        self._page: tuple[Fleet, bytes] | None = None
+        self._live = Live(self._fleet, lambda: str(max(self._computed().read_at.values(), default=0.0)))
 
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         """The answer to a request, now or later."""
+        method = "GET" if request.method == "HEAD" else request.method
+        if (method, request.path) in live.PATHS:
+            return self._page(request)
         if request.method not in ("GET", "HEAD"):
             return notice(501, f"{request.method} {request.path}")
         match request.path:
@@ -82,8 +87,6 @@ class Paths:
                 return self._metrics(request)
             case "/health":
                 return self._health()
-            case "/" | "":
-                return self._overview()
             case _:
                 return notice(404, request.path, close=False)
 
@@ -93,7 +96,7 @@ class Paths:
         if not text:
             return notice(503, "nothing has been computed yet", close=False)
         kind = exposition.OPENMETRICS if openmetrics else exposition.PROMETHEUS
-        return Answer(200, kind, text.encode(), compressible=True)
+        return Answer(200, kind, text, compressible=True)
 
     def _health(self) -> Answer:
         pools = [
@@ -109,13 +112,19 @@ class Paths:
         body = {"status": "ok" if is_well else "not ok", "pools": pools}
         return Answer(200 if is_well else 503, "application/json", msgspec.json.encode(body))
 
-    async def _overview(self) -> Answer:
-        """The page of what was computed last; made once for each state."""
-        computed = self._worker.computed
-        if computed is None:
+    def close(self) -> None:
+        """The exporter ends."""
+        self._live.close()
+
+    async def _page(self, request: Request) -> Answer:
+        """The live page of what was computed last."""
+        if self._worker.computed is None:
             return notice(503, "nothing has been computed yet", close=False)
-        if self._page is None or self._page[0] is not computed.fleet:
-            made = datetime.fromtimestamp(max(computed.read_at.values(), default=0.0), UTC)
-            text = await asyncio.to_thread(page.report, computed.fleet, None, made)
-            self._page = computed.fleet, text.encode()
-        return Answer(200, "text/html; charset=utf-8", self._page[1], compressible=True)
+        return await live.answer(self._live, request)
+
+    def _computed(self) -> Computed:
+        assert self._worker.computed is not None
+        return self._worker.computed
+
+    def _fleet(self) -> Fleet:
+        return self._computed().fleet

@@ -42,7 +42,7 @@ class Computed(NamedTuple):
 
     fleet: Fleet
     read_at: dict[str, float]
-    texts: tuple[str, str]
+    texts: tuple[bytes, bytes]
 
 
 class Worker:
@@ -72,11 +72,11 @@ class Worker:
         self._ended.set()
         self._changed.set()
 
-    def text(self, *, openmetrics: bool) -> str:
+    def text(self, *, openmetrics: bool) -> bytes:
         """What a scrape is given; empty until something has been computed."""
         computed = self.computed
         if computed is None:
-            return ""
+            return b""
         own = [
             Family(
                 "xenmem_scrape_duration_seconds",
@@ -93,7 +93,7 @@ class Worker:
         collection = Collection(computed.fleet, self._asked)
         collection.timestamps(self._read_at(computed))
         now = exposition.lines([*collection.families(), *own], openmetrics)
-        return computed.texts[openmetrics] + now + (exposition.END if openmetrics else "")
+        return computed.texts[openmetrics] + (now + (exposition.END if openmetrics else "")).encode()
 
     def _read_at(self, computed: Computed) -> list[float]:
         """When what was computed was last known to be so: of pools without changes since, when they last answered."""
@@ -136,7 +136,7 @@ class Worker:
                 self._failed(name, error)
             self._seconds[name] = time.perf_counter() - began
         families = collection.families()
-        older, text = (exposition.lines(families, openmetrics) for openmetrics in (False, True))
+        older, text = (exposition.lines(families, openmetrics).encode() for openmetrics in (False, True))
         self.computed = Computed(fleet, read_at, (older, text))
 
     def _failed(self, stage: str, error: Exception) -> None:

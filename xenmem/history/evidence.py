@@ -223,12 +223,14 @@ class Size(NamedTuple):
     ----------
     kind : ``over``, ``under``, ``idle`` or ``right``
     need : the percentile of what it used; of hourly means the largest and 15 %, or what finer rows showed
-    recommended : that with headroom, but not less than half of what it has, its least and 512 MiB; multiple of 256 MiB
+    wanted : that with headroom, a multiple of 256 MiB
+    recommended : the same, but not less than half of what it has, its least and 512 MiB; multiple of 256 MiB
     dynamic_min : the least to which it could be ballooned
     """
 
     kind: Kind
     need: int
+    wanted: int
     recommended: int
     dynamic_min: int
 
@@ -243,10 +245,9 @@ def size_of(found: Evidence, terms: Terms, static_max: int, least: int = 0, *, c
     counts_caches : its agent may count caches as used, so that this is an upper bound: then no less than was seen
     """
     need = found.percentile if found.is_of_minutes else max(percent_of(found.most, HOURLY_PERCENT), found.most_seen)
-    wanted = percent_of(need, 100 + terms.headroom)
-    recommended = in_steps(
-        max(wanted, LEAST_BYTES, least, -(-static_max // 2), found.most_seen if counts_caches else 0)
-    )
+    wanted = in_steps(percent_of(need, 100 + terms.headroom))
+    seen = found.most_seen if counts_caches else 0
+    recommended = max(wanted, in_steps(max(LEAST_BYTES, least, half_of(static_max), seen)))
     kind: Kind
     if found.p95 > TIGHT * found.memory or found.low_free > LOW_FREE:
         kind = "under"
@@ -257,7 +258,12 @@ def size_of(found: Evidence, terms: Terms, static_max: int, least: int = 0, *, c
     else:
         kind = "right"
     floor = max(in_steps(percent_of(found.p95, RANGE_PERCENT)), -(-static_max // 4), least)
-    return Size(kind, need, recommended, floor)
+    return Size(kind, need, wanted, recommended, floor)
+
+
+def half_of(amount: int) -> int:
+    """As far as one step goes down, rounded up."""
+    return -(-amount // 2)
 
 
 def percent_of(amount: int, percent: int) -> int:

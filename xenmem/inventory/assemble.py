@@ -54,6 +54,7 @@ _NOT_MISSED: Final = _HAVE_THEIR_OWN_NOTE | {
     "VUSBs",
     "attached_PCIs",
     "PV_drivers_detected",
+    "agent_build",
     "boot_free_mem",
     "capabilities",
     "control_domain",
@@ -378,7 +379,7 @@ class _Assembler:
         detects = "PV_drivers_detected" not in self.tables["VM_guest_metrics"].missing
         detected = told["PV_drivers_detected" if detects else "has_pv_drivers"]
         vms["pv_drivers_detected"] = gather(detected, guest, False)
-        for name in ("os_distro", "os_major"):
+        for name in ("os_distro", "os_major", "agent_build"):
             vms[name] = gather(told[name], guest, None)
         vms["has_feature_suspend"] = gather(told["feature_suspend"] == ANNOUNCED, guest, False)
         vms["refuses_suspend"] = gather(_are_there(told["cannot_suspend"]), guest, False)

@@ -1,6 +1,6 @@
 """What a pool has measured: saved RRDs and answers of /rrd_updates, as XML or JSON, to rows of numbers.
 
-XML is parsed as a stream, without document type and entities; JSON is at most 64 MiB. What is kept is bounded, too.
+XML is parsed as a stream, without document type and entities; JSON is at most 48 MiB. What is kept is bounded, too.
 Knows neither Fleet nor what the numbers say. Source: xapi-project/xen-api, ocaml/libs/xapi-rrd/lib/rrd.ml
 (``from_xml``, ``xml_to_output``), rrd_updates.ml.
 """
@@ -19,13 +19,18 @@ from numpy.typing import NDArray
 from xenmem.inventory.error import InventoryError, shown
 from xenmem.inventory.head import HEAD_BYTES
 
-MAX_JSON_BYTES: Final = 64 << 20
+MAX_JSON_BYTES: Final = 48 << 20
+MAX_JSON_PARTS: Final = 1 << 17
+"""Most lists and objects of JSON: an answer has two of each row, and they take many times their text."""
 MAX_VALUES: Final = 1 << 26
 """Most numbers of one file that are kept: an answer of two hours at a minute has 120 of each source."""
 MAX_SOURCES: Final = 1 << 18
 MAX_ROWS: Final = 1 << 20
-MAX_TEXT: Final = 4096
-"""Longest text of an element; a name of a source is the longest."""
+MAX_TEXT: Final = 64
+MAX_NAME: Final = 512
+"""Longest text of an element, and longest name of a source."""
+MAX_NAMES: Final = 1 << 16
+"""Most different names of elements and attributes."""
 
 _READ_BYTES: Final = 1 << 18
 _MOST_SECONDS: Final = 1 << 40
@@ -198,9 +203,12 @@ def _uuid_in(source: str) -> str:
     return str(found[-1]).lower()
 
 
-def _sources_of_saved(names: Sequence[str], wanted: Wanted, uuid: str) -> list[Source | None]:
+def _sources_of_saved(names: Sequence[str], wanted: Wanted, source: str) -> list[Source | None]:
+    """Of which none need be wanted, as of a host, whose file a bug report does not call by its uuid."""
     kind = "host" if "memory_total_kib" in names else ""
-    return [Source(kind, uuid, name) if wanted(kind, name) else None for name in names]
+    kept = [wanted(kind, name) for name in names]
+    uuid = _uuid_in(source) if any(kept) else ""
+    return [Source(kind, uuid, name) if keep else None for name, keep in zip(names, kept, strict=True)]
 
 
 # ----------------------------------------------------------------------------------------------------------------- JSON
@@ -213,6 +221,8 @@ def _from_json(file: BufferedReader, wanted: Wanted, source: str) -> list[Measur
         raise InventoryError(
             source, "", f"more than {MAX_JSON_BYTES >> 20} MiB of JSON: ask for it as XML, or in parts"
         )
+    if data.count(b"[") + data.count(b"{") > MAX_JSON_PARTS:
+        raise InventoryError(source, "", f"more than {MAX_JSON_PARTS} lists and objects of JSON")
     try:
         tree = json.loads(data)
     except RecursionError:
@@ -228,7 +238,7 @@ def _from_json(file: BufferedReader, wanted: Wanted, source: str) -> list[Measur
         if isinstance(tree.get("meta"), dict):
             return [_json_updates(tree["meta"], tree.get("data"), wanted)]
         if "rra" in tree:
-            return list(_json_saved(tree, wanted, _uuid_in(source)))
+            return list(_json_saved(tree, wanted, source))
     except InventoryError:
         raise
     except (KeyError, TypeError, AttributeError) as error:
@@ -258,9 +268,9 @@ def _legend(entries: Sequence[str], wanted: Wanted) -> list[Source | None]:
     return [of if function == "AVERAGE" and wanted(of.kind, of.name) else None for function, of in found]
 
 
-def _json_saved(tree: dict[str, Any], wanted: Wanted, uuid: str) -> Iterator[Measured]:
+def _json_saved(tree: dict[str, Any], wanted: Wanted, source: str) -> Iterator[Measured]:
     seconds, last = _whole(tree["step"], 1, _MOST_SECONDS), _whole(tree["lastupdate"], 0, _MOST_SECONDS)
-    sources = _sources_of_saved([str(ds["name"]) for ds in tree["ds"]], wanted, uuid)
+    sources = _sources_of_saved([str(ds["name"]) for ds in tree["ds"]], wanted, source)
     kept = 0
     for archive in tree["rra"]:
         if archive["cf"] != "AVERAGE":
@@ -328,6 +338,8 @@ class _XML:
                 fed += len(data)
                 if fed - self.parser.CurrentByteIndex > _READ_BYTES * 2:
                     raise self.error("a tag or comment beyond measure")
+                if len(self.parser.intern) > MAX_NAMES:
+                    raise self.error(f"more than {MAX_NAMES} different names")
             complete = True
             self.parser.Parse(b"", True)
             if "xport" in self.children:
@@ -363,8 +375,6 @@ class _XML:
             if name not in ("rrd", "xport"):
                 raise self.error(f"neither an RRD nor an answer of rrd_updates: <{name[:40]}>")
             self.children = _SAVED if name == "rrd" else _UPDATES
-            if name == "rrd":
-                _uuid_in(self.source)
         elif name not in self.children.get(self.open[-1], ()):
             raise self.error(f"<{name[:40]}> within <{self.open[-1]}>")
         self.open.append(name)
@@ -384,7 +394,7 @@ class _XML:
                 if "xport" in self.children:
                     sources = _legend(self.names, self.wanted)
                 else:
-                    sources = _sources_of_saved(self.names, self.wanted, _uuid_in(self.source))
+                    sources = _sources_of_saved(self.names, self.wanted, self.source)
             except ValueError as error:
                 raise self.error(str(error)) from None
             self.columns = _Columns(sources, self.kept)
@@ -393,8 +403,9 @@ class _XML:
     def characters(self, data: str) -> None:
         if self.text is not None and not self.skipped:
             self.length += len(data)
-            if self.length > MAX_TEXT:
-                raise self.error(f"a text of more than {MAX_TEXT} characters")
+            most = MAX_NAME if self.open[-1] in ("name", "entry") else MAX_TEXT
+            if self.length > most:
+                raise self.error(f"a text of more than {most} characters")
             self.text.append(data)
 
     def end(self, name: str) -> None:

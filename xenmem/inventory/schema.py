@@ -228,6 +228,7 @@ TABLES: Final[Mapping[str, TableSchema]] = {
                 _flag("PV_drivers_detected"),
                 _entry("os_version", "distro", "os_distro"),
                 _entry("os_version", "major", "os_major"),
+                _entry("PV_drivers_version", "build", "agent_build"),
             ),
             signature=frozenset({"PV_drivers_version"}),
         ),

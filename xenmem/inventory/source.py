@@ -42,7 +42,9 @@ class Live(Protocol):
     @property
     def notes(self) -> tuple[Note, ...]: ...
 
-    def fetch(self, classes: Mapping[str, bool]) -> tuple[Mapping[str, Mapping[str, Any]], tuple[Note, ...]]:
+    def fetch(
+        self, classes: Mapping[str, bool], progress: "Progress | None" = None
+    ) -> tuple[Mapping[str, Mapping[str, Any]], tuple[Note, ...]]:
         """All records of some classes by class and reference, and what is to be noted; see live.reading."""
 
 
@@ -86,7 +88,8 @@ def read_pools(
     format : ``statedb``, ``records``, ``xe``, ``parquet`` or ``arrow``; by default what the first bytes say. Any may
         be packed. A folder is a data set, or a part of one
     lenient : skip bad rows
-    progress : called after each piece of a file with the bytes read so far, and its size where that is known
+    progress : called after each piece of a file, or of a pool's answer, with the bytes so far, and its size where that
+        is known
     access : how to get in where a pool runs
 
     Raises
@@ -103,7 +106,7 @@ def read_pools(
     for one in sources:
         if (running := live(one, access)) is not None:
             classes = {name: schema.of_old for name, schema in target.schemas.items()}
-            found, notes = running.fetch(classes)
+            found, notes = running.fetch(classes, progress)
             pools.append(records.of_classes(found, target, source=running.name, lenient=lenient, notes=notes))
         else:
             pools += _read_one(cast(_File, one), target, format, lenient, progress)
@@ -155,7 +158,9 @@ def _read_one(
         kind = "" if text.startswith("the ") else "the gzip file is damaged or cut short: "
         raise InventoryError(name, "", f"{kind}{text}") from None
     except OSError as error:
-        raise InventoryError(name, "", error.strerror or str(error)) from None
+        may_be_a_host = isinstance(error, FileNotFoundError) and re.fullmatch(r"[\w-]+|[\w-]+@[\w.:-]+", name)
+        address = f"; a pool that runs is https://{name}" if may_be_a_host else ""
+        raise InventoryError(name, "", (error.strerror or str(error)) + address) from None
 
 
 def _are_several(source: Source | Iterable[Source]) -> TypeGuard[Iterable[Source]]:

@@ -355,13 +355,15 @@ def _closed(open_use: tuple[str, dict[int, list[Rows]]]) -> Use:
     uuid, steps = open_use
     found = {}
     for step, parts in sorted(steps.items()):
-        rows = Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+        rows = parts[0] if len(parts) == 1 else Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         found[step] = rows if (np.diff(rows.times) > 0).all() else together([rows, rows.part(slice(0))])
     return Use(uuid, found)
 
 
 def _runs(pyarrow: Any, batch: Any, schema: Any, source: str) -> Iterator[tuple[str, int, Rows]]:
     """The rows of a batch by VM and step."""
+    if not batch.num_rows:
+        return
     columns = {field.name: batch.column(field.name) for field in schema}
     for name in ("vm_uuid", "step", "time"):
         if columns[name].null_count:
@@ -374,17 +376,15 @@ def _runs(pyarrow: Any, batch: Any, schema: Any, source: str) -> Iterator[tuple[
     steps = columns["step"].cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
     times = columns["time"].cast(pyarrow.timestamp("s", "UTC")).cast(pyarrow.int64()).to_numpy(zero_copy_only=False)
     values = [
-        columns[name].cast(pyarrow.float64()).to_numpy(zero_copy_only=False).astype(np.float64) for name in _COLUMNS
+        np.asarray(columns[name].cast(pyarrow.float64()).to_numpy(zero_copy_only=False), np.float64)
+        for name in _COLUMNS
     ]
-    if len(steps) and int(steps.min()) < 1:
+    if int(steps.min()) < 1:
         raise InventoryError(source, "step", f"{steps.min()} is below 1")
     for name, column in zip(_COLUMNS, values, strict=True):
-        with np.errstate(invalid="ignore"):
-            bad = np.flatnonzero((column < 0) | (column > _MOST_BYTES))
-        if len(bad):
-            raise InventoryError(source, name, f"{column[bad[0]]:g} is out of range")
-    if not len(steps):
-        return
+        ends = np.fmin.reduce(column), np.fmax.reduce(column)
+        if ends[0] < 0 or ends[1] > _MOST_BYTES:
+            raise InventoryError(source, name, f"{ends[0] if ends[0] < 0 else ends[1]:g} is out of range")
     starts = np.flatnonzero(np.r_[True, (np.diff(codes) != 0) | (np.diff(steps) != 0)]).tolist()
     for start, end in zip(starts, [*starts[1:], len(steps)], strict=True):
         part = slice(start, end)

@@ -4,6 +4,7 @@ Untyped values are text, as xapi sends ints (docs/reference/inventories.md, 6). 
 field.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from sys import getsizeof
@@ -85,11 +86,39 @@ def parse_call(document: bytes | bytearray, scalar: Callable[[str, str], Any]) -
     ------
     XMLRPCError : not well-formed, or not a call
     """
+    plain = _PLAIN_CALL.fullmatch(document)
+    if plain is not None:
+        return plain[1].decode(), [text.decode() for text in _PLAIN_TEXT.findall(plain[2])]
+    return _parsed_call(document, scalar)
+
+
+def _parsed_call(document: bytes | bytearray, scalar: Callable[[str, str], Any]) -> tuple[str, list[Any]]:
+    """As `parse_call`, whatever the call is made of."""
     builder = _Builder(scalar)
     builder.feed(document)
     if builder.method is None:
         raise XMLRPCError("not an XML-RPC call")
     return builder.method, builder.parameters
+
+
+_SPACE: Final = rb"[ \t\r\n]*"
+_TEXT: Final = rb"[ !-%'-;=?-~]*"
+_VALUE: Final = rb"<value>(?:<string>" + _TEXT + rb"</string>|" + _TEXT + rb")</value>"
+_PLAIN_CALL: Final = re.compile(
+    _SPACE.join(
+        (
+            rb"(?:<\?xml version=(?:'1\.0'|\"1\.0\")\?>)?",
+            rb"<methodCall>",
+            rb"<methodName>([\w.]+)</methodName>",
+            rb"<params>((?:" + _SPACE.join((b"", rb"<param>", _VALUE, rb"</param>")) + rb")*)",
+            rb"</params>",
+            rb"</methodCall>",
+            b"",
+        )
+    )
+)
+"""What most calls are: texts of ASCII without entities. Those need no parser."""
+_PLAIN_TEXT: Final = re.compile(rb"<value>(?:<string>)?(" + _TEXT + rb")<")
 
 
 @dataclass(slots=True)

@@ -147,8 +147,9 @@ class Follower:
                 self._pause(InventoryError(self.feed.name, "", f"following it failed: {error!r}"))
 
     def _pause(self, error: InventoryError) -> None:
-        """After a failure, a while that grows."""
-        self.error = error
+        """After a failure, a while that grows. What is part of a pool's life is no error the first time."""
+        expected = isinstance(error, RefusedError) and error.code in (*_LOST, _SESSION_GONE, _ELSEWHERE)
+        self.error = None if expected and not self._failures else error
         if isinstance(error, RefusedError):
             if error.code in _LOST:
                 self._token = ""
@@ -165,7 +166,6 @@ class Follower:
             self.feed.drop()
         if self.seen_at is None:
             self.ready.set()
-        expected = isinstance(error, RefusedError) and error.code in (*_LOST, _SESSION_GONE, _ELSEWHERE)
         shut_out = not expected and not isinstance(error, OutOfReachError) and self._failures >= _TRIES
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failures, 20))
         self._failures += 1

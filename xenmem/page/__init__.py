@@ -9,7 +9,8 @@ from xenmem._lazy import attach
 
 if TYPE_CHECKING:
     from xenmem.page.document import report
+    from xenmem.page.live import Live
 
-__all__ = ["report"]
+__all__ = ["Live", "report"]
 
-__getattr__, __dir__ = attach(__name__, {"document": "report"})
+__getattr__, __dir__ = attach(__name__, {"document": "report", "live": "Live"})

@@ -77,7 +77,9 @@ def _bar(host: HostReport, layers: Stack, most: int) -> str:
     if layers.total is not None and beyond:
         rects.append(_rect("beyond", layers.total, layers.height - layers.total, most))
     total = "of unknown memory" if layers.total is None else f"of {format_size(layers.total)}"
-    if beyond:
+    if not (host.enabled and host.live):
+        what = "takes no VMs,"
+    elif beyond:
         what = f"{format_size(host.overcommitted.static_max)} too little"
     else:
         what = f"{format_size(host.free.dynamic_min)} free"

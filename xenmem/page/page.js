@@ -82,7 +82,8 @@ const page = (() => {
       const count = this.count = make('output', { 'aria-live': 'polite', class: 'note' })
       const filter = this.filter = make('input', { type: 'search', autocomplete: 'off', spellcheck: 'false' })
       const hint = make('span', { class: 'note', id: `hint-${data.name}` })
-      hint.textContent = data.name === 'vms' ? 'words, and conditions such as static_max>16GiB' : 'words, and conditions such as free_dynamic_min<4GiB'
+      const example = data.columns.find(one => one.kind === 'size')
+      hint.textContent = `words, and conditions such as ${example.key}>16GiB`
       filter.setAttribute('aria-describedby', hint.id)
       filter.addEventListener('input', () => { this.wanted = filter.value; this.select() })
       this.head = make('thead')
@@ -92,7 +93,7 @@ const page = (() => {
       this.scroll = make('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-labelledby': title }, this.table)
       this.scroll.addEventListener('scroll', () => requestAnimationFrame(() => this.draw()), { passive: true })
       const heading = make('h2', { id: title })
-      heading.textContent = { pools: 'All pools', hosts: 'Hosts', vms: 'VMs' }[data.name]
+      heading.textContent = { pools: 'All pools', hosts: 'Hosts', vms: 'VMs', moves: 'What becomes of VMs' }[data.name]
       const label = make('label', {}, `Filter ${data.noun}s`, filter, hint)
       place.append(make('section', { id: `table-${data.name}` }, heading, make('div', { class: 'tools' }, label, count), this.scroll))
       this.load(data)
@@ -214,8 +215,7 @@ const page = (() => {
   }
 
   const tables = new Map()
-  const load = data => {
-    const place = document.getElementById('tables')
+  const load = (data, place = document.getElementById('tables')) => {
     for (const one of data) {
       if (tables.has(one.name)) tables.get(one.name).load(one)
       else tables.set(one.name, new Table(one, place))

@@ -43,8 +43,8 @@ class Accounts:
 
     Notes
     -----
-    Lists, as one entry at a time is read and written; `arrays` is what a jitted loop of one's own starts from. What a migration under way has reserved stays
-    reserved. Rules: docs/reference/memory-model.md, 4 and 5.
+    Lists, as one entry at a time is read and written; `arrays` is what a jitted loop of one's own starts from. What a
+    migration under way has reserved stays reserved. Rules: docs/reference/memory-model.md, 4 and 5.
     """
 
     __slots__ = ("_changes", "_fleet", "_next_amount", "amount", "left", "needed", "on")

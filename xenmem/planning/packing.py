@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 
 SHRUNK_VMS = 60
+LEAST_ORDER_SECONDS: Final = 1.0
+"""That the search for an order of the migrations has, however little of the time limit is left."""
 CALMED: Final = 200_000
 """VMs times hosts of a question up to which fewer migrations are looked for that reach the same."""
 RUNS: Final = 2 * LARGEST_AMOUNT + 1
@@ -272,7 +274,7 @@ def plan_of(
         interrupted=effort.interrupted,
         stays=question.stays,
         emptied=tuple(question.hosts[before & ~after].tolist()),
-        order=partial(in_order, question, place, effort.state.copy()),
+        order=partial(in_order, question, place, effort.state.copy(), max(effort.seconds_left(), LEAST_ORDER_SECONDS)),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Literal, NamedTuple
 
+from xenmem import notebook
 from xenmem.columns import Rows
 from xenmem.planning.effort import gap_between
 
@@ -86,6 +87,13 @@ class Plan:
     emptied: tuple[int, ...] = ()
     fewest_moves: int = 0
     order: Callable[[], tuple[list[Migration], str]] = field(default=lambda: ([], ""), repr=False)
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what is reached, and the first VMs with their hosts, each by its row."""
+        head = f"{self.objective}: {self.status}, value {self.value}, bound {self.bound}"
+        caption = f"{head}. {self.reason}" if self.reason else head
+        rows = zip(self.vms.tolist(), self.host.tolist(), strict=True)
+        return notebook.shown(caption, ("VM", "host"), rows, len(self.vms))
 
     @property
     def is_complete(self) -> bool:

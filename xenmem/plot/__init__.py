@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from xenmem.plot.fleets import heat, hosts
     from xenmem.plot.overheads import overheads
     from xenmem.plot.plans import moves, timeline
+    from xenmem.plot.runways import runway
 
-__all__ = ["SUFFIXES", "encoded", "failures", "heat", "hosts", "moves", "overheads", "timeline"]
+__all__ = ["SUFFIXES", "encoded", "failures", "heat", "hosts", "moves", "overheads", "runway", "timeline"]
 
 __getattr__, __dir__ = attach(
     __name__,
@@ -25,5 +26,6 @@ __getattr__, __dir__ = attach(
         "fleets": "heat hosts",
         "overheads": "overheads",
         "plans": "moves timeline",
+        "runways": "runway",
     },
 )

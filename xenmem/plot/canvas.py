@@ -81,14 +81,14 @@ def figure(width: float, height: float, title: str) -> "tuple[Figure, Axes]":
     return made, axes
 
 
-def figure_of(count: int, width: float, height: float, title: str) -> "tuple[Figure, list[Axes]]":
-    """The same with so many axes side by side, which share what is upwards."""
+def figure_of(count: int, width: float, height: float, title: str, below: int = 1) -> "tuple[Figure, list[Axes]]":
+    """The same with so many axes side by side, and so many below each other."""
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(width, height), layout="constrained", facecolor="white")
     lines = fill(title, round(width * _LETTERS_PER_INCH))
     made.suptitle(plain(lines), x=0.01, ha="left", fontsize=10)
-    return made, list(made.subplots(1, count, squeeze=False)[0])
+    return made, list(made.subplots(below, count, squeeze=False).flat)
 
 
 def styled(draw: Callable[Asked, "Figure"]) -> Callable[Asked, "Figure"]:

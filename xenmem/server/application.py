@@ -10,7 +10,7 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from xenmem.datamodel import errors
 from xenmem.server import history
@@ -21,6 +21,9 @@ from xenmem.xenapi import Failure
 from xenmem.xenapi.calls.tasks import end_of_client
 from xenmem.xenapi.store import saving
 from xenmem.xenapi.world.sessions import Login
+
+if TYPE_CHECKING:
+    from xenmem.server.web import Web
 
 _PIECE: Final = 1 << 16
 
@@ -34,14 +37,18 @@ class Application:
     endpoint : its messages
     measured : what memory was
     metrics : the text of /metrics
+    web : the live page, if there is one
     """
 
     endpoint: Endpoint
     measured: history.History
     metrics: Callable[[], str]
+    web: "Web | None" = None
 
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         """The answer to a request, now or later."""
+        if self.web is not None and (shown := self.web.answer(request)) is not None:
+            return shown
         try:
             route = find(request.method, request.path)
         except KeyError:

@@ -41,6 +41,9 @@ MAX_PIPELINED: Final = 64
 MIN_COMPRESSED: Final = 64 * 1024
 """Bytes from which an answer is compressed for who takes that."""
 
+LOCAL: Final = "local"
+"""The peer of a connection to a socket in the file system."""
+
 REASONS: Final = {
     200: "OK",
     301: "Moved Permanently",
@@ -212,7 +215,7 @@ class Connection(asyncio.Protocol):
         self._is_tls = transport.get_extra_info("sslcontext") is not None
         local, peer = transport.get_extra_info("sockname"), transport.get_extra_info("peername")
         self._local = local[0] if isinstance(local, tuple) else ""
-        self._peer = peer[0] if isinstance(peer, tuple) else "local"
+        self._peer = peer[0] if isinstance(peer, tuple) else LOCAL
         self._traffic.connections.add(self)
         if len(self._traffic.connections) > self._traffic.max_connections or self._traffic.draining:
             self._refuse(page(503, "there are too many connections"))

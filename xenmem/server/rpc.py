@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from xenmem.datamodel import errors
 from xenmem.server.gate import Gate
-from xenmem.server.http import CORS, Answer, Request, page
+from xenmem.server.http import CORS, LOCAL, Answer, Request, page
 from xenmem.server.hub import Hub
 from xenmem.server.members import Members
-from xenmem.xenapi import Failure, Pace, Pool
+from xenmem.xenapi import Failure, Pace, Pool, User
 from xenmem.xenapi.calls import process
 from xenmem.xenapi.door import wire
 from xenmem.xenapi.door.pool import carry_out
@@ -58,6 +58,7 @@ class Endpoint:
     members : its hosts by address
     gate : checks passwords
     keeper : keeps changes; None if they live in memory
+    local : whoever comes through a socket in the file system: no password is asked there
 
     Attributes
     ----------
@@ -65,7 +66,9 @@ class Endpoint:
     counts : answers by message and by ``Success`` or the failure's code
     """
 
-    def __init__(self, pool: Pool, members: Members, gate: Gate, keeper: Keeper | None = None) -> None:
+    def __init__(
+        self, pool: Pool, members: Members, gate: Gate, keeper: Keeper | None = None, local: User | None = None
+    ) -> None:
         self.pool = pool
         self.members = members
         self.gate = gate
@@ -76,6 +79,7 @@ class Endpoint:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._loop = asyncio.get_running_loop()
         self._local: dict[str, str] = {}
+        self._at_socket = local
         pool.sessions.on_end.append(self._forget)
 
     def _forget(self, session: str) -> None:
@@ -207,7 +211,10 @@ class Endpoint:
         sessions = self.pool.sessions
         try:
             user, password, *more = message.accept(question.parameters)
-            known = await self.gate.known(sessions, user, password, peer)
+            if peer == LOCAL and self._at_socket is not None:
+                known = self._at_socket
+            else:
+                known = await self.gate.known(sessions, user, password, peer)
             is_local = message.full_name == LOG_IN_HERE
             ref = sessions.open(user, known, more[1] if len(more) > 1 else "", is_local=is_local)
             if is_local:

@@ -7,14 +7,16 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import os
 import secrets
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from xenmem.datamodel import Role
 from xenmem.server import certificates, history, metrics, passwords, state
@@ -27,6 +29,9 @@ from xenmem.server.members import Members, take_addresses
 from xenmem.server.rpc import Endpoint
 from xenmem.xenapi import Database, Pace, Pool, User
 from xenmem.xenapi.world import roles
+
+if TYPE_CHECKING:
+    from xenmem.server.web import Web
 
 BACKLOG: Final = 2048
 DRAIN_SECONDS: Final = 30.0
@@ -92,6 +97,8 @@ class Configuration:
     read_only : every user's role is read-only
     members : each host of a pool has an address of its own
     state_file : of the one pool; None if it lives in memory
+    web : the live page is at ``/``
+    socket : of the one pool in the file system, where no password is asked; None for none
     """
 
     listen: Sequence[Address]
@@ -104,6 +111,8 @@ class Configuration:
     read_only: bool = False
     members: bool = False
     state_file: str | None = None
+    web: bool = False
+    socket: str | None = None
 
     @property
     def most(self) -> Role:
@@ -123,6 +132,8 @@ class Configuration:
             raise ServeError("--tls-cert and --tls-key need each other")
         if self.state_file is not None and pools != 1:
             raise ServeError("a state file is one pool's")
+        if self.socket is not None and pools != 1:
+            raise ServeError("a socket is one pool's")
         for address in self.listen:
             if not address.is_loopback and not (self.tls and self.password_file):
                 raise ServeError(f"{address.host} is no loopback address: it takes TLS and a password file")
@@ -185,6 +196,7 @@ class Server:
         self._applications: list[Application] = []
         self._keepers: list[state.StateFile] = []
         self._listening: list[asyncio.Server] = []
+        self._at_path: asyncio.Server | None = None
         self._context: ssl.SSLContext | None = None
         self._certificate = ""
         self._ended = asyncio.Event()
@@ -207,8 +219,9 @@ class Server:
                 clock = ServedClock(loop, configuration.pace)
                 roles.load(database)
                 pool = Pool(database, users=users, clock=clock)
-                endpoint = Endpoint(pool, members, gate, keeper)
-                application = Application(endpoint, history.History(database, clock.now()), self._metrics)
+                endpoint = Endpoint(pool, members, gate, keeper, User(None, configuration.most))
+                web = _web(pool, gate) if configuration.web else None
+                application = Application(endpoint, history.History(database, clock.now()), self._metrics, web)
                 self._applications.append(application)
                 bound += [(one, application) for one in own]
             if configuration.tls:
@@ -222,6 +235,10 @@ class Server:
                     ssl_handshake_timeout=10 if self._context else None,
                 )
                 self._listening.append(listening)
+            if configuration.socket is not None:
+                at_path = sockets.enter_context(socket_at(configuration.socket))
+                made_for = partial(Connection, self._applications[0].handle, self._traffic)
+                self._at_path = await loop.create_unix_server(made_for, sock=at_path, backlog=BACKLOG)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._ended.set)
             loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -257,6 +274,8 @@ class Server:
             host = f"[{address.host}]" if ":" in address.host else address.host
             self._tell(f"{pool.name_label or 'a pool'} ({pool.uuid}) at {scheme}://{host}:{port}")
             self._log("serving", pool=pool.uuid, host=address.host, port=port, scheme=scheme)
+        if self._configuration.socket is not None:
+            self._tell(f"whoever may use {self._configuration.socket} logs in there without a password")
         if made:
             self._tell(f"user {self._configuration.user or 'root'}, password {made} (made now, and told only here)")
         if self._certificate:
@@ -265,6 +284,8 @@ class Server:
             self._tell("changes live in memory: they are gone when the server ends (--state FILE keeps them)")
         else:
             self._tell(f"changes are kept in {self._configuration.state_file}")
+        if self._configuration.web:
+            self._tell("a browser shows the pool at / of each address, to whoever logs in")
         if self._configuration.read_only:
             self._tell("every change is refused (--read-only)")
         self._tell("ready")
@@ -317,10 +338,12 @@ class Server:
     async def _drain(self) -> None:
         """Take no more connections, answer what is under way, and see that all is kept."""
         self._log("draining", connections=len(self._traffic.connections))
-        for listening in self._listening:
+        for listening in (*self._listening, *filter(None, [self._at_path])):
             listening.close()
         for application in self._applications:
             application.endpoint.hub.release()
+            if application.web is not None:
+                application.web.close()
         self._traffic.drain()
         end = asyncio.get_running_loop().time() + DRAIN_SECONDS
         while self._traffic.connections and asyncio.get_running_loop().time() < end:
@@ -329,6 +352,13 @@ class Server:
         for one in kept:
             await one
         self._log("ended")
+
+
+def _web(pool: Pool, gate: Gate) -> "Web":
+    """The live page, which brings much that a server without it does not need."""
+    from xenmem.server.web import Web
+
+    return Web(pool, gate)
 
 
 def bind(address: Address) -> socket.socket:
@@ -350,3 +380,42 @@ def bind(address: Address) -> socket.socket:
         raise ServeError(f"{address.host}:{address.port}: {error.strerror}") from None
     made.setblocking(False)
     return made
+
+
+@contextlib.contextmanager
+def socket_at(path: str) -> Iterator[socket.socket]:
+    """A socket in the file system that its owner alone may use; it is gone afterwards.
+
+    Raises
+    ------
+    ServeError : it cannot be had, or another server answers there
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if Path(path).is_socket():
+            _remove_left_over(path)
+        before = os.umask(0o177)
+        try:
+            made.bind(path)
+        finally:
+            os.umask(before)
+        made.setblocking(False)
+    except OSError as error:
+        made.close()
+        raise ServeError(f"{path}: {error.strerror or error}") from None
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()
+
+
+def _remove_left_over(path: str) -> None:
+    """A socket that a server left when it was killed."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as tried:
+        try:
+            tried.connect(path)
+        except ConnectionRefusedError:
+            Path(path).unlink()
+        else:
+            raise ServeError(f"{path}: another server answers there")

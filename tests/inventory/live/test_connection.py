@@ -260,6 +260,22 @@ def test_a_server_before_json() -> None:
     assert b"<value><double>0.0</double></value>" in calls[1]
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_server_of_json_rpc_1(known: bool) -> None:
+    """Its answers are those of XML-RPC in JSON, or failures as lists: it is spoken to in XML-RPC."""
+
+    def old(message: str, parameters: list[Any], number: int) -> bytes:
+        if message == "xml":
+            return xml("<value>OpaqueRef:session</value>" if b"login" in parameters[0] else "<value></value>")
+        value = {"Status": "Success", "Value": "OpaqueRef:session"}
+        answer = {"result": value, "error": None} if known else {"result": None, "error": ["SESSION_INVALID", "x"]}
+        return http(json.dumps(answer | {"id": number}).encode())
+
+    with answering(old) as (url, messages):
+        Connection(Address.of(url), ACCESS).close()
+    assert messages == ["session.login_with_password", "xml", "xml"]
+
+
 def test_no_server_of_xenapi() -> None:
     with (
         answering(lambda *call: http(b"<html>", "text/html", "404 Not Found")) as (url, messages),
@@ -329,6 +345,21 @@ def test_a_pool_that_changes_while_it_is_read(data: Path) -> None:
         fleet = xenmem.read(url, access=ACCESS)
         assert fleet.vms.name_label[fleet.vm(vm)] == "second"
         assert next(note.kind for note in fleet.notes) == "changing-pool"
+
+
+def test_progress() -> None:
+    event = {"class": "vm", "operation": "del", "ref": "x" * (1 << 20)}
+    batch = {"events": [event], "valid_ref_counts": {"vm": 1}, "token": "1,0"}
+    seen: list[tuple[int, int | None]] = []
+    with (
+        answering(but("event.from", lambda number: success(batch, number))) as (url, _),
+        pytest.raises(InventoryError, match="holds neither VMs nor hosts"),
+    ):
+        xenmem.read(url, access=ACCESS, progress=lambda done, size: seen.append((done, size)))
+    whole = max(done for done, _ in seen)
+    assert whole > 1 << 20
+    assert (whole, whole) in seen
+    assert len({done for done, size in seen if size == whole}) > 1
 
 
 def test_a_bad_record_names_the_pool() -> None:

@@ -294,3 +294,12 @@ def test_counts_and_rows_are_not_rounded(number: Any) -> None:
         planning.rebalance(fleet, number)
     with pytest.raises(TypeError, match=f"host: {number!r} is no integer"):
         planning.evacuate(fleet, number)
+
+
+def test_an_order_that_is_not_found_in_time_is_not_said_not_to_exist() -> None:
+    """Two VMs that change places need a third host meanwhile, which takes a search."""
+    sizes, free, origin, target = [60, 60], [100, 100, 100], [0, 1], [1, 0]
+    assert ordered(sizes, free, origin, target)[1] == ""
+    question = question_of_sizes(sizes, free, origin, {})
+    moves, why = in_order(question, np.array(target), np.array([1], np.uint64), seconds=-1.0)
+    assert (len(moves), why.split(" for ")[0]) == (0, "no order was found in time")

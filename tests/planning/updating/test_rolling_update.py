@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pools import records, with_drivers
 from twins import stepwise
 
+from xenmem import Fleet
 from xenmem.planning.effort import Progress
 from xenmem.planning.updating.problem import UpdateProblem
 from xenmem.planning.updating.rolling_update import rolling_update
@@ -275,3 +277,16 @@ def test_sums_and_rows_that_are_out_of_range() -> None:
         UpdateProblem.from_arrays([1 << 52], np.full(300, 1 << 52), np.zeros(300, int))
     with pytest.raises(TypeError, match=r"first: 0\.5 is no integer"):
         UpdateProblem.from_arrays([1], [1], [0], first=0.5)  # type: ignore[arg-type]
+
+
+def test_vms_wait_only_where_they_can_run() -> None:
+    """Of its own, without being told where: the third host has most room, and too few CPUs for the VM of the first."""
+    tables = records([100, 100, 400], [(40, 0)], vcpus=2)
+    tables["host"]["p-h2"]["cpu_info"]["cpu_count"] = "1"
+    fleet = Fleet.from_records(with_drivers(tables))
+    problem = UpdateProblem.from_fleet(fleet)
+    assert problem.allowed is not None
+    assert problem.allowed.tolist() == [[True, True, False]]
+    assert {step.host for step in rolling_update(problem).steps if step.vm >= 0} == {0, 1}
+    narrower = UpdateProblem.from_fleet(fleet, allowed=np.array([[True, False, True]]))
+    assert rolling_update(narrower).status == "infeasible"

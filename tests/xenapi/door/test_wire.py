@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xenmem.datamodel.types import BOOL, DATETIME, FLOAT, INT, INT32, STRING, MapType, SetType
+from xenmem.inventory import xmlrpc
 from xenmem.xenapi import Failure, Pool, Session
 from xenmem.xenapi.door import wire
 from xenmem.xenapi.door.wire import WireError
@@ -113,6 +114,39 @@ _PARAMETERS = st.recursive(
 def test_whatever_the_client_writes_is_read(parameters: list[Any]) -> None:
     body = dumps(tuple(parameters), "VM.start", allow_none=True).encode()
     assert wire.decode_xml(body) == ("VM.start", parameters)
+
+
+_CALL = "<methodCall><methodName>A.b</methodName><params>{}</params></methodCall>"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "a b", "&amp;", "&#65;", "\u00e9", "]]>", "a>b", "\t", "a\nb", "<!-- -->", "x\x01"]
+)
+@pytest.mark.parametrize("value", ["{}", "<string>{}</string>", " <string>{}</string>", "<i4>{}</i4>", "<string>{}"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        _CALL,
+        "<?xml version='1.0'?>\n" + _CALL.replace("><", ">\n<") + "\n",
+        f'<?xml version="1.0"?>{_CALL}',
+        f'<?xml version="1.0" encoding="utf-8"?>{_CALL}',
+        _CALL.replace("A.b", " A.b"),
+        f"\n<?xml version='1.0'?>{_CALL}",
+        f"{_CALL}x",
+        "<methodCall><params>{}</params><methodName>A.b</methodName></methodCall>",
+    ],
+)
+def test_plain_calls_are_read_as_the_parser_reads_them(call: str, value: str, text: str) -> None:
+    parameter = f"<param><value>{value.format(text)}</value></param>"
+    for count in (0, 1, 2):
+        document = call.format(parameter * count).encode()
+        results = []
+        for read in (xmlrpc.parse_call, xmlrpc._parsed_call):
+            try:
+                results.append(read(document, wire._xml_scalar))
+            except (xmlrpc.XMLRPCError, WireError) as error:
+                results.append(type(error))
+        assert results[0] == results[1]
 
 
 @pytest.mark.parametrize(

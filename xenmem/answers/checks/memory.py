@@ -8,14 +8,10 @@ from xenmem.answers.checks.rule import Found, Question, found, listing, rule
 from xenmem.columns import Bools
 from xenmem.kernel import DomainType
 from xenmem.planning.pool_view import memory_to_start
+from xenmem.rules.guest import lacks_balloon_driver
 from xenmem.rules.mobility.matrix import Step
 from xenmem.units import MIB
 
-NO_BALLOON_DRIVER: Final = frozenset(
-    ("rhel", "centos", "rocky", "alma", "almalinux", "oracle", "scientific", "sl", "ol")
-)
-"""RHEL and what is made of it, by os_version:distro."""
-RELEASES_WITHOUT: Final = frozenset(("8", "9"))
 MANY_VCPUS: Final = 32
 FEW_STARTED: Final = 4
 """As many times VCPUs_at_startup are far more than are used."""
@@ -162,14 +158,7 @@ def _m04(question: Question) -> Found:
 )
 def _m05(question: Question) -> Found:
     vms = question.fleet.vms
-    named = np.fromiter(
-        (
-            distro is not None and distro.lower() in NO_BALLOON_DRIVER and major in RELEASES_WITHOUT
-            for distro, major in zip(vms.os_distro, vms.os_major, strict=True)
-        ),
-        np.bool_,
-        len(vms),
-    )
+    named = np.fromiter(map(lacks_balloon_driver, vms.os_distro, vms.os_major), np.bool_, len(vms))
     which = named & ballooning(question)
     answer = _range(question, which)
     return Found(

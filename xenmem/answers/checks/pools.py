@@ -356,7 +356,7 @@ def _ha2(question: Question) -> Found:
     for pool in np.flatnonzero(pools.ha_enabled).tolist():
         part = question.parts[pool]
         failures = int(pools.ha_host_failures_to_tolerate[pool])
-        planned = xapi.HAPool.from_fleet(part, agile=part.agile_errors() == Agility.AGILE)
+        planned = xapi.HAPool.from_fleet(part)
         outcome = xapi.plan_for_n_failures(planned, failures)
         said = bool(pools.ha_overcommitted[pool])
         if (outcome == xapi.Outcome.PLAN_EXISTS_FOR_ALL_VMS) == said:
@@ -444,7 +444,7 @@ def _survives(question: Question, part: Fleet, policy: str) -> tuple[str, list[s
     "one host may not fail",
     text="the failure of {host} is not survived at static_max; at dynamic_min {ballooned}",
     consequence="VMs stay down after it",
-    remedy="xenmem failover --failures 1 --vms running --remedy",
+    remedy="xenmem failover --failures 1 --restart running --remedy",
     source="docs.xenserver.com, reference architecture",
     needs=("hosts", "totals"),
 )

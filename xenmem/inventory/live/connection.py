@@ -9,7 +9,7 @@ import http.client
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, Self
@@ -21,6 +21,8 @@ from xenmem.inventory.error import InventoryError, OutOfReachError, shown
 from xenmem.inventory.live import trust
 from xenmem.inventory.live.access import Access
 from xenmem.inventory.live.address import Address
+
+Progress = Callable[[int, int | None], None]
 
 LOG_IN: Final = "session.login_with_password"
 LOG_OUT: Final = "session.logout"
@@ -115,6 +117,7 @@ class Connection:
     ----------
     address : of any host of the pool
     access : how to get in
+    progress : called after each piece of an answer with the bytes so far, and its length where that is told
 
     Raises
     ------
@@ -126,9 +129,10 @@ class Connection:
     address : of the coordinator
     """
 
-    def __init__(self, address: Address, access: Access) -> None:
+    def __init__(self, address: Address, access: Access, progress: Progress | None = None) -> None:
         self.address = address
         self._access = access
+        self._progress = progress
         self._http: http.client.HTTPConnection | None = None
         self._is_json = True
         self._number = 0
@@ -219,10 +223,13 @@ class Connection:
             if failure.code != "MESSAGE_PARAMETER_COUNT_MISMATCH":
                 raise
             value = self._call(LOG_IN, (user, password))
+        if not isinstance(value, msgspec.Raw):
+            return str(value)
         try:
-            return _TEXTS.decode(value) if isinstance(value, msgspec.Raw) else str(value)
-        except msgspec.DecodeError:
-            raise NoXapiError(str(self.address), LOG_IN, "the answer is no session") from None
+            return _TEXTS.decode(value)
+        except msgspec.DecodeError:  # of a server before JSON-RPC 2.0, which puts what XML-RPC answers into JSON
+            self._is_json = False
+            return self._open_session(user, password)
 
     def _explained(self, failure: RefusedError, user: str) -> InventoryError:
         if failure.code == "SESSION_AUTHENTICATION_FAILED":
@@ -239,11 +246,14 @@ class Connection:
         if self._is_json:
             body = {"id": self._number, "jsonrpc": "2.0", "method": message, "params": parameters}
             kind, answer = self._exchange("/jsonrpc", "application/json", msgspec.json.encode(body), wait)
-            if kind == "application/json":
-                return self._json_result(answer)
-            if message != LOG_IN:
+            try:
+                if kind == "application/json":
+                    return self._json_result(answer)
                 raise self._no_xapi(kind)
-            self._is_json = False  # a server before JSON-RPC, or none at all, which the next answer tells
+            except NoXapiError:
+                if message != LOG_IN:
+                    raise
+            self._is_json = False  # a server before JSON-RPC 2.0, or none at all, which the next answer tells
         kind, answer = self._exchange("/", "text/xml", _xml(message, parameters), wait)
         if not kind.endswith("xml"):
             self._is_json = True
@@ -326,10 +336,12 @@ class Connection:
     def _whole(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
         """The body of an answer, which goes on coming in time, and ends."""
         parts: list[bytes] = []
-        length = 0
+        length, total = 0, response.length
         while piece := response.read1(_PIECE):
             parts.append(piece)
             length += len(piece)
+            if self._progress is not None:
+                self._progress(length, total)
             if length > MAX_ANSWER_BYTES:
                 raise InventoryError(str(self.address), "", f"an answer of more than {MAX_ANSWER_BYTES >> 20} MiB")
             if time.monotonic() > deadline + length / _SLOWEST:

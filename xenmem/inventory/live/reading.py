@@ -14,7 +14,7 @@ from xenmem.columns import Note
 from xenmem.inventory.error import InventoryError, OutOfReachError
 from xenmem.inventory.live.access import Access
 from xenmem.inventory.live.address import Address, is_address, profile
-from xenmem.inventory.live.connection import Batch, Connection, RefusedError
+from xenmem.inventory.live.connection import Batch, Connection, Progress, RefusedError
 
 Records = dict[str, dict[str, Any]]
 """By class and reference a record, as JSON text or a mapping; of the classes that the server has."""
@@ -65,8 +65,12 @@ class LivePool:
     def __str__(self) -> str:
         return self.name
 
-    def connect(self) -> Connection:
+    def connect(self, progress: Progress | None = None) -> Connection:
         """A session at the coordinator.
+
+        Parameters
+        ----------
+        progress : called while answers come
 
         Raises
         ------
@@ -76,23 +80,24 @@ class LivePool:
         problem: OutOfReachError | None = None
         for address in self.addresses:
             try:
-                return Connection(address, self.access)
+                return Connection(address, self.access, progress)
             except OutOfReachError as error:
                 problem = problem or error
         raise problem or InventoryError(self.name, "", "has no address")
 
-    def fetch(self, classes: Mapping[str, bool]) -> tuple[Records, tuple[Note, ...]]:
+    def fetch(self, classes: Mapping[str, bool], progress: Progress | None = None) -> tuple[Records, tuple[Note, ...]]:
         """All records of some classes, and what is to be noted.
 
         Parameters
         ----------
         classes : by name, whether every server has it
+        progress : called after each piece of an answer with the bytes so far, and its length
 
         Raises
         ------
         InventoryError : it cannot be had; of a pool that cannot be reached OutOfReachError
         """
-        with self.connect() as connection:
+        with self.connect(progress) as connection:
             try:
                 reading = Reading(classes)
                 for _ in range(_MOST_BATCHES):

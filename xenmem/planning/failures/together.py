@@ -75,7 +75,8 @@ class _Walk:
 
     def __init__(self, prepared: Prepared, n: int, bounds: Bounds, nodes: int, hard_sets: int) -> None:
         arrays = (prepared.size, prepared.rule, prepared.rules, prepared.first, prepared.free)
-        earlier = np.zeros((len(prepared.free), len(prepared.free)), np.bool_)
+        hosts = len(prepared.free)
+        earlier = np.zeros((hosts, (hosts + 31) // 32), np.int64)  # of pairs, a bit each: there may be 33,000 hosts
         failure_sets.dominators(*arrays, earlier)
         self._prepared, self._n, self._nodes = prepared, n, nodes
         self._arrays = (*arrays, earlier, *bounds)

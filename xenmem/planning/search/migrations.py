@@ -7,6 +7,8 @@ no final move fits, a VM waits on another host meanwhile. Amounts are bytes.
 from __future__ import annotations
 
 from heapq import heappop, heappush
+from math import inf
+from time import monotonic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +16,6 @@ from numpy.typing import NDArray
 from xenmem.planning.plan import Migration
 from xenmem.planning.question import Question
 from xenmem.planning.search.compiled.arrays import draw
-
-Bytes = NDArray[np.int64]
 
 ATTEMPTS = 30
 DETOURS = 200
@@ -28,7 +28,9 @@ ARRANGEMENT_LOOKS = 50_000_000
 """Rows of all the arrangements that the complete search looks at."""
 
 
-def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uint64]) -> tuple[list[Migration], str]:
+def in_order(
+    question: Question, place: NDArray[np.int64], state: NDArray[np.uint64], seconds: float = inf
+) -> tuple[list[Migration], str]:
     """The migrations that a placement asks for, and why they stop short if they do.
 
     Parameters
@@ -36,6 +38,7 @@ def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uin
     question : the VMs, where they are and what they need
     place : int64 array, shape (vms,), the host of the Question that each VM is to be on, -1: it stays where it is
     state : of the random numbers
+    seconds : that the search may take
 
     Returns
     -------
@@ -44,13 +47,14 @@ def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uin
     moving = np.flatnonzero((question.away >= 0) & (place >= 0) & (place != question.origin))
     if not len(moving):
         return [], ""
+    end = monotonic() + seconds
     best: list[Migration] = []
     why = ""
     left = len(place) + 1
     looks = 0
     for attempt in range(ATTEMPTS):
         board = _Board(question, place, moving, state, by_size=attempt == 0)
-        if board.play(LOOKS - looks):
+        if board.play(LOOKS - looks, end):
             return board.done, ""
         looks += board.looks
         if len(board.pending) < left:
@@ -60,16 +64,18 @@ def in_order(question: Question, place: NDArray[np.int64], state: NDArray[np.uin
                 f"no order was found for {len(moving)} migrations: {question.vm_name(vm)} finds no room on "
                 f"{question.host_name(board.goal(vm))} at any moment, and nothing can be moved aside"
             )
-        if looks >= LOOKS:
+        if looks >= LOOKS or monotonic() > end:
             break
-    found, exhausted = _walk(question, place)
+    found, exhausted = _walk(question, place, end)
     if found is not None:
         return found, ""
+    if monotonic() > end:
+        return best, why.replace("no order was found", "no order was found in time")
     return best, why.replace("was found", "exists") if exhausted else why
 
 
-def _walk(question: Question, place: NDArray[np.int64]) -> tuple[list[Migration] | None, bool]:
-    """Every arrangement that can be reached, the cheapest first, up to a limit.
+def _walk(question: Question, place: NDArray[np.int64], end: float) -> tuple[list[Migration] | None, bool]:
+    """Every arrangement that can be reached, the cheapest first, up to a limit, or to a point of time.
 
     Gives the order that copies the least, or none and whether all arrangements have been seen.
     """
@@ -95,7 +101,7 @@ def _walk(question: Question, place: NDArray[np.int64]) -> tuple[list[Migration]
         settled.add(on)
         if on == tuple(goal.tolist()):
             return _path(question, goal, came, on), True
-        if len(settled) > limit:
+        if len(settled) > limit or monotonic() > end:
             return None, False
         here = np.array(on)
         free, taken = question.free.copy(), question.taken.copy()
@@ -244,11 +250,11 @@ class _Board:
             self.arrivals.setdefault(target, set()).add(vm)
         return source
 
-    def play(self, looks: int) -> bool:
-        """Move until everybody is in place, nothing goes any more, or so many VMs have been looked at."""
+    def play(self, looks: int, end: float) -> bool:
+        """Move until all are in place, nothing goes any more, so many VMs have been looked at, or the time is over."""
         self._settle(sorted(self.arrivals))
         while self.pending:
-            if self.detours == DETOURS or self.looks > looks or not self._make_room():
+            if self.detours == DETOURS or self.looks > looks or monotonic() > end or not self._make_room():
                 return False
         return True
 

@@ -160,7 +160,8 @@ class UpdateProblem:
         model : name of the kernel model that hosts compute with after their restart
         home : int32 array, shape (vms of the fleet,), rows of hosts, -1 for where the VM is; None: all are at home
         updated : bool array, shape (hosts of the fleet,); None: none is updated yet
-        allowed : bool array, shape (vms of the fleet, hosts of the fleet); None: every VM can run on every host
+        allowed : bool array, shape (vms of the fleet, hosts of the fleet): to which hosts VMs may go at most; None:
+            wherever their storage, networks, devices and CPUs are, which is asked besides
         immovable : VM to why it cannot migrate, beside those that are paused, migrate already, or have more vCPUs than
             their host has CPUs and so could not come back
         down : rows of VMs that are stopped while their host restarts, and start there again: they do not move
@@ -216,7 +217,7 @@ class UpdateProblem:
             start=place[now[guests]],
             updated=None if updated is None else np.asarray(updated, np.bool_)[hosts],
             first=int(place[master]) if master >= 0 else -1,
-            allowed=None if allowed is None else np.asarray(allowed, np.bool_)[np.ix_(guests, hosts)],
+            allowed=_may_run(fleet, guests, hosts, place[now[guests]], allowed),
             held={at: still[vm] for at, vm in enumerate(guests.tolist()) if vm in still},
         )
         return replace(
@@ -227,6 +228,19 @@ class UpdateProblem:
             host_names=tuple(map(fleet.hosts.label, hosts)),
             vm_names=tuple(map(fleet.vms.label, guests)),
         )
+
+
+def _may_run(fleet: Fleet, vms: Rows, hosts: Rows, at: Rows, allowed: npt.ArrayLike | None) -> Bools | None:
+    """Where each VM may run, memory apart, by mobility and by what is asked; it may stay. None: everywhere."""
+    kind_of, masks = fleet.mobility.kinds(vms, hosts)
+    everywhere = all(mask.all() for mask in masks)
+    if allowed is None and everywhere:
+        return None
+    may = np.array(masks, np.bool_).reshape(len(masks), len(hosts))[kind_of]
+    if allowed is not None:
+        may &= np.asarray(allowed, np.bool_)[np.ix_(vms, hosts)]
+    may[np.arange(len(vms)), at] = True
+    return may
 
 
 def _may_follow(fleet: Fleet, hosts: Rows, model: str) -> Bools:

@@ -9,9 +9,10 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 from xmlrpc.client import DateTime
 
@@ -34,7 +35,7 @@ from xenmem.datamodel.types import (
 )
 from xenmem.inventory.xmlrpc import XMLRPCError, parse_call
 from xenmem.xenapi.calls.message import MESSAGES, Message
-from xenmem.xenapi.store.encoding import value_xml
+from xenmem.xenapi.store.encoding import pieces_xml, value_xml
 
 if TYPE_CHECKING:
     from xenmem.xenapi.door.pool import Pool
@@ -127,26 +128,25 @@ def encode_xml(type: Type[Any], value: Any) -> bytes:
     value : as rows hold it
     """
     status = "<member><name>Status</name><value>Success</value></member>"
-    return _xml_response(
-        f"<value><struct>{status}<member><name>Value</name>{value_xml(type, value)}</member></struct></value>"
-    )
+    head, tail = f"<value><struct>{status}<member><name>Value</name>", "</member></struct></value>"
+    return _xml_response(chain((head,), pieces_xml(type, value), (tail,)))
 
 
 def encode_xml_failure(failure: Failure) -> bytes:
     """The answer of a call that failed."""
     status = "<member><name>Status</name><value>Failure</value></member>"
     details = f"<member><name>ErrorDescription</name>{value_xml(STRINGS, failure.details)}</member>"
-    return _xml_response(f"<value><struct>{status}{details}</struct></value>")
+    return _xml_response(("<value><struct>", status, details, "</struct></value>"))
 
 
 def encode_bare_xml(type: Type[Any], value: Any) -> bytes:
     """The answer of system.listMethods: no envelope."""
-    return _xml_response(value_xml(type, value))
+    return _xml_response((value_xml(type, value),))
 
 
-def _xml_response(value: str) -> bytes:
-    text = f'<?xml version="1.0"?><methodResponse><params><param>{value}</param></params></methodResponse>'
-    return text.encode("utf-8", "backslashreplace")
+def _xml_response(value: Iterable[str]) -> bytes:
+    head, tail = b'<?xml version="1.0"?><methodResponse><params><param>', b"</param></params></methodResponse>"
+    return b"".join([head, *(piece.encode("utf-8", "backslashreplace") for piece in value), tail])
 
 
 # ------------------------------------------------------------------------------------------------------------ JSON-RPC

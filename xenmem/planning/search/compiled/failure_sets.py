@@ -22,12 +22,12 @@ A_LOOK = 20
 
 
 @jit
-def dominators(size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes, earlier: Bools) -> None:
-    """earlier[a, b]: whenever host a fails and b does not, letting b fail in its place is as bad or worse, and b < a.
+def dominators(size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes, earlier: Bytes) -> None:
+    """Bit b of earlier[a]: whenever host a fails and b does not, letting b fail in its place is as bad, and b < a.
 
-    So it is if b has at least as much free, and for every VM of a one of its own that is as large, and no rule tells
-    them apart: the VMs of both may go everywhere, and whoever may go to a may go to b. first[h]:first[h + 1] are the
-    VMs of host h, largest first. `earlier` is false everywhere at first.
+    32 bits of a word are used, the lowest first. So it is if b has at least as much free, and for every VM of a one of
+    its own that is as large, and no rule tells them apart: the VMs of both may go everywhere, and whoever may go to a
+    may go to b. first[h]:first[h + 1] are the VMs of host h, largest first. `earlier` is 0 everywhere at first.
     """
     hosts = len(free)
     bound = np.zeros(hosts, np.bool_)
@@ -48,7 +48,8 @@ def dominators(size: Bytes, rule: Rows, rules: Bools, first: Rows, free: Bytes, 
                 if rules[row, a] and not rules[row, b]:
                     good = False
                     break
-            earlier[a, b] = good
+            if good:
+                earlier[a, b >> 5] |= 1 << (b & 31)
 
 
 @jit
@@ -139,11 +140,11 @@ def restart(
 
 
 @jit
-def _is_passed_over(earlier: Bools, used: Bools, host: int) -> bool:
+def _is_passed_over(earlier: Bytes, used: Bools, host: int) -> bool:
     """Some host that should fail before this one does not fail: the set with that one instead is looked at."""
     passed_over = False
     for other in range(host):
-        passed_over |= earlier[host, other] and not used[other]
+        passed_over |= (earlier[host, other >> 5] >> (other & 31)) & 1 != 0 and not used[other]
     return passed_over
 
 
@@ -154,7 +155,7 @@ def walk(
     rules: Bools,
     first: Rows,
     free: Bytes,
-    earlier: Bools,
+    earlier: Bytes,
     weight: Bytes,
     heaviest: Bytes,
     room: Bytes,
