@@ -53,7 +53,7 @@ ARGUMENTS: Final = {
 
 
 NUMBERS: Final = frozenset((int, float, DomainType))
-"""The types of Python numbers, of which a call for one VM may have any; the call itself refuses a float for an integer."""
+"""The types of Python numbers that a call for one VM may have; the call itself refuses a float for an integer."""
 
 
 def of_residents(hosts: int) -> tuple[Argument, ...]:
