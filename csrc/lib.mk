@@ -3,6 +3,7 @@
 #   lib          build/lib: libxenmem.a and .so, xenmem.h, xenmem_inline.h, xenmem.pc; usable there:
 #                PKG_CONFIG_PATH=build/lib
 #   install-lib  the same below PREFIX (default /usr/local); DESTDIR is put before it
+#   sanitize-searches  the compiled searches likewise, with the package that is installed
 #   sanitize     the C tests with the address and undefined behaviour sanitizers, at every SIMD level of this machine
 # Included by the Makefile, whose directory all paths are relative to. The version stands in xenmem.h alone.
 
@@ -19,7 +20,7 @@ LIB_CFLAGS := -std=c11 -O3 -ffp-contract=off -Wall -Wextra -Werror -fPIC
 TEST_CFLAGS := -std=c11 -O2 -g -ffp-contract=off -Wall -Wextra -Werror \
                -fsanitize=address,undefined -fno-sanitize-recover=all
 
-.PHONY: lib install-lib sanitize
+.PHONY: lib install-lib sanitize sanitize-searches
 
 lib: $(LIB)/libxenmem.so.$(LIB_VERSION) $(LIB)/libxenmem.a $(LIB)/xenmem.h $(LIB)/xenmem_inline.h $(LIB)/xenmem.pc
 	ln -sf libxenmem.so.$(LIB_VERSION) $(LIB)/$(LIB_SONAME)
@@ -35,6 +36,16 @@ install-lib: lib
 
 sanitize: build/sanitize/test_kernels
 	for level in scalar avx2 avx512; do echo "XENMEM_SIMD=$$level" && XENMEM_SIMD=$$level $< || exit 1; done
+
+# the searches' C with the sanitizers and every index checked, asked what tests ask both engines
+SANITIZERS = $(foreach name,asan ubsan,$(shell $(CC) -print-file-name=lib$(name).so))
+
+sanitize-searches: $(INSTALLED)
+	rm -rf build/searches && mkdir -p build/searches && cp -RL xenmem build/searches
+	CFLAGS="-DXENMEM_CHECKED -fsanitize=address,undefined -fno-sanitize-recover=undefined" \
+	    $(BIN)/python setup.py -q build_ext --build-lib build/searches --build-temp build/searches/temp
+	python=$$PWD/$(BIN)/python && cd build/searches && LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=. \
+	    $$python ../../tests/planning/search/every_search.py 200 > /dev/null
 
 build/sanitize/test_kernels: tests/c/test_kernels.c $(LIB_SOURCES) $(LIB_HEADERS) $(LIB_GENERATED)
 	mkdir -p $(@D)

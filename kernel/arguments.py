@@ -53,7 +53,7 @@ ARGUMENTS: Final = {
 
 
 NUMBERS: Final = frozenset((int, float, DomainType))
-"""The types of Python numbers that a call for one VM may have; it refuses a float for an integer by itself."""
+"""The types of Python numbers that a call for one VM may have; the call itself refuses a float for an integer."""
 
 
 def of_residents(hosts: int) -> tuple[Argument, ...]:

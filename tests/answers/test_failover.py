@@ -39,7 +39,7 @@ def test_equals_both_planners(inventory: Path, counted: str, num_failures: int |
     own = xapi.HAPool.from_fleet(fleet)
     if counted == "running":
         own = own.protecting(np.flatnonzero(running))
-    (answered,) = failover(fleet, num_failures, vms=counted).pools
+    (answered,) = failover(fleet, num_failures, restart=counted).pools
     verdict = answered.verdict
     if num_failures is None:
         most = planning.max_failures(asked)
@@ -113,14 +113,14 @@ def let_memory_alone_decide(records: Records) -> None:
 def test_memory_to_add_is_the_least(records: Records, counted: str, num_failures: int) -> None:
     let_memory_alone_decide(records)
     fleet = xenmem.Fleet.from_records(records)
-    found = remedies_of(failover(fleet, num_failures, vms=counted, remedies=True).pools[0])
+    found = remedies_of(failover(fleet, num_failures, restart=counted, remedies=True).pools[0])
 
     def answer(**more: int) -> str:
         changed = json.loads(json.dumps(records))
         for host, amount in more.items():
             metrics = changed["host_metrics"][changed["host"][host]["metrics"]]
             metrics["memory_total"] = str(int(metrics["memory_total"]) + amount)
-        return failover(xenmem.Fleet.from_records(changed), num_failures, vms=counted).pools[0].verdict.answer
+        return failover(xenmem.Fleet.from_records(changed), num_failures, restart=counted).pools[0].verdict.answer
 
     assert found.memory is not None
     assert found.undecided == []

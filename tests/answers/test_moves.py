@@ -11,7 +11,7 @@ from busy_pools import GIB, Records, add_vm, empty_pool, four_hosts, random_pool
 import xenmem
 from xenmem import answers
 from xenmem.answers import QuestionError
-from xenmem.answers.moves import MovePlan, actions, heading
+from xenmem.answers.move_plan import MovePlan, actions, heading
 from xenmem.answers.naming import find_host, find_vm
 from xenmem.answers.script import as_messages
 from xenmem.rules.migration import refusals, too_wide

@@ -15,7 +15,8 @@ from pools import records, with_drivers
 
 import xenmem
 from xenmem import answers, planning
-from xenmem.answers.moves import Leave, MovePlan, Selection, actions
+from xenmem.answers.move_attempts import Leave, Selection
+from xenmem.answers.move_plan import MovePlan, actions
 from xenmem.answers.naming import QuestionError, find_host, find_vm
 from xenmem.answers.replay import Replay, Step
 from xenmem.answers.script import as_messages, as_xe

@@ -12,7 +12,7 @@ from busy_pools import GIB, Records, add_vm, empty_pool, four_hosts, without_dri
 import xenmem
 from xenmem import answers
 from xenmem.answers import QuestionError, RollingPlan
-from xenmem.answers.moves import Leave, Selection
+from xenmem.answers.move_attempts import Leave, Selection
 from xenmem.answers.naming import Named, find_host
 from xenmem.answers.rolling_update import UpdateStep, actions, heading
 from xenmem.answers.script import as_messages, as_xe

@@ -125,6 +125,7 @@ def test_a_bug_report(tmp_path: Path) -> None:
         "bug-report/xapi-db.xml": b"<database><table name='VM'/></database>",
         f"bug-report/rrd/{A}.xml": text,
         f"bug-report/blobs/rrds/{B}.gz": gzip.compress(text),
+        "bug-report/xapi_rrd-host.out": saved([(12, {"memory_total_kib": [1.0], "cpu0": [1.0]})]).encode(),
         "bug-report/empty": b"",
     }
     tar, archive, folder = io.BytesIO(), io.BytesIO(), tmp_path / "folder"

@@ -12,7 +12,7 @@ from typing import Any
 from xmlrpc.client import dumps, loads
 
 import pytest
-from servers import LINE, USER, Served, read_all, request, served, split
+from servers import LINE, PASSWORD, USER, Served, read_all, request, served, split
 from XenAPI import Failure
 
 from xenmem.server import passwords
@@ -262,3 +262,20 @@ def test_a_socket_that_a_killed_server_left_is_taken_and_that_of_another_is_not(
     ):
         pass
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_password_is_changed(tmp_path: Path) -> None:
+    with served(tmp_path, users=USERS) as server:
+        root, viewer = server.log_in(), server.log_in("viewer")
+        assert failure(server, "session.change_password", viewer, PASSWORD, "new")[0] == "RBAC_PERMISSION_DENIED"
+        assert failure(server, "session.change_password", root, "wrong", "new")[0] == "SESSION_AUTHENTICATION_FAILED"
+        server.call("session.change_password", root, PASSWORD, "a new one")
+        assert failure(server, "session.login_with_password", USER, PASSWORD)[0] == "SESSION_AUTHENTICATION_FAILED"
+        assert server.call("session.get_uuid", root, server.log_in(USER, "a new one"))
+        assert server.call("session.get_uuid", root, root)
+        assert "a new one" not in server.log()
+        server.process.send_signal(signal.SIGHUP)
+        end = time.monotonic() + 20
+        while "reloaded" not in server.log() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert server.log_in()

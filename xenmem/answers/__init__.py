@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from xenmem.answers.info import Installation, WarmUpReport, info, warm_up
     from xenmem.answers.matrix import Matrix, matrix
     from xenmem.answers.messages import Declarations, declarations
-    from xenmem.answers.moves import MovePlan, consolidate, evacuate, pack, rebalance
+    from xenmem.answers.move_plan import MovePlan
+    from xenmem.answers.moves import consolidate, evacuate, pack, rebalance
     from xenmem.answers.naming import QuestionError
     from xenmem.answers.place import Placement, place
     from xenmem.answers.report import Report, report

@@ -14,7 +14,9 @@ from xenmem import kernel, notebook, planning
 from xenmem.answers import script
 from xenmem.answers.explain import host_obstacles
 from xenmem.answers.failover import MOMENT
-from xenmem.answers.moves import BANDWIDTH, HeldVM, Leave, checks, in_words, overcommitments, stops_of
+from xenmem.answers.move_attempts import Leave, stops_of
+from xenmem.answers.move_plan import BANDWIDTH, HeldVM, in_words
+from xenmem.answers.move_verdicts import checks, overcommitments
 from xenmem.answers.naming import (
     Answer,
     Finding,

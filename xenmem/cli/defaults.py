@@ -80,10 +80,10 @@ class Asked(click.Command):
 
     def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """As click does, with what concerns pools that run apart."""
-        shown = [(isinstance(one, AccessOption), one.get_help_record(context)) for one in self.get_params(context)]
-        for title, apart in (("Options", False), ("Options for pools that run", True)):
-            rows = [record for is_apart, record in shown if is_apart is apart and record is not None]
-            if rows:
+        options = [one for one in self.get_params(context) if isinstance(one, click.Option)]
+        for title, is_apart in (("Options", False), ("Options for pools that run", True)):
+            records = (one.get_help_record(context) for one in options if isinstance(one, AccessOption) is is_apart)
+            if rows := [record for record in records if record is not None]:
                 with formatter.section(title):
                     formatter.write_dl(rows)
 

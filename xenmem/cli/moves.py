@@ -10,17 +10,8 @@ import click
 import msgspec
 
 from xenmem import planning
-from xenmem.answers.moves import (
-    HeldVM,
-    HostChange,
-    Leave,
-    MovePlan,
-    PlannedMove,
-    PoolMoves,
-    Selection,
-    actions,
-    heading,
-)
+from xenmem.answers.move_attempts import Leave, Selection
+from xenmem.answers.move_plan import HeldVM, HostChange, MovePlan, PlannedMove, PoolMoves, actions, heading
 from xenmem.answers.naming import Finding, Named, QuestionError, find_host, find_vm
 from xenmem.cli.arguments import (
     Command,

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from xenmem import answers
-from xenmem.answers.moves import MovePlan
+from xenmem.answers.move_plan import MovePlan
 from xenmem.answers.naming import find_vm
 from xenmem.cli.arguments import command, inventories_argument
 from xenmem.cli.moves import plan_options, planned, rows

@@ -77,7 +77,8 @@ class Paths:
 
     def handle(self, request: Request) -> Answer | Awaitable[Answer]:
         """The answer to a request, now or later."""
-        if (request.method, request.path) in live.PATHS:
+        method = "GET" if request.method == "HEAD" else request.method
+        if (method, request.path) in live.PATHS:
             return self._page(request)
         if request.method not in ("GET", "HEAD"):
             return notice(501, f"{request.method} {request.path}")

@@ -203,9 +203,12 @@ def _uuid_in(source: str) -> str:
     return str(found[-1]).lower()
 
 
-def _sources_of_saved(names: Sequence[str], wanted: Wanted, uuid: str) -> list[Source | None]:
+def _sources_of_saved(names: Sequence[str], wanted: Wanted, source: str) -> list[Source | None]:
+    """Of which none need be wanted, as of a host, whose file a bug report does not call by its uuid."""
     kind = "host" if "memory_total_kib" in names else ""
-    return [Source(kind, uuid, name) if wanted(kind, name) else None for name in names]
+    kept = [wanted(kind, name) for name in names]
+    uuid = _uuid_in(source) if any(kept) else ""
+    return [Source(kind, uuid, name) if keep else None for name, keep in zip(names, kept, strict=True)]
 
 
 # ----------------------------------------------------------------------------------------------------------------- JSON
@@ -235,7 +238,7 @@ def _from_json(file: BufferedReader, wanted: Wanted, source: str) -> list[Measur
         if isinstance(tree.get("meta"), dict):
             return [_json_updates(tree["meta"], tree.get("data"), wanted)]
         if "rra" in tree:
-            return list(_json_saved(tree, wanted, _uuid_in(source)))
+            return list(_json_saved(tree, wanted, source))
     except InventoryError:
         raise
     except (KeyError, TypeError, AttributeError) as error:
@@ -265,9 +268,9 @@ def _legend(entries: Sequence[str], wanted: Wanted) -> list[Source | None]:
     return [of if function == "AVERAGE" and wanted(of.kind, of.name) else None for function, of in found]
 
 
-def _json_saved(tree: dict[str, Any], wanted: Wanted, uuid: str) -> Iterator[Measured]:
+def _json_saved(tree: dict[str, Any], wanted: Wanted, source: str) -> Iterator[Measured]:
     seconds, last = _whole(tree["step"], 1, _MOST_SECONDS), _whole(tree["lastupdate"], 0, _MOST_SECONDS)
-    sources = _sources_of_saved([str(ds["name"]) for ds in tree["ds"]], wanted, uuid)
+    sources = _sources_of_saved([str(ds["name"]) for ds in tree["ds"]], wanted, source)
     kept = 0
     for archive in tree["rra"]:
         if archive["cf"] != "AVERAGE":
@@ -372,8 +375,6 @@ class _XML:
             if name not in ("rrd", "xport"):
                 raise self.error(f"neither an RRD nor an answer of rrd_updates: <{name[:40]}>")
             self.children = _SAVED if name == "rrd" else _UPDATES
-            if name == "rrd":
-                _uuid_in(self.source)
         elif name not in self.children.get(self.open[-1], ()):
             raise self.error(f"<{name[:40]}> within <{self.open[-1]}>")
         self.open.append(name)
@@ -393,7 +394,7 @@ class _XML:
                 if "xport" in self.children:
                     sources = _legend(self.names, self.wanted)
                 else:
-                    sources = _sources_of_saved(self.names, self.wanted, _uuid_in(self.source))
+                    sources = _sources_of_saved(self.names, self.wanted, self.source)
             except ValueError as error:
                 raise self.error(str(error)) from None
             self.columns = _Columns(sources, self.kept)

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from xenmem import answers, planning
-from xenmem.answers.moves import OF_THE_GUEST
+from xenmem.answers.move_plan import OF_THE_GUEST
 from xenmem.answers.naming import START_POLICY, QuestionError, as_question
 from xenmem.fleet import Fleet
 from xenmem.page.bars import legend, picture

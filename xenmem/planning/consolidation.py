@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 
 import numpy as np
 import numpy.typing as npt
-from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning._pools import search_each
 from xenmem.planning.company import at_level, levels
 from xenmem.planning.effort import Effort, Report
@@ -38,7 +38,6 @@ from xenmem.planning.search.problem import Problem, problems
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
-Rows = NDArray[np.int32]
 
 SETS: Final = 20_000
 SET_WORK: Final = 2_000_000

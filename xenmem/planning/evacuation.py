@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Unpack
 import numpy as np
 import numpy.typing as npt
 
+from xenmem.columns import Bools, Rows
 from xenmem.planning.checks import integer
 from xenmem.planning.company import Level, as_apart_as_can_be, at_level
 from xenmem.planning.effort import Effort, Report
@@ -40,8 +41,6 @@ from xenmem.rules.migration import whereabouts
 if TYPE_CHECKING:
     from xenmem.fleet import Fleet
 
-Rows = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 
 SMALL: Final = 2000
 """VMs times hosts up to which what is not proved is left to the exact search of packing."""

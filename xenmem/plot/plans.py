@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from xenmem.answers.moves import HostChange, MovePlan
+from xenmem.answers.move_plan import HostChange, MovePlan
 from xenmem.answers.naming import QuestionError, label
 from xenmem.answers.rolling_update import RollingPlan
 from xenmem.plot.canvas import BLUE, MOST_NAMES, ORANGE, PALE, SKY, VERMILION, figure, plain, scale, styled

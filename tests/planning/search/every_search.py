@@ -31,59 +31,58 @@ Question = tuple[Callable[..., Any], tuple[Any, ...]]
 I32, I64, BOOL = np.int32, np.int64, np.bool_
 
 
-def placed(random: Generator, vms: int, hosts: int) -> tuple[Any, ...]:
-    """Sizes in descending order, and the arrays that say where VMs may go; some of these in groups."""
+def placed(random: Generator, vms: int, hosts: int) -> tuple[Any, arrays.Where]:
+    """Sizes in descending order, and where VMs may go; some of these in groups."""
     sizes = np.sort(random.integers(1, 60, vms))[::-1].astype(I64)
     kinds = random.integers(0, 3, vms).astype(I32)
     allowed = random.random((3, hosts)) < 0.8
     start = np.concatenate([[0], np.cumsum(random.integers(0, 2, vms))]).astype(I32)
     groups = random.integers(0, 3, start[-1]).astype(I32)
-    return sizes, kinds, allowed, start, groups, np.zeros((3, hosts), I32)
+    return sizes, arrays.Where(kinds, allowed, start, groups, np.zeros((3, hosts), I32))
 
 
 def packings(random: Generator) -> Iterator[Question]:
     """First fit, local search, branch and bound, moving aside, evening out."""
     vms, hosts = int(random.integers(3, 40)), int(random.integers(2, 9))
-    where = placed(random, vms, hosts)
-    sizes = where[0]
+    sizes, where = placed(random, vms, hosts)
     free = random.integers(0, 2 * sizes.sum() // hosts, hosts)
     state = np.array([random.integers(1, 1 << 62)], np.uint64)
     order, host_order = random.permutation(vms), random.permutation(hosts)
     host_of = np.full(vms, -1, I32)
-    yield first_fit.first_fit, (order, host_order, *where, free, host_of)
+    yield first_fit.first_fit, (order, host_order, sizes, where, free, host_of)
     yield first_fit.closest_fit, (order, *placed(random, vms, hosts), free, np.full(vms, -1, I32), bool(vms % 2))
-    first_fit.first_fit(order, host_order, *where, free, host_of)
-    yield repack.repack, (*where, free, host_of, state, 20_000)
+    first_fit.first_fit(order, host_order, sizes, where, free, host_of)
+    yield repack.repack, (sizes, where, free, host_of, state, 20_000)
     weight = random.integers(1, 3, vms)
     cost = weight * arrays.MOVE + sizes
     edges, grains = np.array([30, 20, 40]), np.array([10, 20, 7])
     best, progress = np.full(vms, -1, I32), np.array([20 * arrays.MOVE])
     tune = np.array([30.0, float(random.random()), 0.001])
     every = bool(random.integers(2))
-    aside = (*where, free, host_of, edges, grains, every, tune, state, best, progress, 20_000)
-    yield displace.displace, (sizes, weight, cost, *aside[1:])
+    aside = (where, free, host_of, edges, grains, every, tune, state, best, progress, 20_000)
+    yield displace.displace, (sizes, weight, cost, *aside)
     waiting = np.flatnonzero(host_of < 0).astype(I32)
     yield displace.displaced_at_least, (sizes, waiting, len(waiting), free, edges, grains, np.zeros(1, I32))
-    everywhere = (sizes, weight, where[1], np.ones((3, hosts), bool), *where[3:])
+    everywhere = (sizes, weight, where._replace(allowed=np.ones((3, hosts), bool)))
     room = random.integers(sizes.sum() // hosts, 2 * sizes.sum(), hosts)
     origin = random.integers(0, hosts, vms).astype(I32)
     yield leveling.even_out, (*everywhere, room, origin, 6, 0, origin.copy(), 300)
-    few = tuple(part[:8] for part in (sizes, weight, where[1]))
-    ways = (*few, np.ones((3, hosts), bool), where[3][:9], where[4], where[5].copy(), room, origin[:8])
+    few = everywhere[2]._replace(kind_of=where.kind_of[:8], group_start=where.group_start[:9])
+    ways = (sizes[:8], weight[:8], few, room, origin[:8])
     yield leveling.every_way, (*ways, 3, int(room.max()), origin[:8].copy(), 5_000)
 
 
 def branching(random: Generator) -> Iterator[Question]:
     vms, hosts = int(random.integers(2, 10)), int(random.integers(2, 5))
-    where = placed(random, vms, hosts)
-    sizes = where[0]
+    sizes, where = placed(random, vms, hosts)
     free = random.integers(0, 2 * sizes.sum() // hosts, hosts)
     skip = np.where(random.random(vms) < 0.5, arrays.NEVER, random.integers(1, 90, vms))
     origin = random.integers(0, hosts, vms).astype(I32)
     yield (
         branch_and_bound.branch,
         (
-            *where,
+            sizes,
+            where,
             free,
             skip,
             random.integers(0, 20, hosts),
@@ -163,6 +162,12 @@ def failures(random: Generator) -> Iterator[Question]:
     yield biggest_fit.survives_every_order, (size, np.maximum(home, 0), ring, free, n)
 
 
+def copied(argument: Any) -> Any:
+    if isinstance(argument, arrays.Where):
+        return arrays.Where(*(part.copy() for part in argument))
+    return argument.copy() if isinstance(argument, np.ndarray) else argument
+
+
 def main() -> None:
     random = np.random.default_rng(20)
     digests: dict[str, Any] = {}
@@ -170,12 +175,13 @@ def main() -> None:
         for function, arguments in (
             question for family in (packings, branching, holes, failures) for question in family(random)
         ):
-            own = [one.copy() if isinstance(one, np.ndarray) else one for one in arguments]
+            own = [copied(one) for one in arguments]
             answer = function(*own)
             digest = digests.setdefault(function.__name__, hashlib.sha256())
             digest.update(repr(answer).encode())
             for one in own:
-                digest.update(one.tobytes() if isinstance(one, np.ndarray) else b"")
+                for part in one if isinstance(one, tuple) else (one,):
+                    digest.update(part.tobytes() if isinstance(part, np.ndarray) else b"")
     print(engine())
     for name, digest in sorted(digests.items()):
         print(name, digest.hexdigest())

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from golden import golden
+from pools import records
 from twins import naive, reference
 
 import xenmem
@@ -385,3 +386,15 @@ def test_many_pools_are_planned_apart(tmp_path: Path) -> None:
     assert migrations == {vm + vms: host + hosts for vm, host in alone.items()}
     with pytest.raises(ValueError, match=r"pool: 2 is outside 0\.\.1"):
         failover.HAPool.from_fleet(both, 2)
+
+
+def test_a_vm_on_local_storage_is_not_agile_and_runs_where_its_disk_is() -> None:
+    tables = records([100, 100], [(40, 0), (40, 1)])
+    tables["SR"] = {"local": {"uuid": "local", "name_label": "local", "shared": False, "type": "ext"}}
+    tables["PBD"] = {"pbd": {"SR": "local", "host": "p-h1", "currently_attached": True}}
+    tables["VDI"] = {"vdi": {"SR": "local", "sm_config": {}}}
+    tables["VBD"] = {"vbd": {"VM": "p-v1", "VDI": "vdi", "empty": False}}
+    tables["VM"]["p-v1"]["VBDs"] = ["vbd"]
+    pool = failover.HAPool.from_fleet(xenmem.Fleet.from_records(tables))
+    assert pool.agile.tolist() == [True, False]
+    assert [list(pool.bootable_hosts(vm)) for vm in (0, 1)] == [[0, 1], [1]]

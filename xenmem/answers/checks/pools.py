@@ -356,7 +356,7 @@ def _ha2(question: Question) -> Found:
     for pool in np.flatnonzero(pools.ha_enabled).tolist():
         part = question.parts[pool]
         failures = int(pools.ha_host_failures_to_tolerate[pool])
-        planned = xapi.HAPool.from_fleet(part, agile=part.agile_errors() == Agility.AGILE)
+        planned = xapi.HAPool.from_fleet(part)
         outcome = xapi.plan_for_n_failures(planned, failures)
         said = bool(pools.ha_overcommitted[pool])
         if (outcome == xapi.Outcome.PLAN_EXISTS_FOR_ALL_VMS) == said:

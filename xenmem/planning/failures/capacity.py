@@ -261,13 +261,15 @@ def _with_new(pool: RestartPool, mix: Mix, hosts: Rows, shapes: Rows) -> Restart
     new = mix.sizes[shapes]
     free = pool.free.copy()
     np.subtract.at(free, hosts, new)
-    everywhere = np.ones((len(new), len(free)), np.bool_)
+    allowed = pool.allowed
+    if allowed is not None:  # else there may be far too many of both for a matrix
+        allowed = np.concatenate([allowed, np.ones((len(new), len(free)), np.bool_)])
     return replace(
         pool,
         free=free,
         size=np.concatenate([pool.size, new]),
         resident_on=np.concatenate([pool.resident_on, hosts]).astype(np.int32),
-        allowed=None if pool.allowed is None else np.concatenate([pool.allowed, everywhere]),
+        allowed=allowed,
         vms=np.concatenate([pool.vms, np.full(len(new), -1, np.int32)]),
     )
 

@@ -14,6 +14,7 @@ from xenmem.columns import Bytes, Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.failures.restart_pool import Prepared
 from xenmem.planning.search.compiled import failure_sets, patterns
+from xenmem.planning.search.compiled.arrays import Where
 from xenmem.planning.search.compiled.feasibility import NO, UNDECIDED, YES, best_fit, pack
 from xenmem.planning.search.compiled.repack import repack
 
@@ -95,8 +96,8 @@ class Restart:
         best_fit(self._size, kind, allowed, free, self._place)
         no_group = np.zeros(len(self.vms) + 1, np.int32)
         nobody = np.zeros((0, len(free)), np.int32)
-        rows = (self._size, kind, allowed, no_group, no_group[:0], nobody)
-        left_out = repack(*rows, free, self._place, self._state, self._steps)
+        where = Where(kind, allowed, no_group, no_group[:0], nobody)
+        left_out = repack(self._size, where, free, self._place, self._state, self._steps)
         # a VM of no size leaves out no bytes
         return left_out == 0 and bool((self._place >= 0).all())
 

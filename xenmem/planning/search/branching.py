@@ -10,15 +10,12 @@ from itertools import count as endless
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.arrays import NEVER
 from xenmem.planning.search.compiled.branch_and_bound import branch
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
 
 BRANCH_NODES: Final = 20_000
 """Nodes of the exact search between two looks at the clock for a small pool, and the slices without a clock."""
@@ -65,11 +62,7 @@ class Branching:
         self.below = below
         self._arguments = (
             problem.sizes,
-            problem.kind_of,
-            problem.allowed,
-            problem.group_start,
-            problem.group_of,
-            problem.taken.copy(),
+            problem.where(problem.taken.copy()),
             problem.free.copy(),
             skip_cost,
             open_cost,

@@ -9,13 +9,11 @@ from __future__ import annotations
 from typing import Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.cutting import dive, first_fillings, fractional, holes_at_least
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
 
 SIZES: Final = 400
 HOLES: Final = 8

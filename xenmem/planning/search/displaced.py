@@ -11,16 +11,12 @@ from itertools import count as endless
 from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Bytes, Rows
 from xenmem.planning.effort import Effort
-from xenmem.planning.search.compiled.arrays import MOVE, NEVER
+from xenmem.planning.search.compiled.arrays import MOVE, NEVER, Where
 from xenmem.planning.search.compiled.displace import displace, displaced_at_least, is_valid
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 DIVES: Final = 8
 """Tries without a clock, each by other chances; the first takes none."""
@@ -67,8 +63,8 @@ class Crowd(NamedTuple):
     sizes, weight : int64 arrays, shape (items,): bytes; number of VMs
     cost : int64 array, shape (items,), what it costs to move one that need not, MOVE per VM and the MiB copied
     capacity : int64 array, shape (hosts,), bytes without any of the items
-    kind_of, allowed, group_start, group_of : as in arrays
-    free, taken : what is left on the hosts, and who is there, with those in place that stay
+    free : what is left on the hosts, with those in place that stay
+    where : where items may go, with those in place that stay
     """
 
     stay: Rows
@@ -76,12 +72,8 @@ class Crowd(NamedTuple):
     weight: Bytes
     cost: Bytes
     capacity: Bytes
-    kind_of: Rows
-    allowed: Bools
-    group_start: Rows
-    group_of: Rows
     free: Bytes
-    taken: Rows
+    where: Where
 
 
 def crowd_of(problem: Problem, stay: Rows) -> Crowd:
@@ -92,17 +84,15 @@ def crowd_of(problem: Problem, stay: Rows) -> Crowd:
     problem : the pool
     stay : as in Crowd
     """
+    free, taken = problem.occupied(stay)
     return Crowd(
         stay,
         problem.sizes,
         problem.weight,
         np.where(stay >= 0, problem.move_cost, 0),
         problem.free,
-        problem.kind_of,
-        problem.allowed,
-        problem.group_start,
-        problem.group_of,
-        *problem.occupied(stay),
+        free,
+        problem.where(taken),
     )
 
 
@@ -170,11 +160,7 @@ def fewest_displaced(crowd: Crowd, effort: Effort, dives: int | None = None) -> 
             crowd.sizes,
             crowd.weight,
             crowd.cost,
-            crowd.kind_of,
-            crowd.allowed,
-            crowd.group_start,
-            crowd.group_of,
-            crowd.taken,
+            crowd.where,
             crowd.free,
             crowd.stay,
             prices.edges,
@@ -206,7 +192,7 @@ def fewest_displaced(crowd: Crowd, effort: Effort, dives: int | None = None) -> 
             for turn in range(DIVES_FOR_LESS):
                 search(False, float(turn), A_LOT, DIVE_STEPS)
             # where a host may hold several of a group, ways in which only some of them leave are not looked at
-            is_exact = not (crowd.taken < 0).any()
+            is_exact = not (crowd.where.taken < 0).any()
             if displaced() <= EXACT_DISPLACED and search(True, 0.0, A_LITTLE, EXACT_STEPS) and is_exact:
                 bound = displaced()
     except KeyboardInterrupt:

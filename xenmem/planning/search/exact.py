@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search import bounds
 from xenmem.planning.search.branching import (
@@ -29,8 +30,6 @@ from xenmem.planning.search.cutting import Cutting
 from xenmem.planning.search.greedy import filled, greedy
 from xenmem.planning.search.problem import Problem
 from xenmem.planning.xapi.binpack import biggest_fit_decreasing
-
-Rows = NDArray[np.int32]
 
 REPACK_NODES: Final = 150_000
 """Nodes of the local search between two looks at the clock, some 5 ms, and how many such slices without a clock."""
@@ -111,7 +110,6 @@ def place_all(problem: Problem, effort: Effort, share: float = 1.0) -> tuple[Row
     if solved is not None or none:
         return solved, none
     free, taken = problem.occupied(best)
-    rows = (problem.sizes, problem.kind_of, problem.allowed, problem.group_start, problem.group_of)
     exact = Branching.of_places(problem) if exact_is_possible(problem) else None
     cutting: Cutting | None = None
     for turn in slices(effort, REPACK_SLICES, share):
@@ -127,7 +125,7 @@ def place_all(problem: Problem, effort: Effort, share: float = 1.0) -> tuple[Row
         early = effort.time_limit is not None or turn < max(int(BRANCH_SLICES * share), 1)
         if exact is not None and early and exact.run(nodes_in_a_slice(problem), 0):
             return (exact.best, False) if exact.found else (None, True)
-        if repack(*rows, taken, free, best, effort.state, REPACK_NODES) == 0:
+        if repack(problem.sizes, problem.where(taken), free, best, effort.state, REPACK_NODES) == 0:
             return best, False
     return None, False
 
@@ -201,10 +199,9 @@ def fewest_hosts(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, i
     already = int(problem.in_use.sum())
     bound = bounds.hosts_needed(problem.sizes, problem.free, problem.in_use)
     roomy = np.lexsort((-problem.free, ~problem.in_use))
-    rows = (problem.sizes, problem.kind_of, problem.allowed, problem.group_start, problem.group_of)
     trial = np.full(len(problem.sizes), -1, np.int32)
     everything = np.arange(len(problem.sizes))
-    first_fit(everything, roomy, *rows, problem.taken.copy(), problem.free.copy(), trial)
+    first_fit(everything, roomy, problem.sizes, problem.where(problem.taken.copy()), problem.free.copy(), trial)
     best = start
     if (trial >= 0).all() and problem.hosts_in_use(trial) < problem.hosts_in_use(best):
         best = trial
@@ -312,7 +309,6 @@ def most_even(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, int]
     start : a placement of all items
     effort : how long to search
     """
-    rows = (problem.sizes, problem.kind_of, problem.allowed, problem.group_start, problem.group_of)
     best = start
     trial = np.full(len(problem.sizes), -1, np.int32)
     if problem.plain:
@@ -320,7 +316,7 @@ def most_even(problem: Problem, start: Rows, effort: Effort) -> tuple[Rows, int]
         trial[vms] = hosts
     else:
         order = np.arange(len(problem.sizes))
-        closest_fit(order, *rows, problem.taken.copy(), problem.free.copy(), trial, True)
+        closest_fit(order, problem.sizes, problem.where(problem.taken.copy()), problem.free.copy(), trial, True)
     if (trial >= 0).all() and problem.least_free(trial) > problem.least_free(best):
         best = trial
     bound = bounds.least_free(problem.sizes, problem.free)

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search import bounds
 from xenmem.planning.search.branching import (
@@ -23,8 +24,6 @@ from xenmem.planning.search.compiled.arrays import MOVE, NEVER, draw
 from xenmem.planning.search.displaced import DIVES, crowd_of, fewest_displaced
 from xenmem.planning.search.greedy import greedy, stay
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
 
 LOCAL_VMS: Final = 14
 LOCAL_NODES: Final = 3000

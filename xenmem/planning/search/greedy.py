@@ -10,10 +10,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.search.compiled.first_fit import closest_fit, first_fit
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
 
 SCAN_CELLS: Final = 200_000_000
 """VMs times hosts up to which every host is looked at for every VM."""
@@ -28,7 +27,6 @@ def greedy(problem: Problem, order: NDArray[np.int64] | None = None) -> Rows:
     order : of the items; by default large ones first
     """
     items = np.arange(len(problem.sizes)) if order is None else order
-    rows = (problem.sizes, problem.kind_of, problem.allowed, problem.group_start, problem.group_of)
     best = np.full(len(problem.sizes), -1, np.int32)
     best_missing = int(problem.sizes.sum()) + 1
     scan = len(items) * len(problem.hosts) <= SCAN_CELLS
@@ -42,9 +40,9 @@ def greedy(problem: Problem, order: NDArray[np.int64] | None = None) -> Rows:
         free, taken = problem.occupied(host_of) if rule == "stay" else (problem.free.copy(), problem.taken.copy())
         rest = items[host_of[items] < 0]
         if scan:
-            closest_fit(rest, *rows, taken, free, host_of, rule == "worst")
+            closest_fit(rest, problem.sizes, problem.where(taken), free, host_of, rule == "worst")
         else:
-            first_fit(rest, np.argsort(free, kind="stable"), *rows, taken, free, host_of)
+            first_fit(rest, np.argsort(free, kind="stable"), problem.sizes, problem.where(taken), free, host_of)
         missing = int(problem.sizes[items[host_of[items] < 0]].sum())
         if missing < best_missing:
             best, best_missing = host_of, missing
@@ -81,6 +79,5 @@ def filled(problem: Problem, host_of: Rows) -> Rows:
     full = host_of.copy()
     free, taken = problem.occupied(full)
     rest = problem.by_priority[full[problem.by_priority] < 0]
-    rows = (problem.sizes, problem.kind_of, problem.allowed, problem.group_start, problem.group_of)
-    first_fit(rest, np.argsort(free, kind="stable"), *rows, taken, free, full)
+    first_fit(rest, np.argsort(free, kind="stable"), problem.sizes, problem.where(taken), free, full)
     return full

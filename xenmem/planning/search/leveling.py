@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from xenmem.columns import Rows
 from xenmem.planning.effort import Effort
 from xenmem.planning.search.compiled.leveling import even_out, every_way
 from xenmem.planning.search.problem import Problem
-
-Rows = NDArray[np.int32]
 
 WAYS: Final = 2_000_000
 """Ways that are looked at, some 100 ns each; all of them where two migrations are asked for, or a pool is small."""
@@ -37,17 +35,18 @@ def levelled(problem: Problem, start: Rows, migrations: int, limit: int, effort:
     if not len(problem.sizes) or not migrations:
         return start, False
     best = start.copy()
-    items = (problem.sizes, problem.weight, problem.kind_of, problem.allowed, problem.group_start, problem.group_of)
+    items = (problem.sizes, problem.weight)
     deep = min(migrations, len(problem.sizes))
     nodes = int(min(WAYS, effort.seconds_left() / 4 * WAYS_IN_A_SECOND))
-    seen = every_way(*items, problem.taken.copy(), problem.free, problem.origin, deep, limit, best, nodes) and not len(
-        problem.group_of
-    )
+    seen = every_way(
+        *items, problem.where(problem.taken.copy()), problem.free, problem.origin, deep, limit, best, nodes
+    ) and not len(problem.group_of)
     value = problem.least_free(best)
     candidates = [best]
     for on, floor in ((best, value), (problem.origin, problem.least_free(problem.origin))):
         trial = on.copy()
-        even_out(*items, problem.taken.copy(), problem.free, problem.origin, migrations, floor, trial, STEPS)
+        where = problem.where(problem.taken.copy())
+        even_out(*items, where, problem.free, problem.origin, migrations, floor, trial, STEPS)
         candidates.append(trial)
     return max(candidates, key=lambda host_of: (problem.least_free(host_of), -_spread(problem, host_of))), seen
 

@@ -17,8 +17,6 @@ from xenmem.planning.plan import Migration
 from xenmem.planning.question import Question
 from xenmem.planning.search.compiled.arrays import draw
 
-Bytes = NDArray[np.int64]
-
 ATTEMPTS = 30
 DETOURS = 200
 PENDING = 50

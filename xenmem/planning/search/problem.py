@@ -10,12 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.question import Question
-from xenmem.planning.search.compiled.arrays import MOVE, NEVER
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from xenmem.planning.search.compiled.arrays import MOVE, NEVER, Where
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +66,10 @@ class Problem:
             return np.full(len(self.vms), -1)
         places = np.where(host_of >= 0, self.hosts[np.maximum(host_of, 0)], -1)
         return places[self.item_of]
+
+    def where(self, taken: Rows) -> Where:
+        """Where items may go, for a search that begins with these group counts and changes them."""
+        return Where(self.kind_of, self.allowed, self.group_start, self.group_of, taken)
 
     def occupied(self, host_of: Rows) -> tuple[Bytes, Rows]:
         """Room and group counts once the items are where host_of says."""

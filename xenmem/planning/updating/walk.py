@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from xenmem.planning.effort import Effort
-from xenmem.planning.search.compiled.arrays import MOVE
+from xenmem.planning.search.compiled.arrays import MOVE, Where
 from xenmem.planning.search.compiled.feasibility import YES, pack
 from xenmem.planning.search.displaced import Crowd, fewest_displaced
 from xenmem.planning.updating.moment import Moment
@@ -225,18 +225,15 @@ class Walk:
         capacity = problem.capacity[others, updated.astype(np.int64)]
         free = capacity.copy()
         np.subtract.at(free, stay[stay >= 0], size[order][stay >= 0])
+        no_group, nobody = np.zeros(len(order) + 1, np.int32), np.zeros((0, len(others)), np.int32)
         crowd = Crowd(
             stay,
             size[order],
             np.ones(len(order), np.int64),
             np.where(stay >= 0, MOVE + (problem.copied[order] >> 20), 0),
             capacity,
-            kind_of.reshape(-1).astype(np.int32),
-            masks,
-            np.zeros(len(order) + 1, np.int32),
-            np.zeros(0, np.int32),
             free,
-            np.zeros((0, len(others)), np.int32),
+            Where(kind_of.reshape(-1).astype(np.int32), masks, no_group, no_group[:0], nobody),
         )
         found = fewest_displaced(crowd, self._tries, DIVES).host_of
         if found is None:

@@ -28,6 +28,8 @@ from xenmem.planning.xapi.binpack import (
     positions,
 )
 from xenmem.planning.xapi.errors import ConfigurationError, FailoverPlanBrokenError, PlanningError, RestartPriorityError
+from xenmem.rules.mobility.guest import Agility
+from xenmem.rules.mobility.matrix import is_allowed
 from xenmem.rules.start import RESTART, RESTART_PRIORITIES, is_protected
 
 _LAST: Final = np.iinfo(np.int64).max
@@ -85,8 +87,9 @@ class HAPool:
         ----------
         fleet : any inventory
         pool : row of the pool
-        agile : bool array, shape (vms of the fleet,); an inventory cannot tell it, so None takes every VM to be agile
-        bootable_hosts : see the attribute; None: the enabled and live hosts of the pool
+        agile : bool array, shape (vms of the fleet,); None: as the inventory tells, and what it does not tell is shared
+        bootable_hosts : see the attribute; None: the enabled and live hosts of the pool that have its storage,
+            networks and devices, as far as the inventory tells
         cluster_enabled : bool array, shape (hosts of the fleet,); None: the pool has no Cluster object
 
         Raises
@@ -99,8 +102,14 @@ class HAPool:
         """
         hosts, vms = rows_of_pool(fleet, pool)
 
-        def enabled_and_live(_vm: int) -> Iterable[int]:
-            return iter(hosts[fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]])
+        able = fleet.hosts.enabled[hosts] & fleet.hosts.live[hosts]
+        if agile is None:
+            agile = fleet.agile_errors() == Agility.AGILE
+
+        def enabled_and_live(vm: int) -> Iterable[int]:
+            part = fleet.mobility.pool(pool)
+            steps = part.first_step(with_cpu=False)[part.kind_of[np.searchsorted(part.vms, vm)]]
+            return iter(hosts[able & is_allowed(steps)])
 
         return cls(
             hosts=hosts,
@@ -115,7 +124,7 @@ class HAPool:
             resident_on=fleet.vms.resident_on[vms],
             scheduled_to_be_resident_on=fleet.vms.scheduled_to_be_resident_on[vms],
             size=fleet.start_memory("static_max")[vms],
-            agile=np.ones(len(vms), np.bool_) if agile is None else np.asarray(agile, np.bool_)[vms],
+            agile=np.asarray(agile, np.bool_)[vms],
             bootable_hosts=bootable_hosts or enabled_and_live,
         )
 

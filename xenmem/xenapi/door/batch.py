@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from xenmem.columns import Bools
 from xenmem.datamodel.errors import Failure
 from xenmem.datamodel.types import INT, INT64_MIN, NULL
 from xenmem.kernel import checks
@@ -27,7 +28,6 @@ from xenmem.xenapi.store import accounting, rows
 from xenmem.xenapi.world.clock import Pace
 from xenmem.xenapi.world.features import Feature, is_enabled
 
-Bools = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
 _ON_WHICH_ALL_NEEDS_DEPEND: Final = ("VDI", "SR", "network", "PIF", "VGPU", "VUSB", "network_sriov")

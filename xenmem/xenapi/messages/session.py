@@ -29,3 +29,9 @@ def logout(call: Call) -> None:
 def local_logout(call: Call) -> None:
     """End a session of this host alone."""
     call.world.sessions.log_out(call.login.ref)
+
+
+@message("session", errors=(SESSION_AUTHENTICATION_FAILED,))
+def change_password(call: Call, old_pwd: String, new_pwd: String) -> None:
+    """Take another password of who is logged in from now on: until the users are read anew, where a file has them."""
+    call.world.sessions.change_password(call.login.user, old_pwd, new_pwd)

@@ -166,6 +166,17 @@ class Sessions:
             raise errors.SESSION_AUTHENTICATION_FAILED(user, "Authentication failure")
         return known
 
+    def change_password(self, user: str, old: str, new: str) -> None:
+        """Let somebody in by another password from now on; who is logged in stays so.
+
+        Raises
+        ------
+        Failure : SESSION_AUTHENTICATION_FAILED, the old one is wrong
+        """
+        known = self.known(user, old)
+        if self._users is not None:
+            self._users = {**self._users, user: User(new, known.role)}
+
     def open(self, user: str, known: User, originator: str = "", *, is_local: bool = False) -> str:
         """A new session of somebody who is known; answers its reference."""
         database = self._database

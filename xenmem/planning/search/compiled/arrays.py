@@ -1,18 +1,36 @@
 """The arrays that the compiled searches share, and what they all ask of them.
 
-VM i belongs to the groups group_of[group_start[i]:group_start[i + 1]], and taken[g, h] says how many members of g host
-h holds, VMs outside the problem included. kind_of[i] is a row of `allowed`, which says where such VMs may go. Random
-numbers come from a state that the caller owns, so an answer depends on the seed alone. Nothing is checked here.
+Random numbers come from a state that the caller owns, so an answer depends on the seed alone. Nothing is checked here.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Rows
 from xenmem.planning.search.engine import jit
 
-Rows = NDArray[np.int32]
-Bools = NDArray[np.bool_]
 Random = NDArray[np.uint64]
+
+
+class Where(NamedTuple):
+    """Where VMs may go.
+
+    Attributes
+    ----------
+    kind_of : int32 array, per VM a row of `allowed`
+    allowed : bool array, shape (kinds, hosts)
+    group_start, group_of : int32 arrays; VM i belongs to the groups group_of[group_start[i]:group_start[i + 1]]
+    taken : int32 array, shape (groups, hosts), how many members a host holds, VMs outside the problem included
+    """
+
+    kind_of: Rows
+    allowed: Bools
+    group_start: Rows
+    group_of: Rows
+    taken: Rows
+
 
 NEVER = 1 << 61
 """The cost of what must not happen; a sum of other costs stays below."""
@@ -32,11 +50,11 @@ def draw(state: Random, below: int) -> int:
 
 
 @jit
-def admits(vm: int, host: int, kind_of: Rows, allowed: Bools, group_start: Rows, group_of: Rows, taken: Rows) -> bool:
+def admits(vm: int, host: int, where: Where) -> bool:
     """Whether everything but memory lets the VM onto the host."""
-    if not allowed[kind_of[vm], host]:
+    if not where.allowed[where.kind_of[vm], host]:
         return False
-    for place in range(group_start[vm], group_start[vm + 1]):  # noqa: SIM110  (compiled)
-        if taken[group_of[place], host] > 0:
+    for place in range(where.group_start[vm], where.group_start[vm + 1]):
+        if where.taken[where.group_of[place], host] > 0:
             return False
     return True

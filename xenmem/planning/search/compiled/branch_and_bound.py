@@ -9,12 +9,9 @@ in _repack; `free` and `taken` are changed and restored. Nothing is checked here
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning.search.compiled.arrays import NEVER, admits
+from xenmem.columns import Bools, Bytes, Rows
+from xenmem.planning.search.compiled.arrays import NEVER, Where, admits
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @jit
@@ -110,11 +107,7 @@ def _still_to_pay(
 @jit
 def branch(
     sizes: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     free: Bytes,
     skip_cost: Bytes,
     open_cost: Bytes,
@@ -146,7 +139,7 @@ def branch(
     leaving = np.empty(hosts, np.int64)
     largest = np.empty(hosts, np.int64)
     cheapest = np.empty(hosts, np.int64)
-    conflicts = len(group_of) > 0
+    conflicts = len(where.group_of) > 0
     depth = progress[0]
     for _ in range(nodes):
         if progress[1] <= enough:
@@ -180,7 +173,7 @@ def branch(
                 for host in range(max(before, 0), hosts):
                     if free[host] < sizes[depth]:
                         continue
-                    if not admits(depth, host, kind_of, allowed, group_start, group_of, taken):
+                    if not admits(depth, host, where):
                         continue
                     twin = False
                     for other in range(host):
@@ -223,8 +216,8 @@ def branch(
             if host >= 0:
                 free[host] += sizes[depth]
                 held[host] -= 1
-                for place in range(group_start[depth], group_start[depth + 1]):
-                    taken[group_of[place], host] -= 1
+                for place in range(where.group_start[depth], where.group_start[depth + 1]):
+                    where.taken[where.group_of[place], host] -= 1
             at[depth] += 1
         if at[depth] == how_many[depth]:
             at[depth] = -1
@@ -243,8 +236,8 @@ def branch(
             paid[depth + 1] += cost_at[depth, host]
             free[host] -= sizes[depth]
             held[host] += 1
-            for place in range(group_start[depth], group_start[depth + 1]):
-                taken[group_of[place], host] += 1
+            for place in range(where.group_start[depth], where.group_start[depth + 1]):
+                where.taken[where.group_of[place], host] += 1
         if depth < count - 1:
             depth += 1
             progress[0] = depth

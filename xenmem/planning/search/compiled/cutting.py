@@ -9,12 +9,11 @@ any unit; arrays as in patterns. Nothing is checked here.
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.columns import Bytes, Floats
+from xenmem.columns import Bytes, Floats, Rows
 from xenmem.planning.search.compiled.arrays import draw
 from xenmem.planning.search.compiled.patterns import SMALL, WORTH, fill, pivot
 from xenmem.planning.search.engine import jit
 
-Rows = NDArray[np.int32]
 Random = NDArray[np.uint64]
 
 TOO_MANY = 1.0

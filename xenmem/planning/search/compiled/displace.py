@@ -8,13 +8,9 @@ each of them and the MiB that it copies. Nothing is checked here.
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning.search.compiled.arrays import MOVE, NEVER, draw
+from xenmem.columns import Bytes, Floats, Rows
+from xenmem.planning.search.compiled.arrays import MOVE, NEVER, Where, draw
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 MOST_AT_ONCE = 4
 """VMs that may leave one host for one VM; each takes 15 bits of a way."""
@@ -78,8 +74,7 @@ def displaced_at_least(
 def _in_the_way(
     vm: int,
     host: int,
-    group_start: Rows,
-    group_of: Rows,
+    where: Where,
     taken: Rows,
     here: Rows,
     inside: int,
@@ -87,15 +82,15 @@ def _in_the_way(
 ) -> int:
     """Places in `here` of those who share a group with the VM, into `out`; -1 if more do than can leave."""
     found = 0
-    for place in range(group_start[vm], group_start[vm + 1]):
-        group = group_of[place]
+    for place in range(where.group_start[vm], where.group_start[vm + 1]):
+        group = where.group_of[place]
         if taken[group, host] <= 0:
             continue
         members = 0
         for at in range(inside):
             other = here[at]
-            for own in range(group_start[other], group_start[other + 1]):
-                if group_of[own] != group:
+            for own in range(where.group_start[other], where.group_start[other + 1]):
+                if where.group_of[own] != group:
                     continue
                 members += 1
                 known = False
@@ -217,11 +212,7 @@ def displace(
     sizes: Bytes,
     weight: Bytes,
     cost: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     free: Bytes,
     host_of: Rows,
     edges: Bytes,
@@ -240,7 +231,7 @@ def displace(
     how much chance there is in it, and what a MiB weighs. Nobody goes back where he left from.
     """
     count, hosts = len(sizes), len(free)
-    on, left, busy = host_of.copy(), free.copy(), taken.copy()
+    on, left, busy = host_of.copy(), free.copy(), where.taken.copy()
     settled = np.zeros(count, np.bool_)
     waiting = np.empty(count, np.int32)
     place_of = np.full(count, -1, np.int32)
@@ -307,12 +298,12 @@ def displace(
                     direct = False
                     limit = np.inf
                     for host in range(hosts):
-                        if not allowed[kind_of[vm], host] or host_of[vm] == host:
+                        if not where.allowed[where.kind_of[vm], host] or host_of[vm] == host:
                             continue
                         short = sizes[vm] - left[host]
                         blocked = False
-                        for place in range(group_start[vm], group_start[vm + 1]):
-                            blocked |= busy[group_of[place], host] > 0
+                        for place in range(where.group_start[vm], where.group_start[vm + 1]):
+                            blocked |= busy[where.group_of[place], host] > 0
                         inside, out = 0, 0
                         if short > 0 or blocked:
                             if most == 0 or (direct and not every):
@@ -324,7 +315,7 @@ def displace(
                                     spots[inside] = place - first[host]
                                     worth[other] = weight[other] + _price(sizes[other], edge, grain)
                                     inside += 1
-                            out = _in_the_way(vm, host, group_start, group_of, busy, here, inside, forced)
+                            out = _in_the_way(vm, host, where, busy, here, inside, forced)
                             if out < 0 or out > most:
                                 continue
                         elif not direct and not every:
@@ -368,8 +359,8 @@ def displace(
             on[vm] = -1
             settled[vm] = False
             left[host] += sizes[vm]
-            for place in range(group_start[vm], group_start[vm + 1]):
-                busy[group_of[place], host] -= 1
+            for place in range(where.group_start[vm], where.group_start[vm + 1]):
+                busy[where.group_of[place], host] -= 1
             place_of[vm] = number
             waiting[number] = vm
             number += 1
@@ -379,8 +370,8 @@ def displace(
                 rest >>= 15
                 on[other] = host
                 left[host] -= sizes[other]
-                for place in range(group_start[other], group_start[other + 1]):
-                    busy[group_of[place], host] += 1
+                for place in range(where.group_start[other], where.group_start[other + 1]):
+                    busy[where.group_of[place], host] += 1
                 total -= cost[other]
                 number -= 1
                 last = waiting[number]
@@ -406,8 +397,8 @@ def displace(
             rest >>= 15
             on[other] = -1
             left[host] += sizes[other]
-            for place in range(group_start[other], group_start[other + 1]):
-                busy[group_of[place], host] -= 1
+            for place in range(where.group_start[other], where.group_start[other + 1]):
+                busy[where.group_of[place], host] -= 1
             total += cost[other]
             place_of[other] = number
             waiting[number] = other
@@ -415,8 +406,8 @@ def displace(
         on[vm] = host
         settled[vm] = True
         left[host] -= sizes[vm]
-        for place in range(group_start[vm], group_start[vm + 1]):
-            busy[group_of[place], host] += 1
+        for place in range(where.group_start[vm], where.group_start[vm + 1]):
+            busy[where.group_of[place], host] += 1
         depth += 1
         fresh = True
     return complete

@@ -7,12 +7,9 @@ Nothing is checked here. First fit costs O(log hosts) per VM, the other two O(ho
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning.search.compiled.arrays import admits
+from xenmem.columns import Bytes, Rows
+from xenmem.planning.search.compiled.arrays import Where, admits
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @jit
@@ -20,11 +17,7 @@ def first_fit(
     order: NDArray[np.int64],
     host_order: NDArray[np.int64],
     sizes: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     free: Bytes,
     host_of: Rows,
 ) -> None:
@@ -50,7 +43,7 @@ def first_fit(
             if most[node] < size:
                 node += 1
         host = host_order[node - leaves]
-        while not admits(vm, host, kind_of, allowed, group_start, group_of, taken):
+        while not admits(vm, host, where):
             # up to the first turn to the right behind which a host has room, then down again
             while node > 1 and (node % 2 == 1 or most[node + 1] < size):
                 node //= 2
@@ -64,11 +57,11 @@ def first_fit(
             host = host_order[node - leaves]
         if node == 1 and leaves > 1:
             continue
-        if leaves == 1 and not admits(vm, host, kind_of, allowed, group_start, group_of, taken):
+        if leaves == 1 and not admits(vm, host, where):
             continue
         host_of[vm] = host
-        for place in range(group_start[vm], group_start[vm + 1]):
-            taken[group_of[place], host] += 1
+        for place in range(where.group_start[vm], where.group_start[vm + 1]):
+            where.taken[where.group_of[place], host] += 1
         free[host] -= size
         most[node] -= size
         node //= 2
@@ -84,11 +77,7 @@ def first_fit(
 def closest_fit(
     order: NDArray[np.int64],
     sizes: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     free: Bytes,
     host_of: Rows,
     widest: bool,
@@ -100,10 +89,10 @@ def closest_fit(
             room = free[host]
             if room < sizes[vm] or (best >= 0 and (room <= free[best] if widest else room >= free[best])):
                 continue
-            if admits(vm, host, kind_of, allowed, group_start, group_of, taken):
+            if admits(vm, host, where):
                 best = host
         if best >= 0:
             host_of[vm] = best
             free[best] -= sizes[vm]
-            for place in range(group_start[vm], group_start[vm + 1]):
-                taken[group_of[place], best] += 1
+            for place in range(where.group_start[vm], where.group_start[vm + 1]):
+                where.taken[where.group_of[place], best] += 1

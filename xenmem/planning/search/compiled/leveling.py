@@ -5,34 +5,24 @@ stands for. What is left on a host is its free memory. Nothing is checked here.
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xenmem.planning.search.compiled.arrays import admits
+from xenmem.columns import Bytes, Rows
+from xenmem.planning.search.compiled.arrays import Where, admits
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 
 @jit
-def _settle(
-    item: int, host: int, change: int, sizes: Bytes, group_start: Rows, group_of: Rows, taken: Rows, free: Bytes
-) -> None:
+def _settle(item: int, host: int, change: int, sizes: Bytes, where: Where, free: Bytes) -> None:
     free[host] -= change * sizes[item]
-    for place in range(group_start[item], group_start[item + 1]):
-        taken[group_of[place], host] += change
+    for place in range(where.group_start[item], where.group_start[item + 1]):
+        where.taken[where.group_of[place], host] += change
 
 
 @jit
 def every_way(
     sizes: Bytes,
     weight: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     free: Bytes,
     origin: Rows,
     migrations: int,
@@ -56,7 +46,7 @@ def every_way(
         record = min(record, now[host])
     now[:] = free
     for item in range(items):
-        _settle(item, origin[item], 1, sizes, group_start, group_of, taken, now)
+        _settle(item, origin[item], 1, sizes, where, now)
     depth = 0
     from_host = np.zeros(migrations + 1, np.int64)
     next_item = np.zeros(migrations + 1, np.int64)
@@ -94,15 +84,15 @@ def every_way(
                 return True
             depth -= 1
             item, host = next_item[depth], next_host[depth] - 1
-            _settle(item, host, -1, sizes, group_start, group_of, taken, now)
-            _settle(item, origin[item], 1, sizes, group_start, group_of, taken, now)
+            _settle(item, host, -1, sizes, where, now)
+            _settle(item, origin[item], 1, sizes, where, now)
             on[item] = origin[item]
             received[host] -= 1
             continue
         next_item[depth] = item
         while host < hosts and (
             host == from_host[depth]
-            or not admits(item, host, kind_of, allowed, group_start, group_of, taken)
+            or not admits(item, host, where)
             or now[host] - sizes[item] <= record - _largest_moves(sizes, left[depth] - weight[item])
         ):
             host += 1
@@ -114,8 +104,8 @@ def every_way(
         if nodes < 0:
             return False
         next_host[depth] = host + 1
-        _settle(item, origin[item], -1, sizes, group_start, group_of, taken, now)
-        _settle(item, host, 1, sizes, group_start, group_of, taken, now)
+        _settle(item, origin[item], -1, sizes, where, now)
+        _settle(item, host, 1, sizes, where, now)
         on[item] = host
         received[host] += 1
         left[depth + 1] = left[depth] - weight[item]
@@ -136,11 +126,7 @@ def _largest_moves(sizes: Bytes, moves: int) -> int:
 def _best_step(
     sizes: Bytes,
     weight: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     now: Bytes,
     origin: Rows,
     on: Rows,
@@ -160,7 +146,7 @@ def _best_step(
                 break
             if now[host] - size < floor or now[host] < size or host == here:
                 continue
-            if admits(item, host, kind_of, allowed, group_start, group_of, taken):
+            if admits(item, host, where):
                 gain, chosen, target = more, item, host
                 break
     return gain, chosen, target
@@ -170,11 +156,7 @@ def _best_step(
 def even_out(
     sizes: Bytes,
     weight: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     free: Bytes,
     origin: Rows,
     migrations: int,
@@ -190,10 +172,10 @@ def even_out(
     now = free.copy()
     left = migrations
     for item in range(len(sizes)):
-        _settle(item, on[item], 1, sizes, group_start, group_of, taken, now)
+        _settle(item, on[item], 1, sizes, where, now)
         if on[item] != origin[item]:
             left -= weight[item]
-    arrays = (sizes, weight, kind_of, allowed, group_start, group_of, taken, now, origin)
+    arrays = (sizes, weight, where, now, origin)
     tried = 0
     while steps > 0:
         steps -= 1
@@ -201,8 +183,8 @@ def even_out(
         if item >= 0:
             left -= weight[item] if on[item] == origin[item] else 0
             left += weight[item] if host == origin[item] else 0
-            _settle(item, on[item], -1, sizes, group_start, group_of, taken, now)
-            _settle(item, host, 1, sizes, group_start, group_of, taken, now)
+            _settle(item, on[item], -1, sizes, where, now)
+            _settle(item, host, 1, sizes, where, now)
             on[item] = host
             tried = 0
             continue
@@ -214,10 +196,10 @@ def even_out(
             tried += 1
             here, home, size = on[item], origin[item], sizes[item]
             loss = float(size) * float(now[here] - now[home] + size)
-            if not admits(item, home, kind_of, allowed, group_start, group_of, taken):
+            if not admits(item, home, where):
                 continue
-            _settle(item, here, -1, sizes, group_start, group_of, taken, now)
-            _settle(item, home, 1, sizes, group_start, group_of, taken, now)
+            _settle(item, here, -1, sizes, where, now)
+            _settle(item, home, 1, sizes, where, now)
             on[item] = home
             gain, other, host = _best_step(*arrays, on, floor, left + weight[item], np.argsort(-now))
             after = now[home] if other < 0 or on[other] != home else now[home] + sizes[other]
@@ -225,13 +207,13 @@ def even_out(
                 left += weight[item]
                 left -= weight[other] if on[other] == origin[other] else 0
                 left += weight[other] if host == origin[other] else 0
-                _settle(other, on[other], -1, sizes, group_start, group_of, taken, now)
-                _settle(other, host, 1, sizes, group_start, group_of, taken, now)
+                _settle(other, on[other], -1, sizes, where, now)
+                _settle(other, host, 1, sizes, where, now)
                 on[other] = host
                 improved = True
             else:
-                _settle(item, home, -1, sizes, group_start, group_of, taken, now)
-                _settle(item, here, 1, sizes, group_start, group_of, taken, now)
+                _settle(item, home, -1, sizes, where, now)
+                _settle(item, here, 1, sizes, where, now)
                 on[item] = here
         if not improved:
             return

@@ -6,12 +6,10 @@ Arrays as in arrays, changed in place; nothing is checked here. Amounts are any 
 import numpy as np
 from numpy.typing import NDArray
 
-from xenmem.planning.search.compiled.arrays import admits, draw
+from xenmem.columns import Bytes, Rows
+from xenmem.planning.search.compiled.arrays import Where, admits, draw
 from xenmem.planning.search.engine import jit
 
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Random = NDArray[np.uint64]
 
 HOSTS_AT_ONCE = 3
@@ -22,9 +20,9 @@ AGAINST_THE_GRAIN = 16
 
 
 @jit
-def _mark(vm: int, host: int, change: int, group_start: Rows, group_of: Rows, taken: Rows) -> None:
-    for place in range(group_start[vm], group_start[vm + 1]):
-        taken[group_of[place], host] += change
+def _mark(vm: int, host: int, change: int, where: Where) -> None:
+    for place in range(where.group_start[vm], where.group_start[vm + 1]):
+        where.taken[where.group_of[place], host] += change
 
 
 @jit
@@ -34,11 +32,7 @@ def _fill(
     host: int,
     room: int,
     sizes: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     best: Rows,
     stack: Rows,
     suffix: Bytes,
@@ -57,8 +51,8 @@ def _fill(
     while True:
         while place < count and filled + suffix[place] > most:
             vm = pool[place]
-            if filled + sizes[vm] <= room and admits(vm, host, kind_of, allowed, group_start, group_of, taken):
-                _mark(vm, host, 1, group_start, group_of, taken)
+            if filled + sizes[vm] <= room and admits(vm, host, where):
+                _mark(vm, host, 1, where)
                 stack[depth] = place
                 depth += 1
                 filled += sizes[vm]
@@ -73,7 +67,7 @@ def _fill(
             break
         depth -= 1
         vm = pool[stack[depth]]
-        _mark(vm, host, -1, group_start, group_of, taken)
+        _mark(vm, host, -1, where)
         filled -= sizes[vm]
         place = stack[depth] + 1
         if most == room or nodes > FILL_NODES:
@@ -85,11 +79,7 @@ def _fill(
 @jit
 def repack(
     sizes: Bytes,
-    kind_of: Rows,
-    allowed: Bools,
-    group_start: Rows,
-    group_of: Rows,
-    taken: Rows,
+    where: Where,
     free: Bytes,
     host_of: Rows,
     state: Random,
@@ -120,7 +110,7 @@ def repack(
     old = np.empty(most, np.int32)
     new = np.empty(most, np.int32)
     rest = np.empty(most, np.int32)
-    where = np.empty(most, np.int32)
+    spot = np.empty(most, np.int32)
     members = np.empty(count, np.int32)
     best = np.empty(most, np.int32)
     stack = np.empty(most, np.int32)
@@ -168,7 +158,7 @@ def repack(
                 old[entries] = host
                 entries += 1
                 free[host] += sizes[vm]
-                _mark(vm, host, -1, group_start, group_of, taken)
+                _mark(vm, host, -1, where)
         for place in range(entries):
             other = place + draw(state, entries - place)
             pool[place], pool[other] = pool[other], pool[place]
@@ -177,7 +167,7 @@ def repack(
         for place in range(entries):
             new[place] = -1
             rest[place] = pool[place]
-            where[place] = place
+            spot[place] = place
         for pick in range(several):
             host = chosen[pick]
             found = _fill(
@@ -186,11 +176,7 @@ def repack(
                 host,
                 free[host],
                 sizes,
-                kind_of,
-                allowed,
-                group_start,
-                group_of,
-                taken,
+                where,
                 best,
                 stack,
                 suffix,
@@ -198,15 +184,15 @@ def repack(
             )
             for place in range(found):
                 vm = rest[best[place]]
-                new[where[best[place]]] = host
+                new[spot[best[place]]] = host
                 free[host] -= sizes[vm]
-                _mark(vm, host, 1, group_start, group_of, taken)
+                _mark(vm, host, 1, where)
                 rest[best[place]] = -1
             kept = 0
             for place in range(left):
                 if rest[place] >= 0:
                     rest[kept] = rest[place]
-                    where[kept] = where[place]
+                    spot[kept] = spot[place]
                     kept += 1
             left = kept
         leftover = 0
@@ -218,11 +204,11 @@ def repack(
             for place in range(entries):
                 if new[place] >= 0:
                     free[new[place]] += sizes[pool[place]]
-                    _mark(pool[place], new[place], -1, group_start, group_of, taken)
+                    _mark(pool[place], new[place], -1, where)
             for place in range(entries):
                 if old[place] >= 0:
                     free[old[place]] -= sizes[pool[place]]
-                    _mark(pool[place], old[place], 1, group_start, group_of, taken)
+                    _mark(pool[place], old[place], 1, where)
             continue
         missing += leftover - outside
         for pick in range(several):

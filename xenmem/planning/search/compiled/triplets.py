@@ -7,12 +7,9 @@ takes the VM with the fewest. Amounts are any unit, the same everywhere; nothing
 import numpy as np
 from numpy.typing import NDArray
 
+from xenmem.columns import Bools, Bytes, Rows
 from xenmem.planning.search.compiled.arrays import draw
 from xenmem.planning.search.engine import jit
-
-Rows = NDArray[np.int32]
-Bytes = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 
 MOST_COMPANIONS = 400
 
