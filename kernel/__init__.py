@@ -17,6 +17,7 @@ from ._threads import in_parts, set_threads, threads
 from .arguments import (
     ARGUMENTS,
     AVAILABLE,
+    DOMAIN_TYPES_BY_NAME,
     NUMBERS,
     Integers,
     Model,
@@ -75,6 +76,8 @@ def _evaluate(
     out: Sequence[Integers] | None,
 ) -> Sequence[Integers]:
     constants = checked_model(model)
+    if isinstance(given[0], str) and (kind := DOMAIN_TYPES_BY_NAME.get(given[0])) is not None:
+        given = (kind, *given[1:])
     # the look at the first alone, since arrays should not pay for numbers
     if out is None and isinstance(given[0], int) and NUMBERS.issuperset(map(type, given)):
         of_one = function_of_one(backend, function)
@@ -109,8 +112,8 @@ def overhead(
 
     Parameters
     ----------
-    domain_type : integers
-        DomainType values.
+    domain_type : integers or texts
+        DomainType values, or the names that VM.domain_type has, such as "hvm".
     static_max : integers
         VM.memory_static_max in bytes, 0..2**50.
     vcpus_max : integers

@@ -32,6 +32,8 @@ INT32: Final = np.dtype(np.int32)
 UINT8: Final = np.dtype(np.uint8)
 FLOAT64: Final = np.dtype(np.float64)
 
+DOMAIN_TYPES_BY_NAME: Final = {kind.name.lower(): kind for kind in DomainType}
+"""By the names that VM.domain_type has."""
 _DOMAIN_TYPE = Argument("domain_type", UINT8, 0, DOMAIN_TYPES - 1, (int, DomainType))
 _STATIC_MAX = Argument("static_max", INT64, 0, MAX_BYTES)
 _TARGET = Argument("target", INT64, 0, MAX_BYTES)
@@ -92,6 +94,8 @@ def _convert(argument: Argument, given: Any) -> npt.NDArray[Any]:
     if type(given) in argument.types and argument.low <= given <= argument.high:
         return np.array(given, argument.dtype)
     array = np.asarray(given)
+    if array.dtype.kind == "U" and argument is _DOMAIN_TYPE:
+        array = given = _of_names(argument, array)
     if array.dtype != argument.dtype:
         if not isinstance(given, np.ndarray):
             if array.size == 0:
@@ -106,6 +110,18 @@ def _convert(argument: Argument, given: Any) -> npt.NDArray[Any]:
         if error := out_of_domain(argument, array):
             raise error[1]
     return np.require(array, argument.dtype, ["C_CONTIGUOUS", "ALIGNED"]).reshape(array.shape)
+
+
+def _of_names(argument: Argument, names: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Domain types by the names that VM.domain_type has."""
+    values = [DOMAIN_TYPES_BY_NAME.get(name) for name in names.flat]
+    if None in values:
+        first = values.index(None)
+        where = f" at index {first}" if names.ndim else ""
+        raise ValueError(
+            f"{argument.name}: {str(names.flat[first])!r}{where} is none of {', '.join(DOMAIN_TYPES_BY_NAME)}"
+        )
+    return np.array(values, argument.dtype).reshape(names.shape)
 
 
 def prepare(
@@ -160,7 +176,10 @@ def first_error(
     arguments: tuple[Argument, ...], given: tuple[npt.ArrayLike, ...], arrays: list[npt.NDArray[Any]]
 ) -> ValueError:
     """Of all elements outside the domain the one with the smallest index; of several arguments there, the first."""
-    own = (np.asarray(value) if np.ndim(value) == 0 else array for value, array in zip(given, arrays, strict=True))
+    alone = ((np.ndim(value) == 0 and not isinstance(value, str)) for value in given)
+    own = (
+        np.asarray(value) if is_alone else array for value, array, is_alone in zip(given, arrays, alone, strict=True)
+    )
     errors = (out_of_domain(argument, array) for argument, array in zip(arguments, own, strict=True))
     return min((error for error in errors if error), key=lambda error: error[0])[1]
 

@@ -115,8 +115,10 @@ def test_beyond_64_bits(function: str, name: str, value: int) -> None:
 @pytest.mark.parametrize(("function", "name"), PARAMETERS)
 def test_not_numbers(function: str, name: str) -> None:
     """Integers are not read out of floats, nor numbers out of anything else."""
-    wrong: list[Any] = [["a", "b"], [None, None], [1j, 2j], np.zeros(2, "M8[s]"), np.zeros(2, "m8[s]"), [b"1", b"2"]]
+    wrong: list[Any] = [[None, None], [1j, 2j], np.zeros(2, "M8[s]"), np.zeros(2, "m8[s]"), [b"1", b"2"]]
     wrong.append(np.zeros(2, [("field", int)]))
+    if name != "domain_type":  # which has names
+        wrong.append(["a", "b"])
     if name != "shadow_multiplier":
         wrong += [[1.0, 2.0], np.zeros(2, np.float32), np.array([1.5, np.nan]), 1.0]
     for value in wrong:

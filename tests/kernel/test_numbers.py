@@ -63,7 +63,25 @@ def test_one_bad_number(engine: Engine, function: str) -> None:
 
 @pytest.mark.parametrize("value", [True, 1.0, "1", None, 1j])
 def test_no_integers(engine: Engine, value: Any) -> None:
-    for name in ("domain_type", "static_max", "vcpus_max"):
+    for name in ("static_max", "vcpus_max") if isinstance(value, str) else ("domain_type", "static_max", "vcpus_max"):
         given = {"domain_type": 0, "static_max": 1 << 30, "vcpus_max": 1, "shadow_multiplier": 1.0, name: value}
         with pytest.raises(TypeError, match=f"^{name}: integers are needed"):
             engine.ask("overhead", **given)
+
+
+@pytest.mark.parametrize("function", arrays.ARGUMENTS)
+def test_domain_types_by_name(engine: Engine, function: str) -> None:
+    names = ["hvm", "pv", "pv_in_pvh", "pvh"]
+    others = dict.fromkeys(arrays.ARGUMENTS[function], 3 << 20) | {"vcpus_max": 2, "shadow_multiplier": 1.5}
+    given = {name: others[name] for name in arrays.ARGUMENTS[function]}
+    by_number = engine.ask(function, **given | {"domain_type": [0, 1, 2, 3]})
+    assert np.array_equal(engine.ask(function, **given | {"domain_type": names}), by_number)
+    assert np.array_equal(engine.ask(function, **given | {"domain_type": "pv"}), np.asarray(by_number)[..., 1])
+    for bad, where in (("HVM", ""), (["hvm", "hwm"], " at index 1")):
+        name = bad if isinstance(bad, str) else bad[1]
+        with pytest.raises(ValueError, match=f"^domain_type: '{name}'{where} is none of hvm, pv, pv_in_pvh, pvh$"):
+            engine.ask(function, **given | {"domain_type": bad})
+    with pytest.raises(
+        ValueError, match="^vcpus_max: -1 is outside" if "vcpus_max" in given else "^target: -1 is outside"
+    ):
+        engine.ask(function, **given | {"domain_type": "hvm", "vcpus_max" if "vcpus_max" in given else "target": -1})
