@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 CSRC = Path(__file__).resolve().parent
-KERNEL = CSRC.parent / "kernel"
+KERNEL = CSRC.parent / "xenmem" / "kernel"  # in a checkout the link, in an sdist the folder
 sys.path.insert(0, str(CSRC))
 
 from translate import POINTER, Record, Type, translate  # noqa: E402

@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +120,21 @@ def test_it_ends_with_the_server(tmp_path_factory: pytest.TempPathFactory) -> No
         assert made.stop() == 0
         assert time.monotonic() - began < 20
     assert "Traceback" not in made.log()
+
+
+def test_nothing_is_left_of_a_server_that_is_killed(tmp_path_factory: pytest.TempPathFactory) -> None:
+    def parent(process: Path) -> int:
+        try:
+            return int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return 0
+
+    with served(tmp_path_factory.mktemp("killed"), "--web") as made:
+        made.send(request("GET", "/", None, basic()), seconds=120)
+        beside = [path for path in Path("/proc").glob("[0-9]*") if parent(path) == made.process.pid]
+        assert beside
+        made.stop(signal.SIGKILL)
+        end = time.monotonic() + 20
+        while any(map(Path.exists, beside)) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert not [path for path in beside if path.joinpath("exe").exists()]

@@ -173,20 +173,24 @@ class _Files(Part):
             return ds.FileSystemDataset(fragments, schema, form, filesystem=system)
 
     @cached_property
-    def _metadata(self) -> list[Any]:
+    def _footers(self) -> tuple[NDArray[np.int64], bool]:
+        """How many rows each file has, and whether all say that theirs are in order; the footers are not kept."""
+        counts, are_in_order = [], True
         with reading(self.name):
-            found = [fragment.metadata for fragment in self._dataset.get_fragments()]
-        for metadata, path in zip(found, self._paths, strict=True):
-            check_version(metadata.metadata, path)
-        return found
+            for fragment, path in zip(self._dataset.get_fragments(), self._paths, strict=True):
+                metadata = fragment.metadata
+                check_version(metadata.metadata, path)
+                counts.append(metadata.num_rows)
+                are_in_order = are_in_order and in_order(metadata, range(metadata.num_row_groups))
+        return np.array(counts, np.int64), are_in_order
 
-    @cached_property
+    @property
     def _counts(self) -> NDArray[np.int64]:
-        return np.array([metadata.num_rows for metadata in self._metadata], np.int64)
+        return self._footers[0]
 
-    @cached_property
+    @property
     def _are_in_order(self) -> bool:
-        return all(in_order(metadata, range(metadata.num_row_groups)) for metadata in self._metadata)
+        return self._footers[1]
 
     def count(self) -> int:
         return len(self._paths) if self.table == "pools" else int(self._counts.sum())
@@ -219,7 +223,10 @@ class _Files(Part):
         with reading(self.name):
             found = self.read(columns)
         held = COLUMNS[self.table]
-        made = {column: column_of(found, column, held[column], self.name, self.table) for column in columns}
+        made = {}
+        for column in columns:  # each is let go once it is an array: both would take twice the memory
+            made[column] = column_of(found, column, held[column], self.name, self.table)
+            found = found.drop_columns(column)
         for column, target in TABLE_TYPES[self.table].references().items() if self.table in TABLE_TYPES else ():
             if column in made and column != "pool":
                 made[column] = self._shifted(column, made[column], self._siblings[target])
@@ -230,9 +237,12 @@ class _Files(Part):
         counts = target._counts
         starts = np.cumsum(counts) - counts
         if rows.dtype != object:
-            if (rows >= np.repeat(counts, self._counts)).any():
+            if (rows >= np.repeat(counts.astype(np.int32), self._counts)).any():
                 self._refuse(column, rows, target)
-            return np.where(rows >= 0, rows + np.repeat(starts, self._counts), rows).astype(np.int32)
+            made = np.repeat(starts.astype(np.int32), self._counts)
+            made += rows
+            made[rows < 0] = -1
+            return made
         pieces = np.split(rows, np.cumsum(self._counts)[:-1])
         for piece, count in zip(pieces, counts.tolist(), strict=True):
             if any(items and max(items) >= count for items in set(piece.tolist())):

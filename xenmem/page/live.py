@@ -7,7 +7,9 @@ was asked of which path, and sends what comes back. The paths are relative to wh
 import asyncio
 import io
 import multiprocessing
+import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -131,8 +133,16 @@ class _Inventory(io.BytesIO):
 
 
 def _begin() -> None:
-    """Ctrl-C is for the server."""
+    """Ctrl-C is for the server; and where that is killed, this process ends as well."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _load(state: State, version: str) -> tuple[bytes, bytes]:

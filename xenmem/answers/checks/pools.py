@@ -189,7 +189,12 @@ def _a03(question: Question) -> Found:
         for host, stuck in _stuck(question, pool).items():
             better = "no plan moves them all"
             if not stuck.held:
-                plan = None if question.effort.over() else evacuate(part, host, time_limit=_seconds(question))
+                plan = None
+                if not question.effort.over():
+                    try:
+                        plan = evacuate(part, host, time_limit=_seconds(question))
+                    except ValueError as error:  # the memory of another host is unknown
+                        question.undecided.append(str(error))
                 if plan is None or plan.status == "unknown":
                     better = "whether a better plan exists was not found out in time"
                 elif plan.is_complete and not plan.blocked:
