@@ -67,6 +67,8 @@ def calls(fleet: xenmem.Fleet) -> dict[str, Callable[[], Any]]:
         "remedy": lambda: planning.remedy(small, 2, smallest=[1, 1, 1, 1, 1]),
         "restart_plan": lambda: planning.restart_plan(small, [0]),
         "capacity": lambda: planning.capacity(small, [1, 2], num_failures=1),
+        "tag_rules": lambda: planning.tag_rules(fleet),
+        "margin": lambda: planning.margin(small, 1),
         "capacity_of_pools": lambda: planning.capacity_of_pools(fleet, static_max=[1 << 30], num_failures=1),
         "balloon": lambda: planning.balloon(fleet, halted, 0),
         "squeeze": lambda: planning.squeeze(host, 1024, 2048),

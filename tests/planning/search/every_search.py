@@ -143,7 +143,7 @@ def failures(random: Generator) -> Iterator[Question]:
     size = np.concatenate([np.sort(random.integers(1, 40, k))[::-1] for k in count]).astype(I64)
     rule = np.where(random.random(len(size)) < 0.8, -1, 0).astype(I32)
     rules, free = random.random((1, hosts)) < 0.7, random.integers(0, 90, hosts)
-    earlier = np.zeros((hosts, hosts), bool)
+    earlier = np.zeros((hosts, 1), I64)
     yield failure_sets.dominators, (size, rule, rules, first, free, earlier)
     failure_sets.dominators(size, rule, rules, first, free, earlier)
     weight, heaviest = np.zeros((2, hosts), I64), np.zeros((2, hosts + 1, n + 1), I64)
