@@ -25,6 +25,8 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tree = tmp_path_factory.mktemp("tree")
     for folder in ("csrc", "kernel"):
         shutil.copytree(ROOT / folder, tree / folder)
+    (tree / "xenmem").mkdir()
+    (tree / "xenmem" / "kernel").symlink_to("../kernel")
     shutil.copy(ROOT / "Makefile", tree)
     subprocess.run(["make", "-s", "-C", str(tree), "install-lib", f"PREFIX={prefix}"], check=True)
     return prefix

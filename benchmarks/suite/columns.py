@@ -74,12 +74,12 @@ class Arrow:
 class FreeMemory:
     """Pools of 10,000 VMs and 20 hosts in Parquet: how far is the free memory of all hosts from reading the columns?"""
 
-    params = (10, 100)
+    params = ([10, 100],)
     param_names = ("pools",)
     timeout = 600
 
     def setup_cache(self) -> dict[int, str]:
-        return {pools: data_set(pools, tempfile.mkdtemp()) for pools in self.params}
+        return {pools: data_set(pools, tempfile.mkdtemp()) for pools in self.params[0]}
 
     setup_cache.timeout = 600  # type: ignore[attr-defined]
 

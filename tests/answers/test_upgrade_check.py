@@ -196,7 +196,7 @@ def test_the_verdict(records: Records) -> None:
     assert pool.verdict.endswith(f". VMs take {grown}MiB more, hosts themselves {63 * len(pool.hosts)}MiB more.")
     same = answers.upgrade_check(xenmem.Fleet.from_records(full), "26.2")
     assert same.verdict.startswith(
-        "After pre-26.3 every VM still starts where it is; 2 hosts stay overcommitted, xen03"
+        "With pre-26.3 nothing changes: every VM still starts where it is; 2 hosts stay overcommitted, xen03"
     )
     assert same.outcome == "yes"
 
