@@ -11,10 +11,10 @@ from typing import Any
 
 import pools
 import pytest
+from cluster_questions import slowly
 
 import xenmem
 from xenmem import DataSet, Fleet, answers, distributed
-from xenmem.answers.naming import Answer
 from xenmem.cli import main
 from xenmem.inventory.error import OutOfReachError
 
@@ -53,14 +53,6 @@ def test_answers_are_those_of_one_machine(data_set: DataSet, scheduler: Any, que
     keywords = QUESTIONS[question]
     alone = getattr(answers, question.replace("-", "_"))(data_set.fleet(), **keywords)
     assert distributed.ask(data_set, question, scheduler.scheduler_address, **keywords) == alone
-
-
-def slowly(fleet: Fleet, **keywords: Any) -> Answer:
-    """A question that a worker may be killed over; the first to be asked leaves word that it is."""
-    mark = Path(keywords["folder"]) / f"{os.getpid()}"
-    mark.touch()
-    time.sleep(1)
-    return answers.report(fleet)
 
 
 def test_a_worker_that_is_killed_is_asked_no_more(
