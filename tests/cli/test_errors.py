@@ -26,8 +26,11 @@ Complaint = Callable[..., str]
         (["report", "https://root:hunter2@pool.example"], "https://: holds a password, which everybody could read"),
         (["report", "https://pool.example/x"], "https://pool.example: a pool's address has no path"),
         (["report", "http://192.0.2.1"], "plain HTTP shows the password to whoever listens"),
-        (["consolidate", "SMALL", "--hosts"], "--hosts chooses the rows of --format csv and ndjson"),
-        (["what-if", "SMALL", "/dev/null", "--fields"], "--fields chooses the rows of --format csv and ndjson"),
+        (["consolidate", "SMALL", "--hosts"], "--hosts chooses the rows of --format csv, ndjson, parquet, arrow"),
+        (
+            ["what-if", "SMALL", "/dev/null", "--fields"],
+            "--fields chooses the rows of --format csv, ndjson, parquet, arrow",
+        ),
         (["report", "SMALL", "--model", "17"], "'17' is no version of xapi (such as 26.4.0), no model (26.3, pre-26.3"),
         (["report", "SMALL", "SMALL"], "was already read from"),
         (["report", "SMALL", "--html", "x", "--vms"], "--html and --vms exclude each other"),
@@ -149,7 +152,7 @@ def test_bad_values_are_named_with_their_record(
     ("path", "problem"),
     [
         ("missing", "No such file or directory"),
-        (".", "Is a directory"),
+        (".", ".: is a folder without snapshots of pools (pool=UUID/date=...)"),
         ("a\nb\x1b[1m", "a\\nb\\x1b[1m: No such file"),
         ("", "'': No such file"),
     ],

@@ -60,7 +60,7 @@ def test_failover_json_equals_the_answer(
     answer: Answer, small: str, arguments: list[str], options: dict[str, Any]
 ) -> None:
     counted = "running" if "running" in arguments else "protected"
-    expected = answers.failover(library.read(small), vms=counted, **options)
+    expected = answers.failover(library.read(small), restart=counted, **options)
     status = {"yes": 0, "no": 1}[expected.outcome]
     assert told(answer("failover", small, *arguments, "--format", "json", status=status)) == plain(expected)
 
@@ -77,7 +77,7 @@ def test_failover_csv_is_a_row_for_each_pool(answer: Answer, small: str) -> None
 def test_failover_table(answer: Answer, small: str) -> None:
     text = answer("failover", small, "--failures", "1", "--restart", "running", "--remedy", status=1)
     (pool,) = answers.failover(library.read(small), 1, restart="running", remedies=True).pools
-    assert f"loses: {pool.verdict.reason}" in text
+    assert f"\n{pool.verdict.reason}.\n" in text
     assert "The pool's own planner has no plan for 1 failure, and computes 0 as the largest number to tolerate." in text
     assert "VMs that then stay down" in text
     assert all(f"  {vm.name_label}: " in text for vm in pool.verdict.stays_down)
@@ -193,7 +193,7 @@ def test_interrupted_failover_says_how_far_it_came(environment: dict[str, str], 
     assert re.search(rb"\rsearching: \d+ of 16 decided", shown)
     assert (shown.decode() + drained(ours)).endswith(" \r")
     assert re.search(
-        r"unknown: 3 host failures, one by one: the search was interrupted with \d+ of 16 first failures decided", text
+        r"3 host failures, one by one: the search was interrupted with \d+ of 16 first failures decided", text
     )
 
 

@@ -13,6 +13,7 @@ from live_pools import ONLY_IN_DUMPS, PoolServer, answering, differences, eventu
 import xenmem
 from xenmem import Access, InventoryError, Mirror
 from xenmem.inventory.error import OutOfReachError
+from xenmem.inventory.live.reading import LivePool
 from xenmem.mirror import Change, follower
 
 ACCESS = Access("hunter2", timeout=10)
@@ -165,6 +166,18 @@ def test_what_goes_wrong_is_gone_over(
         assert is_that_of(mirror, pool)
     left = 1 if request.node.callspec.id in ("session", "moved") else 0  # which the pool itself has said to be gone
     assert len(pool.valid) == left
+
+
+def test_a_connection_that_came_back_logs_out(pool: PoolServer, url: str) -> None:
+    """It took the pool to be out of reach for ever after, and left its session behind."""
+    connection = LivePool.of(url, ACCESS).connect()
+    token = connection.events(["vm"], "", 0.0).token
+    pool.failures.append(None)
+    with pytest.raises(OutOfReachError):
+        connection.events(["vm"], token, 0.0)
+    connection.events(["vm"], token, 0.0)
+    connection.close()
+    assert not pool.valid
 
 
 def test_an_event_that_never_came(pool: PoolServer, mirror: Mirror) -> None:

@@ -313,7 +313,9 @@ class Connection:
                 answered = (response.getheader("content-type") or "nothing").partition(";")[0].strip().lower()
                 if response.status != 200:
                     answered = f"status {response.status}"
-                return answered, self._whole(response, time.monotonic() + timeout)
+                whole = self._whole(response, time.monotonic() + timeout)
+                self._is_there = True
+                return answered, whole
         except TimeoutError:
             problem: InventoryError = OutOfReachError(source, "", f"no answer within {timeout:g} s")
         except http.client.IncompleteRead as error:
