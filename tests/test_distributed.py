@@ -88,6 +88,12 @@ def test_no_cluster_is_one_line(data_set: DataSet, capsys: pytest.CaptureFixture
     assert printed.err.startswith("xenmem: error: tcp://127.0.0.1:1: the cluster cannot be reached: ")
 
 
+def test_workers_without_xenmem(data_set: DataSet, scheduler: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "_PACKAGE", "xenmem-that-is-not-there")
+    with pytest.raises(OutOfReachError, match="its workers have no xenmem: install it there as it is here"):
+        distributed.ask(data_set, "report", scheduler.scheduler_address)
+
+
 def test_the_command_asks_a_cluster(data_set: DataSet, scheduler: Any, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (("report",), ("upgrade-check", "--to", "26.3"), ("check", "--without", "A")):
         statuses, printed = [], []

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 from xenmem.answers import capacity, check, failover, report, upgrade_check
@@ -27,6 +28,7 @@ LOCAL: Final = "local"
 """The address of a cluster of this machine, which is started for one question."""
 
 _PATIENCE: Final = "10s"
+_PACKAGE: Final = "xenmem"
 _TASKS_PER_WORKER: Final = 8
 """So that a worker that is done early takes over from others, and no task is short beside what it costs to send."""
 
@@ -62,7 +64,7 @@ def ask(
 
     Raises
     ------
-    OutOfReachError : the cluster cannot be reached, or lost its workers again and again
+    OutOfReachError : the cluster cannot be reached, its workers lack xenmem, or it lost them again and again
     ValueError : of the question, or of the data; or distributed is not installed
     """
     pools = data.pools()
@@ -70,6 +72,10 @@ def ask(
         at = max((data.dates(pool)[-1] for pool in pools), default=None)
     asks, joined = QUESTIONS[question]
     with client_of(cluster, workers) as client:
+        try:  # a worker that cannot read a task ends, and the question would wait for ever
+            client.run(version, _PACKAGE)
+        except PackageNotFoundError:
+            raise OutOfReachError(cluster, "", "its workers have no xenmem: install it there as it is here") from None
         there = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
         size = max(1, -(-len(pools) // (there * _TASKS_PER_WORKER)))
         parts = [pools[start : start + size] for start in range(0, len(pools), size)] or [[]]
