@@ -83,7 +83,7 @@ class Matrix:
         return fits
 
     def everything(self, fleet: Fleet) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        part = PoolMobility(fleet._tables, 0)
+        part = PoolMobility(fleet.tables, 0)
         fits = self.needed[:, None] <= self.free
         fits &= is_allowed(part.first_step())[part.kind_of]
         return fits
@@ -95,4 +95,4 @@ class Matrix:
         self.everything(fleet)
 
     def track_kinds(self, fleet: Fleet) -> int:
-        return len(PoolMobility(fleet._tables, 0).example)
+        return len(PoolMobility(fleet.tables, 0).example)
