@@ -101,8 +101,8 @@ def _parsed_call(document: bytes | bytearray, scalar: Callable[[str, str], Any])
     return builder.method, builder.parameters
 
 
-_SPACE: Final = rb"[ \t\r\n]*"
-_TEXT: Final = rb"[ !-%'-;=?-~]*"
+_SPACE: Final = rb"[ \t\r\n]*+"
+_TEXT: Final = rb"[ !-%'-;=?-~]*+"
 _VALUE: Final = rb"<value>(?:<string>" + _TEXT + rb"</string>|" + _TEXT + rb")</value>"
 _PLAIN_CALL: Final = re.compile(
     _SPACE.join(
@@ -110,7 +110,7 @@ _PLAIN_CALL: Final = re.compile(
             rb"(?:<\?xml version=(?:'1\.0'|\"1\.0\")\?>)?",
             rb"<methodCall>",
             rb"<methodName>([\w.]+)</methodName>",
-            rb"<params>((?:" + _SPACE.join((b"", rb"<param>", _VALUE, rb"</param>")) + rb")*)",
+            rb"<params>((?:" + _SPACE.join((b"", rb"<param>", _VALUE, rb"</param>")) + rb")*+)",
             rb"</params>",
             rb"</methodCall>",
             b"",
